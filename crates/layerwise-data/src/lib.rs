@@ -1,0 +1,1 @@
+//! Spectra, covariances, covariates and tasks; batches of samples and exact Gaussian moments.

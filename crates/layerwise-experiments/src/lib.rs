@@ -1,0 +1,1 @@
+//! Algorithms on whole problems, figures, claims, runner and plots.

@@ -1,0 +1,1 @@
+//! Subspace distance, principal angles, alignment, excess losses.

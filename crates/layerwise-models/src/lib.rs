@@ -1,0 +1,1 @@
+//! Two-layer linear network and single-index student: losses, gradients, layer signals.

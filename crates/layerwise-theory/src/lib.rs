@@ -1,0 +1,1 @@
+//! Closed forms: contraction factors, floors, alignments, transfer bounds.
