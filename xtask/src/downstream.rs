@@ -1,0 +1,91 @@
+//! Programs as a user of `layerwise-optim` would write them, in a package outside the workspace.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::openblas::Backend;
+use crate::process::{Failure, run as run_command};
+use crate::workspace;
+
+/// The dependency as it stands in xtask/downstream/Cargo.toml.
+const DEPENDENCY: &str = r#"layerwise-optim = { path = "../../crates/layerwise-optim" }"#;
+
+/// Copies the package to the build folder, then builds it and runs each of its programs.
+pub(crate) fn run(backend: Backend) -> Result<(), Failure> {
+    let source = workspace::root().join("xtask").join("downstream");
+    let target = workspace::target_directory()?;
+    let package = target.join("downstream");
+    let programs = copy(&source, &package, backend)
+        .map_err(|error| Failure::new(format!("copying {}: {error}", source.display())))?;
+    // With the workspace's versions and folder nothing is downloaded or compiled a second time.
+    fs::copy(workspace::root().join("Cargo.lock"), package.join("Cargo.lock"))
+        .map_err(|error| Failure::new(format!("copying Cargo.lock: {error}")))?;
+    let cargo = |subcommand: &str| {
+        let mut command = workspace::cargo();
+        command.current_dir(&package).env("CARGO_TARGET_DIR", &target).arg(subcommand);
+        command
+    };
+    run_command(cargo("build").arg("--bins"))?;
+    for program in programs {
+        run_command(cargo("run").args(["--quiet", "--bin", &program]))?;
+    }
+    Ok(())
+}
+
+/// Writes the package anew and returns the names of its programs, in order.
+fn copy(source: &Path, package: &Path, backend: Backend) -> io::Result<Vec<String>> {
+    match fs::remove_dir_all(package) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let bin = Path::new("src").join("bin");
+    fs::create_dir_all(package.join(&bin))?;
+    let manifest = manifest(&fs::read_to_string(source.join("Cargo.toml"))?, backend)
+        .ok_or_else(|| io::Error::other(format!("Cargo.toml lacks the line `{DEPENDENCY}`")))?;
+    fs::write(package.join("Cargo.toml"), manifest)?;
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(source.join(&bin))? {
+        let path: PathBuf = entry?.path();
+        let (Some(name), Some(stem)) = (path.file_name(), path.file_stem()) else { continue };
+        fs::copy(&path, package.join(&bin).join(name))?;
+        programs.push(stem.to_string_lossy().into_owned());
+    }
+    programs.sort();
+    if programs.is_empty() {
+        return Err(io::Error::other("src/bin holds no program"));
+    }
+    Ok(programs)
+}
+
+/// The manifest with an absolute path and, where the system has no OpenBLAS, the other backend.
+fn manifest(template: &str, backend: Backend) -> Option<String> {
+    let optim = workspace::root().join("crates").join("layerwise-optim");
+    let path = optim.to_string_lossy().replace('\\', r"\\").replace('"', "\\\"");
+    let features = match backend {
+        Backend::System => "",
+        Backend::Static => r#", default-features = false, features = ["openblas-static"]"#,
+    };
+    let dependency = format!(r#"layerwise-optim = {{ path = "{path}"{features} }}"#);
+    template.contains(DEPENDENCY).then(|| template.replace(DEPENDENCY, &dependency))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_names_the_crate_by_an_absolute_path() {
+        let source = workspace::root().join("xtask").join("downstream").join("Cargo.toml");
+        let template = fs::read_to_string(source).unwrap();
+        let system = manifest(&template, Backend::System).unwrap();
+        let path = workspace::root().join("crates").join("layerwise-optim");
+        assert!(path.is_absolute() && path.is_dir(), "{}", path.display());
+        assert!(system.contains(path.to_str().unwrap()), "{system}");
+        assert!(!system.contains("../"), "{system}");
+        assert!(!system.contains("default-features"), "{system}");
+        let from_source = manifest(&template, Backend::Static).unwrap();
+        assert!(from_source.contains(r#"features = ["openblas-static"]"#), "{from_source}");
+        assert_eq!(manifest("[package]", Backend::System), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Finding OpenBLAS, and getting it where it is missing.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::machine::{Machine, PROGRAMS, Plan, Step};
+use crate::process::{Failure, capture, not_started, say};
+use crate::workspace;
+
+/// How the workspace's crates get their OpenBLAS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// The system has it.
+    System,
+    /// Cargo builds it from source.
+    Static,
+}
+
+impl Backend {
+    /// What cargo is told to that end.
+    pub(crate) fn cargo_flags(self) -> &'static [&'static str] {
+        match self {
+            Self::System => &[],
+            Self::Static => &["--no-default-features", "--features", "openblas-static"],
+        }
+    }
+}
+
+/// The command `setup`.
+pub(crate) fn setup() -> Result<(), Failure> {
+    match ensure()? {
+        Backend::System => say("OpenBLAS: the system has it, nothing is left to do"),
+        Backend::Static => say("OpenBLAS: the other commands will build it from source"),
+    }
+    Ok(())
+}
+
+/// Makes sure that there is an OpenBLAS to link with, and says what it does to that end.
+pub(crate) fn ensure() -> Result<Backend, Failure> {
+    if links()? {
+        return Ok(Backend::System);
+    }
+    say("OpenBLAS: the linker does not find it on this system");
+    let machine = inspect();
+    let plan = match machine.plan() {
+        Plan::Install(steps) => {
+            if install(&steps) && links()? {
+                say("OpenBLAS: installed");
+                return Ok(Backend::System);
+            }
+            say("OpenBLAS: could not be installed");
+            machine.without_packages()
+        }
+        other => other,
+    };
+    match plan {
+        Plan::BuildFromSource => {
+            say("OpenBLAS: to be built from source, which takes some minutes the first time");
+            Ok(Backend::Static)
+        }
+        Plan::Stop(advice) => Err(Failure::new(advice)),
+        Plan::Install(_) => Err(Failure::new("OpenBLAS could not be installed")),
+    }
+}
+
+/// Runs the steps of an installation; true if it went through.
+fn install(steps: &[Step]) -> bool {
+    steps.iter().all(|step| {
+        let Some((program, arguments)) = step.words.split_first() else { return true };
+        say(&format!("OpenBLAS: running {}", step.words.join(" ")));
+        // The outputs of package managers are news, not results: stderr.
+        let status = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(std::io::stderr())
+            .status();
+        step.may_fail || status.is_ok_and(|status| status.success())
+    })
+}
+
+/// A program that needs CBLAS and LAPACK of OpenBLAS to link, and the library to start.
+const PROBE: &str = r#"
+#[link(name = "openblas")]
+extern "C" {
+    fn cblas_dgemm();
+    fn dsyevd_();
+}
+
+fn main() {
+    std::hint::black_box([cblas_dgemm as *const (), dsyevd_ as *const ()]);
+}
+"#;
+
+/// Whether Rust programs link with the system's OpenBLAS and start: tried with the compiler that
+/// builds the workspace, because headers and package databases tell less than the linker.
+fn links() -> Result<bool, Failure> {
+    let folder = workspace::target_directory()?.join("openblas-probe");
+    let unwritable = |error: std::io::Error| {
+        Failure::new(format!("{} cannot be written: {error}", folder.display()))
+    };
+    std::fs::create_dir_all(&folder).map_err(unwritable)?;
+    // Commands that run at the same time do not meet.
+    let program = folder.join(std::process::id().to_string());
+    let found = compile(&program)? && starts(&program);
+    if program.exists() {
+        std::fs::remove_file(&program).map_err(unwritable)?;
+    }
+    Ok(found)
+}
+
+fn compile(program: &Path) -> Result<bool, Failure> {
+    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    command.args(["--edition", "2021", "--crate-name", "openblas_probe", "-o"]).arg(program);
+    for folder in library_folders() {
+        command.arg("-L").arg(folder);
+    }
+    command.arg("-").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| not_started(&command, &error))?;
+    if let Some(mut source) = child.stdin.take() {
+        // A compiler that does not read its source ends with a status that says so.
+        let _ = source.write_all(PROBE.as_bytes());
+    }
+    let status = child.wait().map_err(|error| not_started(&command, &error))?;
+    Ok(status.success())
+}
+
+fn starts(program: &Path) -> bool {
+    capture(&mut Command::new(program)).is_ok_and(|output| output.status.success())
+}
+
+/// Where the build of openblas-src looks beyond the linker's own folders: pkg-config, and
+/// Homebrew's OpenBLAS, which macOS keeps out of the way of its own BLAS.
+fn library_folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> =
+        printed_by(Command::new("pkg-config").args(["--libs-only-L", "openblas"]))
+            .split_whitespace()
+            .filter_map(|flag| flag.strip_prefix("-L"))
+            .map(PathBuf::from)
+            .collect();
+    if cfg!(target_os = "macos") {
+        let prefix = printed_by(Command::new("brew").args(["--prefix", "openblas"]));
+        if !prefix.trim().is_empty() {
+            folders.push(Path::new(prefix.trim()).join("lib"));
+        }
+    }
+    folders
+}
+
+/// The command's stdout, or nothing where it fails or is not there.
+fn printed_by(command: &mut Command) -> String {
+    match capture(command) {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// Looks at the machine.
+fn inspect() -> Machine {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path =
+        |program: &&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let programs: std::collections::BTreeSet<_> = PROGRAMS.into_iter().filter(on_path).collect();
+    let sudo_without_password = programs.contains("sudo")
+        && capture(Command::new("sudo").args(["-n", "true"]))
+            .is_ok_and(|output| output.status.success());
+    let root = printed_by(Command::new("id").arg("-u")).trim() == "0";
+    Machine { programs, root, sudo_without_password }
+}
