@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::openblas::Backend;
 use crate::process::{Failure, run as run_command};
@@ -39,23 +39,36 @@ fn copy(source: &Path, package: &Path, backend: Backend) -> io::Result<Vec<Strin
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let bin = Path::new("src").join("bin");
-    fs::create_dir_all(package.join(&bin))?;
+    let source_folder = Path::new("src");
+    let program_folder = source_folder.join("bin");
+    fs::create_dir_all(package.join(&program_folder))?;
     let manifest = manifest(&fs::read_to_string(source.join("Cargo.toml"))?, backend)
         .ok_or_else(|| io::Error::other(format!("Cargo.toml lacks the line `{DEPENDENCY}`")))?;
     fs::write(package.join("Cargo.toml"), manifest)?;
-    let mut programs = Vec::new();
-    for entry in fs::read_dir(source.join(&bin))? {
-        let path: PathBuf = entry?.path();
-        let (Some(name), Some(stem)) = (path.file_name(), path.file_stem()) else { continue };
-        fs::copy(&path, package.join(&bin).join(name))?;
-        programs.push(stem.to_string_lossy().into_owned());
-    }
+    copy_rust_files(&source.join(source_folder), &package.join(source_folder))?;
+    let mut programs =
+        copy_rust_files(&source.join(&program_folder), &package.join(&program_folder))?;
     programs.sort();
     if programs.is_empty() {
         return Err(io::Error::other("src/bin holds no program"));
     }
     Ok(programs)
+}
+
+/// Copies the Rust files that stand in a folder and returns their names without extension.
+fn copy_rust_files(from: &Path, to: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        if let (Some(file), Some(name)) = (path.file_name(), path.file_stem()) {
+            fs::copy(&path, to.join(file))?;
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// The manifest with an absolute path and, where the system has no OpenBLAS, the other backend.

@@ -21,7 +21,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::process::{Failure, say};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The commands of the layerwise workspace")]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    about = "The commands of the layerwise workspace"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Task,
@@ -84,18 +88,27 @@ fn refuse(error: &clap::Error) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let what = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        "error: no command given".to_owned()
-    } else {
-        error.to_string().lines().next().unwrap_or("error: bad arguments").to_owned()
-    };
-    let commands = Cli::command();
-    let names: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
-    say(&format!(
-        "{what}; allowed: cargo xtask {} (each explained by cargo xtask help COMMAND)",
-        names.join(" | ")
-    ));
+    say(&in_one_line(error));
     ExitCode::from(Failure::USAGE)
+}
+
+/// What is wrong with the arguments, and what is allowed.
+fn in_one_line(error: &clap::Error) -> String {
+    let rendered = error.to_string();
+    let what = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "error: no command given",
+        _ => rendered.lines().next().unwrap_or("error: bad arguments"),
+    };
+    let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: "));
+    let allowed = match usage {
+        Some(usage) if !usage.contains("<COMMAND>") => usage.to_owned(),
+        _ => {
+            let commands = Cli::command();
+            let names: Vec<_> = commands.get_subcommands().map(clap::Command::get_name).collect();
+            format!("cargo xtask {}", names.join(" | "))
+        }
+    };
+    format!("{what}; allowed: {allowed}")
 }
 
 #[cfg(test)]
@@ -113,6 +126,30 @@ mod tests {
         let cli = Cli::try_parse_from(line).unwrap();
         let Task::Figures { arguments } = cli.command else { panic!("not figures") };
         assert_eq!(arguments, ["--only", "1,3", "--help", "--", "-x"]);
+    }
+
+    #[test]
+    fn bad_arguments_are_told_in_one_line_with_what_is_allowed() {
+        let told = |line: &[&str]| {
+            let program = ["cargo xtask"].iter();
+            let error = Cli::try_parse_from(program.chain(line)).err().expect("accepted");
+            in_one_line(&error)
+        };
+        let all = "cargo xtask figures | theorems | test | bench | setup";
+        assert_eq!(told(&[]), format!("error: no command given; allowed: {all}"));
+        assert_eq!(
+            told(&["frob"]),
+            format!("error: unrecognized subcommand 'frob'; allowed: {all}")
+        );
+        assert_eq!(
+            told(&["test", "x"]),
+            "error: unexpected argument 'x' found; allowed: cargo xtask test"
+        );
+        assert_eq!(
+            told(&["bench", "--fast"]),
+            "error: unexpected argument '--fast' found; \
+             allowed: cargo xtask bench [OPTIONS] [FILTER]"
+        );
     }
 
     #[test]
