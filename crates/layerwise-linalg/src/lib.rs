@@ -1,1 +1,72 @@
-//! Dense symmetric linear algebra for layer-wise preconditioning: Cholesky solves, eigendecompositions, inverse roots, orthonormal rows, polar factors.
+//! Dense linear algebra for layer-wise preconditioning: what a Kronecker-factored optimizer needs
+//! from BLAS and LAPACK, in `f32` and `f64`, with typed errors and without allocation on the paths
+//! that a training step takes.
+//!
+//! | subject | items |
+//! |---|---|
+//! | products and triangular solves | [`gemm`], [`gram`], [`gemv`], [`triangular_product`], [`solve_lower`], [`solve_lower_transposed`] |
+//! | symmetric positive definite systems | [`Cholesky`] |
+//! | symmetric eigenproblems, inverse roots | [`SymmetricEigen`], [`inverse_root`], [`RootOptions`], [`Ridge`] |
+//! | orthonormal rows | [`RowOrthonormalizer`], [`orthonormal_rows`] |
+//! | polar factors | [`NewtonSchulz`], [`PolarWorkspace`], [`polar_factor_exact`] |
+//! | singular values | [`singular_values`], [`thin_svd`], [`leading_right_singular_vector`] |
+//! | the BLAS itself | [`set_blas_threads`], [`blas_description`] |
+//!
+//! Matrices are [`ndarray`] arrays and views. Every function accepts row-major and column-major
+//! storage, transposes and sub-blocks of either without a copy; other strides are copied. The
+//! types named after a factorization hold their storage: after construction their methods do not
+//! allocate, and on an error they keep the factorization that they had. Functions that write into
+//! a caller's array leave it as it was when they return an error.
+//!
+//! # Choosing a BLAS
+//!
+//! The feature `openblas-system` (default) links the system's OpenBLAS; `openblas-static` builds
+//! OpenBLAS from source. Without either, nothing would link, so the crate refuses to compile.
+//!
+//! # Example
+//!
+//! ```
+//! use layerwise_linalg::{Cholesky, RootOptions, inverse_root, ndarray::array};
+//!
+//! let s = array![[4.0, 1.0], [1.0, 3.0]];
+//! let mut x = array![[1.0], [2.0]];
+//! Cholesky::new(s.view(), 0.0)?.solve_left(&mut x.view_mut())?;
+//! assert!((x[[0, 0]] - 1.0 / 11.0_f64).abs() < 1e-15);
+//!
+//! let root = inverse_root(s.view(), 0.5, &RootOptions::default())?;
+//! let identity = root.dot(&s).dot(&root);
+//! assert!((identity[[0, 0]] - 1.0).abs() < 1e-14);
+//! # Ok::<(), layerwise_linalg::LinalgError>(())
+//! ```
+
+#[cfg(not(any(feature = "openblas-system", feature = "openblas-static")))]
+compile_error!(
+    "layerwise-linalg needs a BLAS: enable the feature `openblas-system` (links the installed \
+     OpenBLAS) or `openblas-static` (builds OpenBLAS from source)"
+);
+
+mod backend;
+mod check;
+mod cholesky;
+mod eigen;
+mod error;
+mod inverse_root;
+mod orthonormal;
+mod polar;
+mod product;
+mod runtime;
+mod scalar;
+mod singular;
+
+pub use ndarray;
+
+pub use cholesky::Cholesky;
+pub use eigen::SymmetricEigen;
+pub use error::{LinalgError, Result};
+pub use inverse_root::{Ridge, RootOptions, inverse_root};
+pub use orthonormal::{RowOrthonormalizer, orthonormal_rows};
+pub use polar::{NewtonSchulz, PolarWorkspace, polar_factor_exact};
+pub use product::{gemm, gemv, gram, solve_lower, solve_lower_transposed, triangular_product};
+pub use runtime::{blas_description, set_blas_threads};
+pub use scalar::Scalar;
+pub use singular::{leading_right_singular_vector, singular_values, thin_svd};

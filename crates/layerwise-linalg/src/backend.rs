@@ -1,0 +1,704 @@
+//! BLAS and LAPACK behind safe functions: the only module with `unsafe`.
+//!
+//! Operands are made from array views alone, and hold their pointer, dimensions and leading
+//! dimension; the functions check that the operands' dimensions agree before they call. LAPACK
+//! expects column-major storage; the factorizations here take row-major arrays and treat them as
+//! the transposed column-major ones, which costs nothing.
+#![expect(unsafe_code, reason = "foreign calls to BLAS and LAPACK, each with its SAFETY comment")]
+
+use std::{
+    ffi::{CStr, c_char, c_int},
+    marker::PhantomData,
+};
+
+use cblas_sys::{CBLAS_DIAG, CBLAS_LAYOUT, CBLAS_SIDE, CBLAS_TRANSPOSE, CBLAS_UPLO};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
+use ndarray_linalg::{JobSvd, SVDDC};
+
+// Links the library that the declarations below refer to.
+extern crate openblas_src as _;
+
+type Gemm<A> = unsafe extern "C" fn(
+    CBLAS_LAYOUT,
+    CBLAS_TRANSPOSE,
+    CBLAS_TRANSPOSE,
+    c_int,
+    c_int,
+    c_int,
+    A,
+    *const A,
+    c_int,
+    *const A,
+    c_int,
+    A,
+    *mut A,
+    c_int,
+);
+type Syrk<A> = unsafe extern "C" fn(
+    CBLAS_LAYOUT,
+    CBLAS_UPLO,
+    CBLAS_TRANSPOSE,
+    c_int,
+    c_int,
+    A,
+    *const A,
+    c_int,
+    A,
+    *mut A,
+    c_int,
+);
+type Gemv<A> = unsafe extern "C" fn(
+    CBLAS_LAYOUT,
+    CBLAS_TRANSPOSE,
+    c_int,
+    c_int,
+    A,
+    *const A,
+    c_int,
+    *const A,
+    c_int,
+    A,
+    *mut A,
+    c_int,
+);
+type Triangular<A> = unsafe extern "C" fn(
+    CBLAS_LAYOUT,
+    CBLAS_SIDE,
+    CBLAS_UPLO,
+    CBLAS_TRANSPOSE,
+    CBLAS_DIAG,
+    c_int,
+    c_int,
+    A,
+    *const A,
+    c_int,
+    *mut A,
+    c_int,
+);
+type Potrf<A> = unsafe extern "C" fn(*const c_char, *const c_int, *mut A, *const c_int, *mut c_int);
+type Syevd<A> = unsafe extern "C" fn(
+    *const c_char,
+    *const c_char,
+    *const c_int,
+    *mut A,
+    *const c_int,
+    *mut A,
+    *mut A,
+    *const c_int,
+    *mut c_int,
+    *const c_int,
+    *mut c_int,
+);
+type Geqrf<A> = unsafe extern "C" fn(
+    *const c_int,
+    *const c_int,
+    *mut A,
+    *const c_int,
+    *mut A,
+    *mut A,
+    *const c_int,
+    *mut c_int,
+);
+type Orgqr<A> = unsafe extern "C" fn(
+    *const c_int,
+    *const c_int,
+    *const c_int,
+    *mut A,
+    *const c_int,
+    *const A,
+    *mut A,
+    *const c_int,
+    *mut c_int,
+);
+
+/// U, the singular values in descending order, and Vᵀ.
+pub(crate) type Svd<A> = (Array2<A>, Array1<A>, Array2<A>);
+type SvdFn<A> =
+    fn(ArrayView2<A>, JobSvd) -> Option<(Option<Array2<A>>, Array1<A>, Option<Array2<A>>)>;
+
+/// The routines of one floating-point type. Its fields are out of reach for users.
+pub struct Routines<A: 'static> {
+    gemm: Gemm<A>,
+    syrk: Syrk<A>,
+    gemv: Gemv<A>,
+    trmm: Triangular<A>,
+    trsm: Triangular<A>,
+    potrf: Potrf<A>,
+    syevd: Syevd<A>,
+    geqrf: Geqrf<A>,
+    orgqr: Orgqr<A>,
+    svd: SvdFn<A>,
+}
+
+/// Types that BLAS and LAPACK compute with.
+pub trait Kernel: Copy + Sized + 'static {
+    /// The routines.
+    #[doc(hidden)]
+    const ROUTINES: Routines<Self>;
+}
+
+macro_rules! kernel {
+    ($type:ty, $gemm:ident, $syrk:ident, $gemv:ident, $trmm:ident, $trsm:ident,
+     $potrf:ident, $syevd:ident, $geqrf:ident, $orgqr:ident) => {
+        impl Kernel for $type {
+            const ROUTINES: Routines<Self> = Routines {
+                gemm: cblas_sys::$gemm,
+                syrk: cblas_sys::$syrk,
+                gemv: cblas_sys::$gemv,
+                trmm: cblas_sys::$trmm,
+                trsm: cblas_sys::$trsm,
+                potrf: lapack_sys::$potrf,
+                syevd: lapack_sys::$syevd,
+                geqrf: lapack_sys::$geqrf,
+                orgqr: lapack_sys::$orgqr,
+                svd: |m, job| m.svddc(job).ok(),
+            };
+        }
+    };
+}
+
+kernel!(
+    f32,
+    cblas_sgemm,
+    cblas_ssyrk,
+    cblas_sgemv,
+    cblas_strmm,
+    cblas_strsm,
+    spotrf_,
+    ssyevd_,
+    sgeqrf_,
+    sorgqr_
+);
+kernel!(
+    f64,
+    cblas_dgemm,
+    cblas_dsyrk,
+    cblas_dgemv,
+    cblas_dtrmm,
+    cblas_dtrsm,
+    dpotrf_,
+    dsyevd_,
+    dgeqrf_,
+    dorgqr_
+);
+
+unsafe extern "C" {
+    // Declared in OpenBLAS's cblas.h; cblas-sys leaves them out.
+    fn openblas_set_num_threads(threads: c_int);
+    fn openblas_get_config() -> *const c_char;
+    fn openblas_get_corename() -> *const c_char;
+}
+
+/// How a matrix lies in memory.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    Row,
+    Column,
+}
+
+impl Order {
+    fn layout(self) -> CBLAS_LAYOUT {
+        match self {
+            Self::Row => CBLAS_LAYOUT::CblasRowMajor,
+            Self::Column => CBLAS_LAYOUT::CblasColMajor,
+        }
+    }
+}
+
+/// Order and leading dimension of a matrix that BLAS can address: one unit stride, and the other
+/// at least as long as a line, both within 32 bits.
+fn order(dim: (usize, usize), strides: &[isize]) -> Option<(Order, c_int)> {
+    let (rows, cols) = dim;
+    let (&down, &along) = (strides.first()?, strides.get(1)?);
+    let leading = |lines: usize, length: usize, stride: isize, unit: isize| {
+        if length > 1 && unit != 1 {
+            return None;
+        }
+        let length = c_int::try_from(length.max(1)).ok()?;
+        c_int::try_from(lines).ok()?;
+        if lines <= 1 {
+            return Some(length);
+        }
+        c_int::try_from(stride).ok().filter(|&stride| stride >= length)
+    };
+    leading(rows, cols, down, along)
+        .map(|ld| (Order::Row, ld))
+        .or_else(|| leading(cols, rows, along, down).map(|ld| (Order::Column, ld)))
+}
+
+/// A matrix that BLAS may read.
+///
+/// Invariant: for the lifetime `'a`, every entry of the `rows` × `cols` matrix at `pointer` with
+/// this order and leading dimension is readable.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand<'a, A> {
+    pointer: *const A,
+    rows: c_int,
+    cols: c_int,
+    order: Order,
+    ld: c_int,
+    lifetime: PhantomData<&'a A>,
+}
+
+impl<'a, A> Operand<'a, A> {
+    /// `None` where the strides or dimensions are not BLAS's.
+    pub(crate) fn new(view: ArrayView2<'a, A>) -> Option<Self> {
+        let (order, ld) = order(view.dim(), view.strides())?;
+        Some(Self {
+            pointer: view.as_ptr(),
+            rows: c_int::try_from(view.nrows()).ok()?,
+            cols: c_int::try_from(view.ncols()).ok()?,
+            order,
+            ld,
+            lifetime: PhantomData,
+        })
+    }
+
+    fn transpose_in(&self, order: Order) -> CBLAS_TRANSPOSE {
+        if self.order == order {
+            CBLAS_TRANSPOSE::CblasNoTrans
+        } else {
+            CBLAS_TRANSPOSE::CblasTrans
+        }
+    }
+}
+
+/// A matrix that BLAS may write.
+///
+/// Invariant: as [`Operand`]'s, writable and not aliased.
+pub(crate) struct OperandMut<'a, A> {
+    pointer: *mut A,
+    rows: c_int,
+    cols: c_int,
+    order: Order,
+    ld: c_int,
+    lifetime: PhantomData<&'a mut A>,
+}
+
+impl<'a, A> OperandMut<'a, A> {
+    /// `None` where the strides or dimensions are not BLAS's.
+    pub(crate) fn new(view: &'a mut ArrayViewMut2<'_, A>) -> Option<Self> {
+        let (order, ld) = order(view.dim(), view.strides())?;
+        Some(Self {
+            rows: c_int::try_from(view.nrows()).ok()?,
+            cols: c_int::try_from(view.ncols()).ok()?,
+            pointer: view.as_mut_ptr(),
+            order,
+            ld,
+            lifetime: PhantomData,
+        })
+    }
+}
+
+/// Which side a triangular matrix stands on.
+#[derive(Clone, Copy)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+/// What is done with a lower triangular L.
+#[derive(Clone, Copy)]
+pub(crate) enum Action {
+    /// Multiply by L.
+    Multiply,
+    /// Multiply by L⁻¹.
+    Solve,
+    /// Multiply by L⁻ᵀ.
+    SolveTransposed,
+}
+
+/// C ← α A B + β C for non-empty operands of matching shapes.
+pub(crate) fn gemm<A: Kernel>(
+    alpha: A,
+    a: Operand<'_, A>,
+    b: Operand<'_, A>,
+    beta: A,
+    c: OperandMut<'_, A>,
+) {
+    assert!(a.rows == c.rows && b.cols == c.cols && a.cols == b.rows, "shapes are checked above");
+    // SAFETY: the operands' invariants make all three matrices valid for these dimensions and
+    // leading dimensions; C is not aliased since it was borrowed mutably.
+    unsafe {
+        (A::ROUTINES.gemm)(
+            c.order.layout(),
+            a.transpose_in(c.order),
+            b.transpose_in(c.order),
+            c.rows,
+            c.cols,
+            a.cols,
+            alpha,
+            a.pointer,
+            a.ld,
+            b.pointer,
+            b.ld,
+            beta,
+            c.pointer,
+            c.ld,
+        );
+    }
+}
+
+/// C ← α A Aᵀ + β C from C's lower triangle, then mirrored; non-empty, matching shapes.
+pub(crate) fn syrk<A: Kernel>(alpha: A, a: Operand<'_, A>, beta: A, mut c: OperandMut<'_, A>) {
+    assert!(a.rows == c.rows && c.rows == c.cols, "shapes are checked above");
+    // SAFETY: the operands' invariants make both matrices valid for these dimensions and leading
+    // dimensions; C is not aliased since it was borrowed mutably.
+    unsafe {
+        (A::ROUTINES.syrk)(
+            c.order.layout(),
+            CBLAS_UPLO::CblasLower,
+            a.transpose_in(c.order),
+            c.rows,
+            a.cols,
+            alpha,
+            a.pointer,
+            a.ld,
+            beta,
+            c.pointer,
+            c.ld,
+        );
+    }
+    mirror_lower(&mut c);
+}
+
+/// Copies the lower triangle onto the upper one, in blocks that stay in cache.
+pub(crate) fn mirror_lower<A: Kernel>(c: &mut OperandMut<'_, A>) {
+    assert!(c.rows == c.cols, "shapes are checked above");
+    const BLOCK: usize = 16;
+    let (n, ld) = (c.rows as usize, c.ld as usize);
+    // Offsets of (line, position): a line is a row in row-major order, else a column. The lower
+    // triangle has position < line in row-major order and position > line in column-major order.
+    let from_below = c.order == Order::Row;
+    for top in (0..n).step_by(BLOCK) {
+        for left in (0..=top).step_by(BLOCK) {
+            for i in top..(top + BLOCK).min(n) {
+                for j in left..(left + BLOCK).min(i) {
+                    let (lower, upper) = if from_below {
+                        (i * ld + j, j * ld + i)
+                    } else {
+                        (j * ld + i, i * ld + j)
+                    };
+                    // SAFETY: i, j < n = rows = cols, so by the operand's invariant both offsets
+                    // lie in the matrix, which is not aliased.
+                    unsafe { *c.pointer.add(upper) = *c.pointer.add(lower) };
+                }
+            }
+        }
+    }
+}
+
+/// y ← α A x + β y where the vectors' strides are positive; `false` where they are not.
+pub(crate) fn gemv<A: Kernel>(
+    alpha: A,
+    a: Operand<'_, A>,
+    x: ArrayView1<'_, A>,
+    beta: A,
+    y: &mut ArrayViewMut1<'_, A>,
+) -> bool {
+    assert!(a.cols as usize == x.len() && a.rows as usize == y.len(), "shapes are checked above");
+    let stride = |length: usize, strides: &[isize]| match strides {
+        _ if length <= 1 => Some(1),
+        [stride] => c_int::try_from(*stride).ok().filter(|&stride| stride > 0),
+        _ => None,
+    };
+    let (Some(along_x), Some(along_y)) =
+        (stride(x.len(), x.strides()), stride(y.len(), y.strides()))
+    else {
+        return false;
+    };
+    // SAFETY: A by its operand's invariant; x and y are views of these lengths and positive
+    // strides, starting at their first entries; y is borrowed mutably, so not aliased.
+    unsafe {
+        (A::ROUTINES.gemv)(
+            a.order.layout(),
+            CBLAS_TRANSPOSE::CblasNoTrans,
+            a.rows,
+            a.cols,
+            alpha,
+            a.pointer,
+            a.ld,
+            x.as_ptr(),
+            along_x,
+            beta,
+            y.as_mut_ptr(),
+            along_y,
+        );
+    }
+    true
+}
+
+/// B ← op(L) B or B op(L), from L's lower triangle; non-empty, matching shapes.
+pub(crate) fn triangular<A: Kernel>(
+    action: Action,
+    side: Side,
+    l: Operand<'_, A>,
+    one: A,
+    b: OperandMut<'_, A>,
+) {
+    let (side, length) = match side {
+        Side::Left => (CBLAS_SIDE::CblasLeft, b.rows),
+        Side::Right => (CBLAS_SIDE::CblasRight, b.cols),
+    };
+    assert!(l.rows == l.cols && l.rows == length, "shapes are checked above");
+    let same = l.order == b.order;
+    // In the other order the memory of L reads as the upper triangular Lᵀ.
+    let uplo = if same { CBLAS_UPLO::CblasLower } else { CBLAS_UPLO::CblasUpper };
+    let (routine, transposed) = match action {
+        Action::Multiply => (A::ROUTINES.trmm, false),
+        Action::Solve => (A::ROUTINES.trsm, false),
+        Action::SolveTransposed => (A::ROUTINES.trsm, true),
+    };
+    let trans = if transposed == same {
+        CBLAS_TRANSPOSE::CblasTrans
+    } else {
+        CBLAS_TRANSPOSE::CblasNoTrans
+    };
+    // SAFETY: the operands' invariants make both matrices valid for these dimensions and leading
+    // dimensions; B is not aliased since it was borrowed mutably.
+    unsafe {
+        routine(
+            b.order.layout(),
+            side,
+            uplo,
+            trans,
+            CBLAS_DIAG::CblasNonUnit,
+            b.rows,
+            b.cols,
+            one,
+            l.pointer,
+            l.ld,
+            b.pointer,
+            b.ld,
+        );
+    }
+}
+
+/// What a LAPACK routine answers: `info`.
+pub(crate) type Info = i32;
+
+/// A dimension for LAPACK, or its answer to an illegal one.
+fn dimension(n: usize) -> Result<c_int, Info> {
+    c_int::try_from(n).map_err(|_| -1)
+}
+
+/// Overwrites the lower triangle of the row-major n × n matrix with its Cholesky factor.
+pub(crate) fn potrf<A: Kernel>(n: usize, matrix: &mut [A]) -> Result<(), Info> {
+    assert!(matrix.len() == n * n, "the factorization's buffers are n × n");
+    let (n, mut info) = (dimension(n)?, 0);
+    let ld = n.max(1);
+    // SAFETY: the buffer holds n² entries, the leading dimension is n, and the scalars outlive
+    // the call. 'U' in column-major order is the lower triangle in row-major order.
+    unsafe {
+        (A::ROUTINES.potrf)(&(b'U' as c_char), &n, matrix.as_mut_ptr(), &ld, &mut info);
+    }
+    if info == 0 { Ok(()) } else { Err(info) }
+}
+
+/// Workspace of [`syevd`].
+#[derive(Debug, Clone)]
+pub(crate) struct EigenWork<A> {
+    floats: Vec<A>,
+    integers: Vec<c_int>,
+}
+
+impl<A: crate::Scalar> EigenWork<A> {
+    /// What the routine asks for, but at least what its documentation demands.
+    pub(crate) fn new(n: usize) -> Self {
+        let mut floats = 1 + 6 * n + 2 * n * n;
+        let mut integers = 3 + 5 * n;
+        let mut asked = A::zero();
+        let (mut asked_integer, mut info) = (0, 0);
+        if let Ok(n) = dimension(n) {
+            let nothing = &mut A::zero() as *mut A;
+            // SAFETY: with both lengths −1 the routine only writes its demands to the first
+            // entries of the workspaces and `info`; the matrix and the values are not touched.
+            unsafe {
+                (A::ROUTINES.syevd)(
+                    &(b'V' as c_char),
+                    &(b'U' as c_char),
+                    &n,
+                    nothing,
+                    &n.max(1),
+                    nothing,
+                    &mut asked,
+                    &-1,
+                    &mut asked_integer,
+                    &-1,
+                    &mut info,
+                );
+            }
+            floats = floats.max(length(asked));
+            integers = integers.max(usize::try_from(asked_integer).unwrap_or(0));
+        }
+        Self { floats: vec![A::zero(); floats], integers: vec![0; integers] }
+    }
+}
+
+/// A workspace length that LAPACK returned as a floating-point number, with room for its rounding.
+fn length<A: crate::Scalar>(asked: A) -> usize {
+    (asked.as_f64() * (1.0 + A::epsilon().as_f64())).ceil().max(1.0) as usize
+}
+
+/// Overwrites the row-major symmetric n × n matrix with its eigenvectors, one per *row*, and
+/// `values` with the eigenvalues in ascending order. Reads the lower triangle; finite entries.
+pub(crate) fn syevd<A: Kernel>(
+    matrix: &mut [A],
+    values: &mut [A],
+    work: &mut EigenWork<A>,
+) -> Result<(), Info> {
+    let n = values.len();
+    assert!(matrix.len() == n * n, "the decomposition's buffers are n × n");
+    assert!(work.floats.len() > 6 * n + 2 * n * n && work.integers.len() >= 3 + 5 * n);
+    let (n, mut info) = (dimension(n)?, 0);
+    let (floats, integers) = (dimension(work.floats.len())?, dimension(work.integers.len())?);
+    // SAFETY: matrix, values and workspaces have at least the documented lengths (asserted), and
+    // the leading dimension is n. 'U' in column-major order is the lower triangle in row-major
+    // order; the eigenvectors in the columns of a column-major matrix are rows in row-major order.
+    unsafe {
+        (A::ROUTINES.syevd)(
+            &(b'V' as c_char),
+            &(b'U' as c_char),
+            &n,
+            matrix.as_mut_ptr(),
+            &n.max(1),
+            values.as_mut_ptr(),
+            work.floats.as_mut_ptr(),
+            &floats,
+            work.integers.as_mut_ptr(),
+            &integers,
+            &mut info,
+        );
+    }
+    if info == 0 { Ok(()) } else { Err(info) }
+}
+
+/// Storage of the reflectors' scalars and workspace of [`geqrf`] and [`orgqr`].
+#[derive(Debug, Clone)]
+pub(crate) struct QrWork<A> {
+    tau: Vec<A>,
+    floats: Vec<A>,
+}
+
+impl<A: crate::Scalar> QrWork<A> {
+    /// For k ≤ d rows of length d.
+    pub(crate) fn new(k: usize, d: usize) -> Self {
+        let mut floats = k.max(1);
+        if let (Ok(rows), Ok(cols)) = (dimension(d), dimension(k)) {
+            let (mut first, mut second, mut info) = (A::zero(), A::zero(), 0);
+            let nothing = &mut A::zero() as *mut A;
+            // SAFETY: with length −1 the routines only write their demand to the first entry of
+            // the workspace and `info`; matrix and tau are not touched.
+            unsafe {
+                (A::ROUTINES.geqrf)(
+                    &rows,
+                    &cols,
+                    nothing,
+                    &rows.max(1),
+                    nothing,
+                    &mut first,
+                    &-1,
+                    &mut info,
+                );
+                (A::ROUTINES.orgqr)(
+                    &rows,
+                    &cols,
+                    &cols,
+                    nothing,
+                    &rows.max(1),
+                    nothing,
+                    &mut second,
+                    &-1,
+                    &mut info,
+                );
+            }
+            floats = floats.max(length(first)).max(length(second));
+        }
+        Self { tau: vec![A::zero(); k], floats: vec![A::zero(); floats] }
+    }
+}
+
+/// QR factorization of the transpose of a row-major k × d matrix, k ≤ d. On return row i holds
+/// R_0i … R_ii, then the i-th reflector.
+pub(crate) fn geqrf<A: Kernel>(
+    k: usize,
+    d: usize,
+    matrix: &mut [A],
+    work: &mut QrWork<A>,
+) -> Result<(), Info> {
+    assert!(
+        k <= d && matrix.len() == k * d && work.tau.len() == k && work.floats.len() >= k.max(1)
+    );
+    let (rows, cols, mut info) = (dimension(d)?, dimension(k)?, 0);
+    let floats = dimension(work.floats.len())?;
+    // SAFETY: a row-major k × d matrix is a column-major d × k one with leading dimension d; tau
+    // and workspace have the documented lengths (asserted).
+    unsafe {
+        (A::ROUTINES.geqrf)(
+            &rows,
+            &cols,
+            matrix.as_mut_ptr(),
+            &rows.max(1),
+            work.tau.as_mut_ptr(),
+            work.floats.as_mut_ptr(),
+            &floats,
+            &mut info,
+        );
+    }
+    if info == 0 { Ok(()) } else { Err(info) }
+}
+
+/// Overwrites what [`geqrf`] left with the k orthonormal rows.
+pub(crate) fn orgqr<A: Kernel>(
+    k: usize,
+    d: usize,
+    matrix: &mut [A],
+    work: &mut QrWork<A>,
+) -> Result<(), Info> {
+    assert!(
+        k <= d && matrix.len() == k * d && work.tau.len() == k && work.floats.len() >= k.max(1)
+    );
+    let (rows, cols, mut info) = (dimension(d)?, dimension(k)?, 0);
+    let floats = dimension(work.floats.len())?;
+    // SAFETY: as in `geqrf`; as many columns as reflectors are asked for.
+    unsafe {
+        (A::ROUTINES.orgqr)(
+            &rows,
+            &cols,
+            &cols,
+            matrix.as_mut_ptr(),
+            &rows.max(1),
+            work.tau.as_ptr(),
+            work.floats.as_mut_ptr(),
+            &floats,
+            &mut info,
+        );
+    }
+    if info == 0 { Ok(()) } else { Err(info) }
+}
+
+/// Thin singular value decomposition (gesdd) of a non-empty finite matrix; `None` where it failed.
+pub(crate) fn svd<A: Kernel>(m: ArrayView2<'_, A>) -> Option<Svd<A>> {
+    let (u, s, vt) = (A::ROUTINES.svd)(m, JobSvd::Some)?;
+    Some((u?, s, vt?))
+}
+
+/// Singular values alone, as [`svd`].
+pub(crate) fn singular_values<A: Kernel>(m: ArrayView2<'_, A>) -> Option<Array1<A>> {
+    (A::ROUTINES.svd)(m, JobSvd::None).map(|(_, s, _)| s)
+}
+
+/// Sets OpenBLAS's number of threads.
+pub(crate) fn set_threads(threads: usize) {
+    let threads = c_int::try_from(threads.max(1)).unwrap_or(c_int::MAX);
+    // SAFETY: the function takes any positive number, and limits it itself.
+    unsafe { openblas_set_num_threads(threads) };
+}
+
+/// OpenBLAS's configuration and kernel name.
+pub(crate) fn configuration() -> (String, String) {
+    // SAFETY: both functions return pointers to constant NUL-terminated strings.
+    let (config, core) =
+        unsafe { (CStr::from_ptr(openblas_get_config()), CStr::from_ptr(openblas_get_corename())) };
+    (config.to_string_lossy().into_owned(), core.to_string_lossy().into_owned())
+}

@@ -1,0 +1,166 @@
+//! Orthogonal polar factors: Newton-Schulz as in Muon, and exact.
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+use crate::{
+    LinalgError, Result, Scalar, check,
+    product::{gemm, gram},
+    singular::thin_svd,
+};
+
+/// The quintic Newton-Schulz iteration towards the orthogonal polar factor, as used by Muon.
+///
+/// X₀ = M / (‖M‖_F + epsilon), then `steps` times A = X Xᵀ, X ← a X + (b A + c A²) X. It acts on
+/// each singular value alone, as s ↦ a s + b s³ + c s⁵. The default coefficients trade exactness
+/// for speed: after five steps the singular values lie near 1, roughly in [0.7, 1.2], except those
+/// that started very small; zero stays zero.
+///
+/// Source of iteration and defaults: K. Jordan and others, *Muon: an optimizer for hidden layers in
+/// neural networks*, 2024 (function `zeropower_via_newtonschulz5`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NewtonSchulz {
+    /// a, b, c; finite.
+    pub coefficients: [f64; 3],
+    /// Number of steps; 0 only normalizes.
+    pub steps: usize,
+    /// Added to the Frobenius norm before the division; finite and at least 0.
+    pub epsilon: f64,
+}
+
+impl Default for NewtonSchulz {
+    /// Muon's: (3.4445, −4.7750, 2.0315), 5 steps, 10⁻⁷.
+    fn default() -> Self {
+        Self { coefficients: [3.4445, -4.7750, 2.0315], steps: 5, epsilon: 1e-7 }
+    }
+}
+
+/// Storage for [`NewtonSchulz::apply`] on matrices of one shape.
+#[derive(Debug, Clone)]
+pub struct PolarWorkspace<A> {
+    shape: (usize, usize),
+    /// The iterate, transposed where the matrix has more rows than columns.
+    x: Array2<A>,
+    next: Array2<A>,
+    /// A and b A + c A².
+    square: Array2<A>,
+    polynomial: Array2<A>,
+}
+
+impl<A: Scalar> PolarWorkspace<A> {
+    /// Storage for r × c matrices.
+    pub fn with_shape(r: usize, c: usize) -> Self {
+        let (short, long) = (r.min(c), r.max(c));
+        Self {
+            shape: (r, c),
+            x: Array2::zeros((short, long)),
+            next: Array2::zeros((short, long)),
+            square: Array2::zeros((short, short)),
+            polynomial: Array2::zeros((short, short)),
+        }
+    }
+}
+
+impl NewtonSchulz {
+    /// M ← the iterate after `steps` steps, without allocating. Works on Mᵀ where M has more rows
+    /// than columns, as Muon does.
+    ///
+    /// # Errors
+    ///
+    /// [`LinalgError::InvalidParameter`] for coefficients or epsilon outside their range,
+    /// [`LinalgError::Shape`] where the workspace is for another shape, [`LinalgError::NonFinite`],
+    /// [`LinalgError::RankDeficient`] where ‖M‖_F + epsilon is zero, and
+    /// [`LinalgError::NoConvergence`] where the iteration diverges (which the default coefficients
+    /// never do). M stays as it was.
+    pub fn apply<A: Scalar>(
+        &self,
+        m: &mut ArrayViewMut2<A>,
+        work: &mut PolarWorkspace<A>,
+    ) -> Result<()> {
+        check::non_negative("epsilon", self.epsilon)?;
+        if let Some(&value) = self.coefficients.iter().find(|c| !c.is_finite()) {
+            return Err(LinalgError::InvalidParameter {
+                name: "coefficients",
+                value,
+                allowed: "finite",
+            });
+        }
+        check::shape("matrix for the polar workspace", m.dim(), work.shape)?;
+        check::finite(m.view())?;
+        if m.is_empty() {
+            return Ok(());
+        }
+        let transposed = m.nrows() > m.ncols();
+        if transposed {
+            work.x.assign(&m.t())
+        } else {
+            work.x.assign(m)
+        }
+        self.normalize(&mut work.x)?;
+
+        let [a, b, c] = self.coefficients.map(A::from_f64);
+        for _ in 0..self.steps {
+            gram(A::one(), work.x.view(), A::zero(), &mut work.square.view_mut())?;
+            // A is symmetric: A Aᵀ = A².
+            work.polynomial.assign(&work.square);
+            gram(c, work.square.view(), b, &mut work.polynomial.view_mut())?;
+            work.next.assign(&work.x);
+            let next = &mut work.next.view_mut();
+            gemm(A::one(), work.polynomial.view(), work.x.view(), a, next)?;
+            std::mem::swap(&mut work.x, &mut work.next);
+        }
+
+        if check::finite(work.x.view()).is_err() {
+            let info = i32::try_from(self.steps).unwrap_or(i32::MAX);
+            return Err(LinalgError::NoConvergence { routine: "Newton-Schulz", info });
+        }
+        if transposed {
+            m.assign(&work.x.t())
+        } else {
+            m.assign(&work.x)
+        }
+        Ok(())
+    }
+
+    /// X ← X / (‖X‖_F + epsilon); the norm is taken in double precision.
+    fn normalize<A: Scalar>(&self, x: &mut Array2<A>) -> Result<()> {
+        let largest = x.as_slice().map_or(A::zero(), check::max_abs).as_f64();
+        // Relative to the largest entry, squares neither overflow nor vanish.
+        let relative = if largest > 0.0 {
+            x.iter().map(|v| (v.as_f64() / largest).powi(2)).sum::<f64>().sqrt()
+        } else {
+            0.0
+        };
+        if largest * relative + self.epsilon == 0.0 {
+            return Err(LinalgError::RankDeficient { rank: 0, needed: 1 });
+        }
+        let divisor = if largest > 0.0 { relative + self.epsilon / largest } else { 1.0 };
+        let largest = if largest > 0.0 { largest } else { 1.0 };
+        x.mapv_inplace(|v| A::from_f64(v.as_f64() / largest / divisor));
+        Ok(())
+    }
+}
+
+/// The polar factor U Vᵀ of M = U diag(s) Vᵀ over the singular values that are not zero: a partial
+/// isometry with M's row and column space.
+///
+/// A singular value counts as zero at or below max(m, n) ε s_max. By singular value decomposition;
+/// allocates. It is what [`NewtonSchulz`] approximates, and what Shampoo's first step is without
+/// averaging and ridge.
+///
+/// # Errors
+///
+/// [`LinalgError::NonFinite`], [`LinalgError::NoConvergence`].
+pub fn polar_factor_exact<A: Scalar>(m: ArrayView2<A>) -> Result<Array2<A>> {
+    let (rows, cols) = m.dim();
+    let (mut u, s, vt) = thin_svd(m)?;
+    let largest = s.first().copied().unwrap_or(A::zero());
+    let cutoff = A::from_f64(rows.max(cols) as f64) * A::epsilon() * largest;
+    for (mut column, &value) in u.columns_mut().into_iter().zip(&s) {
+        if value <= cutoff {
+            column.fill(A::zero());
+        }
+    }
+    let mut polar = Array2::zeros((rows, cols));
+    gemm(A::one(), u.view(), vt.view(), A::zero(), &mut polar.view_mut())?;
+    Ok(polar)
+}
