@@ -1,0 +1,341 @@
+//! Where panels, axes, legend and colour bar stand on the page.
+
+use super::canvas::{Anchor, Canvas, Item, PAPER, Setting};
+use super::clip::Frame;
+use super::marks::{Along, BAND, Field, LINE, MARKER, line_width};
+use super::palette::{Colour, Stroke};
+use super::text::{fit, width, wrap};
+use super::ticks::{Ticks, data_range, ticks};
+use super::{Axis, LegendEntry, Mark, Panel, Picture, Scale, maps};
+
+/// Page width of one column, 3.5 inches.
+const NARROW: f64 = 1050.0;
+/// Page width of two and more columns, 6⅔ inches.
+const WIDE: f64 = 2000.0;
+/// Blank border of the page.
+const MARGIN: f64 = 14.0;
+/// Space between neighbouring panels.
+const GAP: f64 = 34.0;
+/// Size of the axes' numbers, 6.5 pt.
+const NUMBER: u32 = 27;
+/// Size of labels, titles and legend, 7.2 pt.
+const LABEL: u32 = 30;
+/// Length of a tick.
+const TICK: f64 = 9.0;
+/// Height above a frame for its letter and title.
+const HEAD: f64 = 46.0;
+/// Height below a frame for numbers and label.
+const FOOT: f64 = 92.0;
+/// Ratio of a frame's height to its width.
+const ASPECT: f64 = 0.76;
+/// Length of a line's sample in the legend.
+const SAMPLE: f64 = 84.0;
+/// Height of a legend's row.
+const ROW: f64 = 43.0;
+/// Lines of the grid.
+const GRID: Colour = Colour(228, 228, 228);
+
+/// A panel with everything that follows from its data alone.
+struct Prepared<'a> {
+    panel: &'a Panel,
+    x_range: (f64, f64),
+    y_range: (f64, f64),
+    y_ticks: Ticks,
+    /// Width of label, numbers and ticks on the left.
+    gutter: f64,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(panel: &'a Panel) -> Self {
+        let y_range = axis_range(&panel.y, panel, |mark| y_values(mark, panel.y.scale));
+        let x_range = axis_range(&panel.x, panel, |mark| x_values(mark, panel.x.scale));
+        let y_ticks = ticks(panel.y.scale, y_range, 6);
+        let label = if panel.y.label.is_empty() { 0.0 } else { f64::from(LABEL) + 14.0 };
+        let gutter = label + widest(&y_ticks) + TICK + 8.0;
+        Self { panel, x_range, y_range, y_ticks, gutter }
+    }
+}
+
+/// Draws a picture that has been validated.
+pub(super) fn draw(picture: &Picture) -> Canvas {
+    let columns = picture.columns.min(picture.panels.len());
+    let page = if columns == 1 { NARROW } else { WIDE };
+    let prepared: Vec<Prepared> = picture.panels.iter().map(Prepared::new).collect();
+    let rows: Vec<&[Prepared]> = prepared.chunks(columns).collect();
+
+    // Frames of a column share their left edge, and all frames their size.
+    let gutters: Vec<f64> = (0..columns)
+        .map(|column| {
+            rows.iter().filter_map(|row| row.get(column)).map(|p| p.gutter).fold(0.0, f64::max)
+        })
+        .collect();
+    let spaces = 2.0 * MARGIN + GAP * (columns as f64 - 1.0) + 12.0;
+    let wide = ((page - spaces - gutters.iter().sum::<f64>()) / columns as f64).max(60.0);
+    let high = (wide * ASPECT).max(300.0);
+
+    let mut canvas = Canvas { width: page, height: 0.0, items: Vec::new() };
+    let mut top = MARGIN;
+    if !picture.title.is_empty() {
+        let size = fit(&picture.title, LABEL + 4, true, page - 2.0 * MARGIN);
+        let setting = Setting { bold: true, ..Setting::new(size, Anchor::Middle) };
+        canvas.text((page / 2.0, top + 34.0), &picture.title, setting);
+        top += 52.0;
+    }
+    let bar = picture.colour_bar.as_ref().map(|bar| (bar, maps::bar_range(picture, bar)));
+    for (row, panels) in rows.iter().enumerate() {
+        let mut left = MARGIN;
+        for (column, (panel, gutter)) in panels.iter().zip(&gutters).enumerate() {
+            let frame = Frame {
+                left: left + gutter,
+                top: top + HEAD,
+                right: left + gutter + wide,
+                bottom: top + HEAD + high,
+            };
+            let letter = (prepared.len() > 1).then(|| letter(row * columns + column));
+            draw_panel(&mut canvas, panel, letter, frame, bar);
+            left = frame.right + GAP;
+        }
+        top += HEAD + high + FOOT;
+    }
+    if let Some((bar, range)) = bar {
+        maps::draw_bar(&mut canvas, bar, range, (MARGIN, page - MARGIN), top + 10.0);
+        top += maps::BAR_HEIGHT + 24.0;
+    }
+    top += draw_legend(&mut canvas, &picture.legend, top);
+    canvas.height = (top + MARGIN).ceil();
+    canvas
+}
+
+/// (a), (b), …, (z), (aa), …
+fn letter(index: usize) -> String {
+    let mut letters = Vec::new();
+    let mut rest = index + 1;
+    while rest > 0 {
+        letters.insert(0, char::from(b'a' + ((rest - 1) % 26) as u8));
+        rest = (rest - 1) / 26;
+    }
+    format!("({})", letters.into_iter().collect::<String>())
+}
+
+fn widest(ticks: &Ticks) -> f64 {
+    ticks.major.iter().map(|(_, text)| width(text, NUMBER, false)).fold(0.0, f64::max)
+}
+
+/// The axis's own range, or that of the marks with a little room; a map fills its panel.
+fn axis_range(axis: &Axis, panel: &Panel, values: impl Fn(&Mark) -> Vec<f64>) -> (f64, f64) {
+    axis.range.unwrap_or_else(|| {
+        let map = panel.marks.iter().any(|mark| matches!(mark, Mark::Map { .. }));
+        let room = if map { 0.0 } else { 0.035 };
+        data_range(axis.scale, panel.marks.iter().flat_map(values), room)
+    })
+}
+
+fn x_values(mark: &Mark, scale: Scale) -> Vec<f64> {
+    match mark {
+        Mark::Line { x, .. } | Mark::Points { x, .. } => x.clone(),
+        Mark::Rule { .. } => Vec::new(),
+        Mark::Map { x, .. } => maps::borders(scale, x),
+    }
+}
+
+fn y_values(mark: &Mark, scale: Scale) -> Vec<f64> {
+    match mark {
+        Mark::Line { y, band, .. } => {
+            let (low, high) = band.as_ref().map_or((&[][..], &[][..]), |(l, h)| (l, h));
+            y.iter().chain(low).chain(high).copied().collect()
+        }
+        Mark::Points { y, error, .. } => {
+            let half = |i: usize| error.as_ref().and_then(|e| e.get(i)).copied().unwrap_or(0.0);
+            y.iter().enumerate().flat_map(|(i, &y)| [y, y - half(i), y + half(i)]).collect()
+        }
+        Mark::Rule { y, .. } => vec![*y],
+        Mark::Map { y, .. } => maps::borders(scale, y),
+    }
+}
+
+fn draw_panel(
+    canvas: &mut Canvas,
+    prepared: &Prepared,
+    letter: Option<String>,
+    frame: Frame,
+    bar: Option<(&super::ColourBar, (f64, f64))>,
+) {
+    let panel = prepared.panel;
+    let field = Field {
+        frame,
+        x: Along::new(panel.x.scale, prepared.x_range, frame.left, frame.right),
+        y: Along::new(panel.y.scale, prepared.y_range, frame.bottom, frame.top),
+    };
+    draw_head(canvas, panel, letter, frame);
+    draw_axes(canvas, prepared, &field);
+
+    let before = canvas.items.len();
+    for mark in &panel.marks {
+        if let (Mark::Map { x, y, cells }, Some(bar)) = (mark, bar) {
+            let centres = ((panel.x.scale, &x[..]), (panel.y.scale, &y[..]));
+            maps::draw_cells(canvas, &field, centres, cells, bar);
+        }
+    }
+    for mark in &panel.marks {
+        field.draw_band(canvas, mark);
+    }
+    for mark in &panel.marks {
+        field.draw(canvas, mark);
+    }
+    let empty = canvas.items.len() == before;
+    canvas.outline((frame.left, frame.top), (frame.right, frame.bottom), Colour::INK, 2.2);
+    if let Some(note) = &panel.note {
+        draw_note(canvas, note, frame, empty);
+    }
+}
+
+fn draw_head(canvas: &mut Canvas, panel: &Panel, letter: Option<String>, frame: Frame) {
+    let baseline = frame.top - 15.0;
+    let mut left = frame.left;
+    if let Some(letter) = letter {
+        let setting = Setting { bold: true, ..Setting::new(LABEL, Anchor::Start) };
+        canvas.text((left, baseline), &letter, setting);
+        left += width(&letter, LABEL, true) + 12.0;
+    }
+    let size = fit(&panel.title, LABEL, false, frame.right - left);
+    canvas.text((left, baseline), &panel.title, Setting::new(size, Anchor::Start));
+}
+
+fn draw_axes(canvas: &mut Canvas, prepared: &Prepared, field: &Field) {
+    let (panel, frame) = (prepared.panel, field.frame);
+    let x_ticks = fitting_ticks(&panel.x, prepared.x_range, frame.width());
+    let grid = !panel.marks.iter().any(|mark| matches!(mark, Mark::Map { .. }));
+
+    for (value, text) in &x_ticks.major {
+        let Some(x) = field.x.place(*value) else { continue };
+        if grid {
+            canvas.line((x, frame.top), (x, frame.bottom), GRID, 2.0);
+        }
+        canvas.line((x, frame.bottom), (x, frame.bottom + TICK), Colour::INK, 2.2);
+        let at = (x, frame.bottom + TICK + 27.0);
+        canvas.text(at, text, Setting::new(NUMBER, Anchor::Middle));
+    }
+    for x in x_ticks.minor.iter().filter_map(|v| field.x.place(*v)) {
+        canvas.line((x, frame.bottom), (x, frame.bottom + TICK / 2.0), Colour::INK, 1.6);
+    }
+    for (value, text) in &prepared.y_ticks.major {
+        let Some(y) = field.y.place(*value) else { continue };
+        if grid {
+            canvas.line((frame.left, y), (frame.right, y), GRID, 2.0);
+        }
+        canvas.line((frame.left - TICK, y), (frame.left, y), Colour::INK, 2.2);
+        let at = (frame.left - TICK - 6.0, y + 9.5);
+        canvas.text(at, text, Setting::new(NUMBER, Anchor::End));
+    }
+    for y in prepared.y_ticks.minor.iter().filter_map(|v| field.y.place(*v)) {
+        canvas.line((frame.left - TICK / 2.0, y), (frame.left, y), Colour::INK, 1.6);
+    }
+
+    let size = fit(&panel.x.label, LABEL, false, frame.width() + 60.0);
+    let at = (frame.left.midpoint(frame.right), frame.bottom + 75.0);
+    canvas.text(at, &panel.x.label, Setting::new(size, Anchor::Middle));
+    let size = fit(&panel.y.label, LABEL, false, frame.height() + HEAD);
+    let x = frame.left - TICK - 6.0 - widest(&prepared.y_ticks) - 16.0;
+    let setting = Setting { vertical: true, ..Setting::new(size, Anchor::Middle) };
+    canvas.text((x, frame.top.midpoint(frame.bottom)), &panel.y.label, setting);
+}
+
+/// As many numbers as stand side by side without touching.
+fn fitting_ticks(axis: &Axis, range: (f64, f64), room: f64) -> Ticks {
+    let along = Along::new(axis.scale, range, 0.0, room);
+    let fits = |ticks: &Ticks| {
+        let spans: Vec<(f64, f64)> = ticks
+            .major
+            .iter()
+            .filter_map(|(value, text)| {
+                let half = width(text, NUMBER, false) / 2.0;
+                along.place(*value).map(|x| (x - half, x + half))
+            })
+            .collect();
+        spans.windows(2).all(|pair| pair[1].0 - pair[0].1 >= 14.0)
+    };
+    (2..=7)
+        .rev()
+        .map(|most| ticks(axis.scale, range, most))
+        .find(|ticks| fits(ticks))
+        .unwrap_or_else(|| ticks(axis.scale, range, 2))
+}
+
+/// A sentence in the middle of an empty panel, or at the top of one that is not.
+fn draw_note(canvas: &mut Canvas, note: &str, frame: Frame, empty: bool) {
+    const LINE_HEIGHT: f64 = 36.0;
+    let lines = wrap(note, NUMBER, 0.86 * frame.width());
+    let height = LINE_HEIGHT * lines.len() as f64;
+    let middle = frame.left.midpoint(frame.right);
+    let top = if empty { frame.top + (frame.height() - height) / 2.0 } else { frame.top + 12.0 };
+    if !empty {
+        let half = lines.iter().map(|l| width(l, NUMBER, false)).fold(0.0, f64::max) / 2.0 + 12.0;
+        canvas.rectangle((middle - half, top), (middle + half, top + height), PAPER);
+    }
+    for (i, line) in lines.iter().enumerate() {
+        let at = (middle, top + LINE_HEIGHT * i as f64 + 27.0);
+        canvas.text(at, line, Setting::new(NUMBER, Anchor::Middle));
+    }
+}
+
+impl LegendEntry {
+    fn label(&self) -> &str {
+        match self {
+            Self::Line { label, .. } | Self::Points { label, .. } | Self::Band { label, .. } => {
+                label
+            }
+        }
+    }
+}
+
+/// Draws the legend in equal columns, centred below the panels; returns its height.
+fn draw_legend(canvas: &mut Canvas, entries: &[LegendEntry], top: f64) -> f64 {
+    const BESIDE: f64 = SAMPLE + 14.0;
+    const SPACE: f64 = 44.0;
+    if entries.is_empty() {
+        return 0.0;
+    }
+    let room = canvas.width - 2.0 * MARGIN;
+    let longest = entries.iter().map(|e| width(e.label(), LABEL, false)).fold(0.0, f64::max);
+    let cell = (BESIDE + longest).min(room);
+    let most = (((room + SPACE) / (cell + SPACE)).floor() as usize).clamp(1, entries.len());
+    let rows = entries.len().div_ceil(most);
+    let columns = entries.len().div_ceil(rows);
+    let total = columns as f64 * (cell + SPACE) - SPACE;
+    let left = MARGIN + (room - total) / 2.0;
+    for (i, entry) in entries.iter().enumerate() {
+        let x = left + (i % columns) as f64 * (cell + SPACE);
+        let y = top + ROW * (i / columns) as f64 + ROW / 2.0;
+        draw_sample(canvas, entry, x, y);
+        let size = fit(entry.label(), LABEL, false, room - BESIDE);
+        let setting = Setting::new(size, Anchor::Start);
+        canvas.text((x + BESIDE, y + 10.5), entry.label(), setting);
+    }
+    ROW * rows as f64
+}
+
+fn draw_sample(canvas: &mut Canvas, entry: &LegendEntry, x: f64, y: f64) {
+    let middle = (x + SAMPLE / 2.0, y);
+    match *entry {
+        LegendEntry::Line { style, .. } => {
+            let ends = vec![(x, y), (x + SAMPLE, y)];
+            canvas.polyline(ends, style.colour, line_width(style), style.stroke);
+            if let Some(shape) = style.marker {
+                canvas.marker(shape, middle, MARKER, style.colour);
+            }
+        }
+        LegendEntry::Points { colour, shape, error, .. } => {
+            if error {
+                let ends = vec![(middle.0, y - 18.0), (middle.0, y + 18.0)];
+                canvas.polyline(ends, colour, LINE * 0.7, Stroke::Solid);
+            }
+            canvas.marker(shape, middle, MARKER, colour);
+        }
+        LegendEntry::Band { colour, .. } => {
+            let (left, right) = (x + 10.0, x + SAMPLE - 10.0);
+            let points =
+                vec![(left, y - 13.0), (right, y - 13.0), (right, y + 13.0), (left, y + 13.0)];
+            canvas.items.push(Item::Polygon { points, fill: colour, opacity: BAND * 1.6 });
+        }
+    }
+}
