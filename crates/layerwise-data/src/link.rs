@@ -48,6 +48,18 @@ impl Link {
         }
     }
 
+    /// σ(z) and σ'(z), which share their cost.
+    pub fn value_and_derivative(&self, z: f64) -> (f64, f64) {
+        match self {
+            Self::Tanh => {
+                let t = z.tanh();
+                (t, 1.0 - t * t)
+            }
+            Self::Hermite(coefficients) => hermite(coefficients, z),
+            _ => (self.value(z), self.derivative(z)),
+        }
+    }
+
     /// σ'(z).
     pub fn derivative(&self, z: f64) -> f64 {
         match self {
