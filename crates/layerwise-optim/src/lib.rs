@@ -1,1 +1,79 @@
 //! Layer-wise preconditioned optimizers: KFAC, Shampoo, SOAP, Muon and the diagonal methods.
+//!
+//! Every method updates one weight matrix `W` (m × n, outputs × inputs) by
+//!
+//! ```text
+//! W ← W − η · P^{-p} · D · Q^{-q}
+//! ```
+//!
+//! where `D` is the gradient or an average of gradients, and `P` (m × m) and `Q` (n × n) are
+//! statistics of the layer. A [`Signal`] is what a layer reports at a step; a
+//! [`Preconditioner`] observes signals and turns directions into preconditioned ones; a
+//! [`Composition`] describes a whole method as plain data and [builds](Composition::build) a
+//! checked [`Optimizer`]. The named methods ([`Sgd`], [`Adam`], [`Kfac`], [`Shampoo`],
+//! [`Soap`], [`Muon`], …) are compositions too; [`OptimizerSet`] steps many named matrices and
+//! vectors at once.
+//!
+//! ```
+//! use layerwise_optim::ndarray::array;
+//! use layerwise_optim::{Method, Muon, Signal};
+//!
+//! # fn main() -> Result<(), layerwise_optim::OptimError> {
+//! let mut weight = array![[1.0_f64, 2.0, 3.0], [4.0, 5.0, 6.5]];
+//! let mut optimizer = Muon { learning_rate: 0.02.into(), ..Muon::default() }.build(weight.dim())?;
+//! for _ in 0..10 {
+//!     let gradient = weight.clone(); // of ½‖W‖²
+//!     let report = optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+//!     assert!(report.update_norm > 0.0);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a step guarantees
+//!
+//! A step that returns an error has changed neither the weight nor the state: all that can fail
+//! is computed beside the state first, and kept only when everything has succeeded. A step does
+//! not allocate once it has seen each kind of signal that it will be given.
+
+mod averaging;
+mod composition;
+mod diagonal;
+mod direction;
+mod eigenbasis;
+mod error;
+mod factor;
+mod finite;
+mod kronecker;
+mod method;
+mod methods;
+mod optimizer;
+mod polar;
+mod preconditioner;
+mod refresh;
+mod schedule;
+mod set;
+mod signal;
+mod staged;
+
+pub use layerwise_linalg::{LinalgError, NewtonSchulz, Scalar, ndarray};
+
+pub use averaging::Averaging;
+pub use composition::{Composition, Grafting, PreconditionerConfig, WeightDecay};
+pub use diagonal::{Diagonal, DiagonalConfig, EpsilonPlacement};
+pub use direction::{Direction, Filter, Momentum};
+pub use eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig, EigenbasisDiagonal};
+pub use error::{OptimError, Result, Side};
+pub use factor::{Damping, FactorConfig, InverseRoot, Statistic};
+pub use kronecker::{JointDamping, Kronecker, KroneckerConfig};
+pub use method::Method;
+pub use methods::{
+    Adagrad, Adam, AdamW, Kfac, Muon, OneSidedKfac, OutputFactor, RmsProp, Sgd, Shampoo, Soap,
+};
+pub use optimizer::{Optimizer, StepReport};
+pub use polar::{Polar, PolarConfig};
+pub use preconditioner::{Identity, Observation, Preconditioner};
+pub use refresh::Refresh;
+pub use schedule::Schedule;
+pub use set::{Group, OptimizerSet, Selector, Update};
+pub use signal::{Factor, Signal, Signals};

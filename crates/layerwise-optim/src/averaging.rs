@@ -1,0 +1,83 @@
+//! How a statistic remembers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::schedule::Schedule;
+
+/// How a statistic `S` takes in the observation `X` of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Averaging {
+    /// `S ← X`: the latest alone.
+    None,
+    /// `S ← β S + (1−β) X`, from zero.
+    Ema {
+        /// `β`, in [0, 1).
+        beta: Schedule,
+        /// Divide by `1 − Π β` where it is used, which removes the weight of the zero start
+        /// (Kingma and Ba 2015, §3).
+        bias_correction: bool,
+    },
+    /// `S ← S + X` (Adagrad, and Shampoo as first published).
+    Sum,
+}
+
+impl Averaging {
+    pub(crate) fn check(&self, name: &'static str) -> Result<()> {
+        match self {
+            Averaging::Ema { beta, .. } => beta.check_decay(name),
+            Averaging::None | Averaging::Sum => Ok(()),
+        }
+    }
+}
+
+/// How many observations a statistic holds, and `Π β` over them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AverageClock {
+    pub(crate) count: u64,
+    decay: f64,
+}
+
+/// What one observation does: `S ← old S + new X`, used as `S / correction`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AverageWeights {
+    pub(crate) old: f64,
+    pub(crate) new: f64,
+    pub(crate) correction: f64,
+}
+
+impl AverageClock {
+    pub(crate) fn start() -> Self {
+        AverageClock { count: 0, decay: 1.0 }
+    }
+
+    /// `Π β` over the observations so far.
+    pub(crate) fn decay(&self) -> f64 {
+        self.decay
+    }
+
+    /// The clock after one more observation, with that observation's weights.
+    pub(crate) fn tick(self, averaging: &Averaging) -> (Self, AverageWeights) {
+        let count = self.count + 1;
+        match averaging {
+            Averaging::None => (
+                AverageClock { count, decay: self.decay },
+                AverageWeights { old: 0.0, new: 1.0, correction: 1.0 },
+            ),
+            Averaging::Sum => (
+                AverageClock { count, decay: self.decay },
+                AverageWeights { old: 1.0, new: 1.0, correction: 1.0 },
+            ),
+            Averaging::Ema { beta, bias_correction } => {
+                let beta = beta.value(self.count);
+                let decay = self.decay * beta;
+                let correction = if *bias_correction { 1.0 - decay } else { 1.0 };
+                (
+                    AverageClock { count, decay },
+                    AverageWeights { old: beta, new: 1.0 - beta, correction },
+                )
+            }
+        }
+    }
+}

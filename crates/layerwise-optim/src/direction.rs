@@ -1,0 +1,250 @@
+//! The direction that is preconditioned: the gradient, or an average of gradients.
+
+use layerwise_linalg::Scalar;
+use ndarray::{Array2, ArrayView2, Zip};
+use serde::{Deserialize, Serialize};
+
+use crate::averaging::{AverageClock, Averaging};
+use crate::error::Result;
+use crate::preconditioner::bytes;
+use crate::schedule::Schedule;
+use crate::staged::Staged;
+
+/// The direction `D` made of gradients `g`, before it is preconditioned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Direction {
+    /// `D = g`.
+    #[default]
+    Gradient,
+    /// Heavy-ball or Nesterov momentum.
+    Momentum(Momentum),
+    /// An exponential moving average of gradients, `m ← β m + (1−β) g` from zero.
+    Ema {
+        /// `β`, in [0, 1).
+        beta: Schedule,
+        /// Divide by `1 − Π β`.
+        bias_correction: bool,
+        /// What of the average is the direction.
+        filter: Filter,
+    },
+}
+
+/// Momentum as in `torch.optim.SGD` (Sutskever et al. 2013): `b ← μ b + (1−δ) g`, where the first
+/// buffer is the first gradient, undampened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Momentum {
+    /// `μ`, in [0, 1).
+    pub momentum: Schedule,
+    /// `δ`, in [0, 1).
+    pub dampening: Schedule,
+    /// Step along `g + μ b` instead of `b`; needs `δ = 0` and `μ > 0`.
+    pub nesterov: bool,
+}
+
+impl Momentum {
+    /// Heavy-ball momentum without dampening.
+    #[must_use]
+    pub fn heavy_ball(momentum: impl Into<Schedule>) -> Self {
+        Momentum { momentum: momentum.into(), dampening: 0.0.into(), nesterov: false }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.momentum.check_decay("momentum")?;
+        self.dampening.check_decay("dampening")?;
+        if self.nesterov {
+            self.dampening.check("dampening", "0 with Nesterov momentum", |x| x == 0.0)?;
+            self.momentum.check("momentum", "in (0, 1) with Nesterov momentum", |x| x > 0.0)?;
+        }
+        Ok(())
+    }
+}
+
+/// What of an exponential moving average is the direction. `m` is the average before the step's
+/// gradient `g` enters, `m₊` after.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Filter {
+    /// `D = m₊`.
+    #[default]
+    Average,
+    /// `D = β m₊ + (1−β) g`, Nesterov's look-ahead as Muon takes it.
+    Nesterov,
+    /// `D = β₃ m + (1−β₃) g` with a `β₃` in [0, 1) of its own (Distributed Shampoo's `beta3`,
+    /// Lion's `β₁`).
+    Separate(Schedule),
+}
+
+impl Direction {
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Direction::Gradient => Ok(()),
+            Direction::Momentum(momentum) => momentum.check(),
+            Direction::Ema { beta, filter, .. } => {
+                beta.check_decay("direction.beta")?;
+                match filter {
+                    Filter::Separate(beta) => beta.check_decay("direction.filter"),
+                    Filter::Average | Filter::Nesterov => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// A direction's state.
+#[derive(Debug)]
+pub(crate) enum DirectionState<A> {
+    Gradient,
+    Momentum(MomentumState<A>),
+    Ema(EmaState<A>),
+}
+
+#[derive(Debug)]
+pub(crate) struct EmaState<A> {
+    averaging: Averaging,
+    filter: Filter,
+    mean: Staged<Array2<A>>,
+    clock: Staged<AverageClock>,
+}
+
+impl<A: Scalar> DirectionState<A> {
+    pub(crate) fn new(config: &Direction, shape: (usize, usize)) -> Self {
+        match config {
+            Direction::Gradient => DirectionState::Gradient,
+            Direction::Momentum(momentum) => {
+                DirectionState::Momentum(MomentumState::new(momentum, shape))
+            }
+            Direction::Ema { beta, bias_correction, filter } => DirectionState::Ema(EmaState {
+                averaging: Averaging::Ema { beta: beta.clone(), bias_correction: *bias_correction },
+                filter: filter.clone(),
+                mean: Staged::twice(Array2::zeros(shape)),
+                clock: Staged::twice(AverageClock::start()),
+            }),
+        }
+    }
+
+    /// Writes the direction, and proposes the state after this gradient.
+    pub(crate) fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) {
+        match self {
+            DirectionState::Gradient => direction.assign(gradient),
+            DirectionState::Momentum(state) => state.propose(gradient, direction),
+            DirectionState::Ema(state) => state.propose(gradient, direction),
+        }
+    }
+
+    pub(crate) fn commit(&mut self) {
+        match self {
+            DirectionState::Gradient => {}
+            DirectionState::Momentum(state) => state.commit(),
+            DirectionState::Ema(state) => {
+                state.mean.commit();
+                state.clock.commit();
+            }
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            DirectionState::Gradient => 0,
+            DirectionState::Momentum(state) => state.memory_bytes(),
+            DirectionState::Ema(state) => 2 * bytes::<A>(state.mean.current().dim()),
+        }
+    }
+}
+
+impl<A: Scalar> EmaState<A> {
+    fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) {
+        let (clock, weights) = self.clock.current().tick(&self.averaging);
+        let step = self.clock.current().count;
+        *self.clock.split().1 = clock;
+        self.clock.propose();
+        let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
+        let (mean, next) = self.mean.split();
+        Zip::from(&mut *next).and(mean).and(gradient).for_each(|next, &mean, &gradient| {
+            *next = old * mean + new * gradient;
+        });
+        let correction = A::from_f64(weights.correction);
+        match &self.filter {
+            Filter::Average => {
+                Zip::from(direction).and(&*next).for_each(|d, &next| *d = next / correction);
+            }
+            Filter::Nesterov => {
+                Zip::from(direction).and(&*next).and(gradient).for_each(|d, &next, &gradient| {
+                    *d = (old * next + new * gradient) / correction;
+                });
+            }
+            Filter::Separate(beta) => {
+                let beta = beta.value(step);
+                let (keep, take) = (A::from_f64(beta), A::from_f64(1.0 - beta));
+                let correction = A::from_f64(self.separate_correction(beta));
+                let (mean, _) = self.mean.split();
+                Zip::from(direction).and(mean).and(gradient).for_each(|d, &mean, &gradient| {
+                    *d = (keep * mean + take * gradient) / correction;
+                });
+            }
+        }
+        self.mean.propose();
+    }
+
+    /// The weights of all gradients in `β₃ m + (1−β₃) g` sum to `1 − β₃ Π β` over earlier steps.
+    fn separate_correction(&self, beta: f64) -> f64 {
+        match self.averaging {
+            Averaging::Ema { bias_correction: true, .. } => {
+                1.0 - beta * self.clock.current().decay()
+            }
+            _ => 1.0,
+        }
+    }
+}
+
+/// The buffer of a [`Momentum`].
+#[derive(Debug)]
+pub(crate) struct MomentumState<A> {
+    config: Momentum,
+    buffer: Staged<Array2<A>>,
+    steps: Staged<u64>,
+}
+
+impl<A: Scalar> MomentumState<A> {
+    pub(crate) fn new(config: &Momentum, shape: (usize, usize)) -> Self {
+        MomentumState {
+            config: config.clone(),
+            buffer: Staged::twice(Array2::zeros(shape)),
+            steps: Staged::twice(0),
+        }
+    }
+
+    pub(crate) fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) {
+        let (&step, next_step) = self.steps.split();
+        *next_step = step + 1;
+        self.steps.propose();
+        let momentum = A::from_f64(self.config.momentum.value(step));
+        let take = A::from_f64(1.0 - self.config.dampening.value(step));
+        let (buffer, next) = self.buffer.split();
+        if step == 0 {
+            next.assign(gradient);
+        } else {
+            Zip::from(&mut *next).and(buffer).and(gradient).for_each(|next, &buffer, &g| {
+                *next = momentum * buffer + take * g;
+            });
+        }
+        if self.config.nesterov {
+            Zip::from(direction)
+                .and(&*next)
+                .and(gradient)
+                .for_each(|d, &next, &g| *d = g + momentum * next);
+        } else {
+            direction.assign(next);
+        }
+        self.buffer.propose();
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.buffer.commit();
+        self.steps.commit();
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        2 * bytes::<A>(self.buffer.current().dim())
+    }
+}

@@ -1,0 +1,143 @@
+//! What can go wrong, with the numbers that did.
+
+use layerwise_linalg::LinalgError;
+use thiserror::Error;
+
+/// The result of everything fallible in this crate.
+pub type Result<T> = std::result::Result<T, OptimError>;
+
+/// A side of a weight matrix: the left factor `P` acts on outputs (rows), the right factor `Q` on
+/// inputs (columns).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The output side: rows of the weight, factor `P`.
+    Left,
+    /// The input side: columns of the weight, factor `Q`.
+    Right,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Side::Left => "left (output)",
+            Side::Right => "right (input)",
+        })
+    }
+}
+
+/// Why an optimizer was not built or a step was not taken.
+///
+/// After any of these, weights and state are what they were before the call.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum OptimError {
+    /// A hyperparameter outside its range (or not a number).
+    #[error("{name} = {value} is not allowed: it must be {allowed}")]
+    InvalidHyperparameter {
+        /// The hyperparameter, as its field is called.
+        name: &'static str,
+        /// The refused value.
+        value: f64,
+        /// What would be accepted.
+        allowed: &'static str,
+    },
+    /// Hyperparameters that are each valid but not together.
+    #[error("{first} cannot be combined with {second}: {why}")]
+    Incompatible {
+        /// One of the two.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// The reason.
+        why: &'static str,
+    },
+    /// A weight without entries.
+    #[error("a weight of {rows} × {cols} has no entries")]
+    EmptyShape {
+        /// Rows asked for.
+        rows: usize,
+        /// Columns asked for.
+        cols: usize,
+    },
+    /// An array of another shape than the optimizer was built for.
+    #[error("{what} is {} × {}, expected {} × {}", found.0, found.1, expected.0, expected.1)]
+    Shape {
+        /// The array.
+        what: &'static str,
+        /// Rows and columns expected.
+        expected: (usize, usize),
+        /// Rows and columns found.
+        found: (usize, usize),
+    },
+    /// A NaN or an infinity in an input.
+    #[error("{what} is not finite: entry ({row}, {col}) is {value}")]
+    NonFinite {
+        /// The array.
+        what: &'static str,
+        /// Row of the first such entry.
+        row: usize,
+        /// Column of the first such entry.
+        col: usize,
+        /// The entry.
+        value: f64,
+    },
+    /// The inputs were finite, and the step overflowed.
+    #[error("the step overflows: entry ({row}, {col}) of {what} would be {value}")]
+    Overflow {
+        /// The array.
+        what: &'static str,
+        /// Row of the first such entry.
+        row: usize,
+        /// Column of the first such entry.
+        col: usize,
+        /// The value that it would take.
+        value: f64,
+    },
+    /// A method that needs a layer's input or output factor, where none is given.
+    #[error("the {side} factor of this method is taken from the layer's signal, which has none")]
+    MissingSignal {
+        /// The side without a signal.
+        side: Side,
+    },
+    /// A factor that cannot be factored, decomposed or inverted.
+    #[error("{side} factor: {source}")]
+    Factor {
+        /// The side of the factor.
+        side: Side,
+        /// What the linear algebra found.
+        source: LinalgError,
+    },
+    /// Linear algebra that failed for another reason than a factor.
+    #[error(transparent)]
+    Linalg(#[from] LinalgError),
+    /// A name registered twice, or given twice in one step.
+    #[error("parameter {name:?} is given twice")]
+    DuplicateParameter {
+        /// The name.
+        name: String,
+    },
+    /// A name that no parameter has.
+    #[error("there is no parameter {name:?}")]
+    UnknownParameter {
+        /// The name.
+        name: String,
+    },
+    /// A parameter that none of the groups selects.
+    #[error("no group selects parameter {name:?} ({rows} × {cols})")]
+    NoGroup {
+        /// The name.
+        name: String,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+    },
+    /// An error of one parameter of a set.
+    #[error("parameter {name:?}: {source}")]
+    Parameter {
+        /// The name.
+        name: String,
+        /// What went wrong with it.
+        source: Box<OptimError>,
+    },
+}

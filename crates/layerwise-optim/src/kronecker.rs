@@ -1,0 +1,453 @@
+//! Kronecker-factored preconditioning: KFAC, Shampoo, and one-sided relatives.
+
+use layerwise_linalg::{LinalgError, Scalar, SymmetricEigen, gemm};
+use ndarray::{Array2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{OptimError, Result, Side};
+use crate::factor::{
+    Damping, FactorConfig, FactorRoot, FactorStatistic, ResolvedDamping, Source, Statistic,
+    mean_diagonal,
+};
+use crate::finite::check_shape;
+use crate::preconditioner::{Observation, Preconditioner, bytes};
+use crate::refresh::Refresh;
+use crate::schedule::Schedule;
+use crate::signal::{Signal, Signals};
+use crate::staged::Staged;
+
+/// `D ← P^{-p} D Q^{-q}` with a factor for each side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KroneckerConfig {
+    /// `P`, m × m, on the output side.
+    pub left: FactorConfig,
+    /// `Q`, n × n, on the input side.
+    pub right: FactorConfig,
+    /// Damping of the two together; anything but [`JointDamping::None`] replaces what the factors
+    /// say, which must then be [`Damping::None`].
+    pub damping: JointDamping,
+    /// When roots are computed anew.
+    pub refresh: Refresh,
+}
+
+/// Damping of the product `P ⊗ Q`. The rules agree at `λ = 0`, and need exponent 1 on both sides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum JointDamping {
+    /// Each factor by its own rule.
+    #[default]
+    None,
+    /// Factored Tikhonov (Martens and Grosse 2015, §6.3): `(P + (√λ/π) I)⁻¹ D (Q + π√λ I)⁻¹` with
+    /// `π² = (tr Q/n)/(tr P/m)`; π = 1 where a trace is zero.
+    FactoredTikhonov(Schedule),
+    /// `(P ⊗ Q + λ I)⁻¹`, exactly, in the joint eigenbasis.
+    Exact(Schedule),
+}
+
+impl KroneckerConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        self.left.check()?;
+        self.right.check()?;
+        self.refresh.check()?;
+        let damping = match &self.damping {
+            JointDamping::None => return Ok(()),
+            JointDamping::FactoredTikhonov(damping) | JointDamping::Exact(damping) => damping,
+        };
+        damping.check_non_negative("kronecker.damping")?;
+        for factor in [&self.left, &self.right] {
+            if factor.damping != Damping::None {
+                return Err(OptimError::Incompatible {
+                    first: "joint damping",
+                    second: "damping of a single factor",
+                    why: "one replaces the other",
+                });
+            }
+            if factor.root.exponent() != 1.0 {
+                return Err(OptimError::Incompatible {
+                    first: "joint damping",
+                    second: "an exponent other than 1",
+                    why: "it is defined for the inverse of the product",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn required(&self) -> Signals {
+        Signals {
+            input: self.right.statistic == Statistic::Signal,
+            output: self.left.statistic == Statistic::Signal,
+        }
+    }
+}
+
+/// The Kronecker-factored preconditioner.
+#[derive(Debug)]
+pub struct Kronecker<A> {
+    config: KroneckerConfig,
+    shape: (usize, usize),
+    left: FactorStatistic<A>,
+    right: FactorStatistic<A>,
+    roots: Roots<A>,
+    scratch: Array2<A>,
+    progress: Staged<Progress>,
+}
+
+/// How far a preconditioner with refreshes has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) steps: u64,
+    /// There has been a refresh.
+    pub(crate) ready: bool,
+    pub(crate) failures: u32,
+}
+
+#[derive(Debug)]
+enum Roots<A> {
+    Separate { left: FactorRoot<A>, right: FactorRoot<A> },
+    Joint(JointRoots<A>),
+}
+
+impl<A: Scalar> Kronecker<A> {
+    /// For weights of this shape.
+    ///
+    /// # Errors
+    ///
+    /// Hyperparameters out of range.
+    pub fn new(config: &KroneckerConfig, shape: (usize, usize)) -> Result<Self> {
+        config.check()?;
+        let statistic = |side, factor: &FactorConfig| {
+            FactorStatistic::new(side, factor.statistic, &factor.averaging, shape)
+        };
+        let left = statistic(Side::Left, &config.left);
+        let right = statistic(Side::Right, &config.right);
+        let roots = match &config.damping {
+            JointDamping::Exact(damping) => Roots::Joint(JointRoots::new(damping, &left, &right)),
+            JointDamping::None | JointDamping::FactoredTikhonov(_) => Roots::Separate {
+                left: FactorRoot::new(&config.left, &left),
+                right: FactorRoot::new(&config.right, &right),
+            },
+        };
+        Ok(Kronecker {
+            config: config.clone(),
+            shape,
+            left,
+            right,
+            roots,
+            scratch: Array2::zeros(shape),
+            progress: Staged::twice(Progress::default()),
+        })
+    }
+
+    fn discard(&mut self) {
+        self.left.discard();
+        self.right.discard();
+        self.roots.discard();
+        self.progress.discard();
+    }
+
+    /// The damping of each side. π needs the statistics of this step.
+    fn damping(&self, signal: &Signal<'_, A>, step: u64) -> (ResolvedDamping, ResolvedDamping) {
+        match &self.config.damping {
+            JointDamping::FactoredTikhonov(damping) => {
+                let root = damping.value(step).sqrt();
+                if root == 0.0 {
+                    return (ResolvedDamping::None, ResolvedDamping::None);
+                }
+                let mean = |statistic: &FactorStatistic<A>| match statistic.source(signal, false) {
+                    Source::Moment(moment) => mean_diagonal(&moment) / statistic.correction,
+                    _ => 1.0,
+                };
+                let pi = (mean(&self.right) / mean(&self.left)).sqrt();
+                let pi = if pi.is_finite() && pi > 0.0 { pi } else { 1.0 };
+                (ResolvedDamping::Absolute(root / pi), ResolvedDamping::Absolute(root * pi))
+            }
+            JointDamping::None | JointDamping::Exact(_) => (
+                ResolvedDamping::at(&self.config.left.damping, step),
+                ResolvedDamping::at(&self.config.right.damping, step),
+            ),
+        }
+    }
+
+    /// Whether each side can take a Cholesky factor as it is, at this step.
+    fn keeps_cholesky(&self, step: u64) -> (bool, bool) {
+        let Roots::Separate { left, right } = &self.roots else { return (false, false) };
+        match &self.config.damping {
+            JointDamping::FactoredTikhonov(damping) if damping.value(step) > 0.0 => (false, false),
+            _ => (
+                left.keeps_cholesky(ResolvedDamping::at(&self.config.left.damping, step)),
+                right.keeps_cholesky(ResolvedDamping::at(&self.config.right.damping, step)),
+            ),
+        }
+    }
+
+    /// Proposes new roots; returns the condition numbers of left and right factor.
+    fn refresh(
+        &mut self,
+        signal: &Signal<'_, A>,
+        step: u64,
+        keep: (bool, bool),
+    ) -> Result<(Option<f64>, Option<f64>)> {
+        let damping = self.damping(signal, step);
+        let source = (self.left.source(signal, keep.0), self.right.source(signal, keep.1));
+        let correction = (self.left.correction, self.right.correction);
+        let wrap = |side| move |source| OptimError::Factor { side, source };
+        match &mut self.roots {
+            Roots::Separate { left, right } => Ok((
+                left.refresh(&source.0, correction.0, damping.0).map_err(wrap(Side::Left))?,
+                right.refresh(&source.1, correction.1, damping.1).map_err(wrap(Side::Right))?,
+            )),
+            Roots::Joint(joint) => joint.refresh(source, correction, step),
+        }
+    }
+}
+
+impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
+    fn required(&self) -> Signals {
+        self.config.required()
+    }
+
+    fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
+        self.discard();
+        check_shape("gradient", &signal.gradient(), self.shape)?;
+        let progress = *self.progress.current();
+        let step = progress.steps;
+        let keep = self.keeps_cholesky(step);
+        self.left.observe(signal, keep.0)?;
+        self.right.observe(signal, keep.1)?;
+        let mut observation = Observation::default();
+        let mut next = Progress { steps: step + 1, ..progress };
+        if self.config.refresh.is_due(step + 1) {
+            match self.refresh(signal, step, keep) {
+                Ok((left, right)) => {
+                    observation.refreshed = true;
+                    (observation.left_condition, observation.right_condition) = (left, right);
+                    next.ready = true;
+                    next.failures = 0;
+                }
+                Err(_) if next.tolerates_failure(&self.config.refresh) => {
+                    self.roots.discard();
+                    observation.fallbacks = 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        observation.warming_up = !next.ready;
+        *self.progress.split().1 = next;
+        self.progress.propose();
+        Ok(observation)
+    }
+
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+        check_shape("direction", &direction.view(), self.shape)?;
+        if !self.progress.latest().ready {
+            return Ok(());
+        }
+        match &mut self.roots {
+            Roots::Separate { left, right } => {
+                left.apply(direction, &mut self.scratch)?;
+                right.apply(direction, &mut self.scratch)
+            }
+            Roots::Joint(joint) => Ok(joint.apply(direction, &mut self.scratch)?),
+        }
+    }
+
+    fn commit(&mut self) {
+        self.left.commit();
+        self.right.commit();
+        self.roots.commit();
+        self.progress.commit();
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.left.memory_bytes()
+            + self.right.memory_bytes()
+            + bytes::<A>(self.shape)
+            + match &self.roots {
+                Roots::Separate { left, right } => left.memory_bytes() + right.memory_bytes(),
+                Roots::Joint(joint) => joint.memory_bytes(),
+            }
+    }
+}
+
+impl Progress {
+    /// Counts a failed refresh, and says whether the last good one may serve on.
+    pub(crate) fn tolerates_failure(&mut self, refresh: &Refresh) -> bool {
+        self.failures += 1;
+        self.ready && self.failures <= refresh.tolerated_failures
+    }
+}
+
+impl<A: Scalar> Roots<A> {
+    fn discard(&mut self) {
+        match self {
+            Roots::Separate { left, right } => {
+                left.discard();
+                right.discard();
+            }
+            Roots::Joint(joint) => {
+                for eigen in [&mut joint.left, &mut joint.right].into_iter().flatten() {
+                    eigen.discard();
+                }
+                joint.numbers.discard();
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        match self {
+            Roots::Separate { left, right } => {
+                left.commit();
+                right.commit();
+            }
+            Roots::Joint(joint) => {
+                for eigen in [&mut joint.left, &mut joint.right].into_iter().flatten() {
+                    eigen.commit();
+                }
+                joint.numbers.commit();
+            }
+        }
+    }
+}
+
+/// Eigendecompositions of both factors (none of the identity), for exact damping of the product.
+#[derive(Debug)]
+struct JointRoots<A> {
+    damping: Schedule,
+    left: Option<Staged<SymmetricEigen<A>>>,
+    right: Option<Staged<SymmetricEigen<A>>>,
+    numbers: Staged<JointNumbers>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct JointNumbers {
+    damping: f64,
+    /// Divisor of the product of eigenvalues.
+    correction: f64,
+}
+
+impl<A: Scalar> JointRoots<A> {
+    fn new(damping: &Schedule, left: &FactorStatistic<A>, right: &FactorStatistic<A>) -> Self {
+        let eigen = |statistic: &FactorStatistic<A>| {
+            let n = statistic.dimension();
+            (statistic.kind != Statistic::Identity)
+                .then(|| Staged::twice(SymmetricEigen::with_dimension(n)))
+        };
+        JointRoots {
+            damping: damping.clone(),
+            left: eigen(left),
+            right: eigen(right),
+            numbers: Staged::twice(JointNumbers { damping: 0.0, correction: 1.0 }),
+        }
+    }
+
+    fn refresh(
+        &mut self,
+        source: (Source<'_, A>, Source<'_, A>),
+        correction: (f64, f64),
+        step: u64,
+    ) -> Result<(Option<f64>, Option<f64>)> {
+        let left = decompose(&mut self.left, &source.0, Side::Left)?;
+        let right = decompose(&mut self.right, &source.1, Side::Right)?;
+        let numbers = JointNumbers {
+            damping: self.damping.value(step),
+            correction: correction.0 * correction.1,
+        };
+        let value = left.least * right.least / numbers.correction + numbers.damping;
+        // Eigenvalues below the rounding errors of the largest cannot be told from zero.
+        let n = dimension(&self.left).max(dimension(&self.right)) as f64;
+        let largest = left.largest * right.largest / numbers.correction;
+        let rounding = 4.0 * n.sqrt() * A::epsilon().as_f64() * largest;
+        let floor = if numbers.damping > 0.0 { 0.0 } else { rounding };
+        if value <= floor {
+            return Err(OptimError::Factor {
+                side: if left.least <= right.least { Side::Left } else { Side::Right },
+                source: LinalgError::EigenvalueNotPositive { value, floor },
+            });
+        }
+        *self.numbers.split().1 = numbers;
+        self.numbers.propose();
+        Ok((left.condition(), right.condition()))
+    }
+
+    fn apply(
+        &self,
+        direction: &mut ArrayViewMut2<'_, A>,
+        scratch: &mut Array2<A>,
+    ) -> layerwise_linalg::Result<()> {
+        let (one, zero) = (A::one(), A::zero());
+        let numbers = self.numbers.latest();
+        let damping = A::from_f64(numbers.damping);
+        let correction = A::from_f64(numbers.correction);
+        let left = self.left.as_ref().map(Staged::latest);
+        let right = self.right.as_ref().map(Staged::latest);
+        if let Some(left) = left {
+            scratch.assign(direction);
+            gemm(one, left.vectors().t(), scratch.view(), zero, direction)?;
+        }
+        if let Some(right) = right {
+            scratch.assign(direction);
+            gemm(one, scratch.view(), right.vectors(), zero, direction)?;
+        }
+        for ((row, col), x) in direction.indexed_iter_mut() {
+            let p = left.map_or(one, |left| left.values()[row].max(zero));
+            let q = right.map_or(one, |right| right.values()[col].max(zero));
+            *x /= p * q / correction + damping;
+        }
+        if let Some(left) = left {
+            scratch.assign(direction);
+            gemm(one, left.vectors(), scratch.view(), zero, direction)?;
+        }
+        if let Some(right) = right {
+            scratch.assign(direction);
+            gemm(one, scratch.view(), right.vectors().t(), zero, direction)?;
+        }
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        [&self.left, &self.right]
+            .into_iter()
+            .flatten()
+            .map(|eigen| {
+                let n = eigen.current().dimension();
+                8 * bytes::<A>((n, n))
+            })
+            .sum()
+    }
+}
+
+fn dimension<A: Scalar>(eigen: &Option<Staged<SymmetricEigen<A>>>) -> usize {
+    eigen.as_ref().map_or(1, |eigen| eigen.current().dimension())
+}
+
+/// The ends of a spectrum, not below zero.
+struct Spectrum {
+    least: f64,
+    largest: f64,
+}
+
+impl Spectrum {
+    fn condition(&self) -> Option<f64> {
+        Some(if self.least > 0.0 { self.largest / self.least } else { f64::INFINITY })
+    }
+}
+
+fn decompose<A: Scalar>(
+    eigen: &mut Option<Staged<SymmetricEigen<A>>>,
+    source: &Source<'_, A>,
+    side: Side,
+) -> Result<Spectrum> {
+    match (eigen, source) {
+        (Some(eigen), Source::Moment(moment) | Source::Cholesky(moment)) => {
+            let (_, next) = eigen.split();
+            next.decompose(*moment).map_err(|source| OptimError::Factor { side, source })?;
+            let values = next.values();
+            let end = |x: Option<&A>| x.map_or(0.0, |x| x.as_f64().max(0.0));
+            let spectrum = Spectrum { least: end(values.first()), largest: end(values.last()) };
+            eigen.propose();
+            Ok(spectrum)
+        }
+        _ => Ok(Spectrum { least: 1.0, largest: 1.0 }),
+    }
+}

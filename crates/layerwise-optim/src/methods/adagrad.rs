@@ -1,0 +1,50 @@
+//! Adagrad.
+
+use serde::{Deserialize, Serialize};
+
+use crate::averaging::Averaging;
+use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::method::Method;
+use crate::schedule::Schedule;
+
+/// Adagrad, entry-wise (Duchi et al. 2011): `s ← s + g²`, `W ← W − η g / (√s + ε)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adagrad {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `ε` ≥ 0.
+    pub epsilon: Schedule,
+    /// What `s` starts from, ≥ 0.
+    pub initial: f64,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+}
+
+impl Default for Adagrad {
+    /// PyTorch's: `η` = 0.01, ε = 10⁻¹⁰, from zero, no decay.
+    fn default() -> Self {
+        Adagrad {
+            learning_rate: 0.01.into(),
+            epsilon: 1e-10.into(),
+            initial: 0.0,
+            weight_decay: WeightDecay::None,
+        }
+    }
+}
+
+impl Method for Adagrad {
+    fn composition(&self) -> Composition {
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
+                averaging: Averaging::Sum,
+                epsilon: self.epsilon.clone(),
+                epsilon_placement: EpsilonPlacement::AfterCorrection,
+                initial: self.initial,
+            }),
+            weight_decay: self.weight_decay.clone(),
+            ..Composition::default()
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Adam and AdamW.
+
+use serde::{Deserialize, Serialize};
+
+use crate::averaging::Averaging;
+use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::direction::{Direction, Filter};
+use crate::method::Method;
+use crate::schedule::Schedule;
+
+/// Adam (Kingma and Ba 2015, algorithm 1): `W ← W − η m̂ / (√v̂ + ε)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adam {
+    /// `η` ≥ 0 (the paper's `α`).
+    pub learning_rate: Schedule,
+    /// `β₁` in [0, 1), of the average of gradients `m`.
+    pub beta1: Schedule,
+    /// `β₂` in [0, 1), of the average of squares `v`.
+    pub beta2: Schedule,
+    /// `ε` ≥ 0.
+    pub epsilon: Schedule,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+}
+
+impl Default for Adam {
+    /// The paper's: `η` = 0.001, β = (0.9, 0.999), ε = 10⁻⁸, no decay.
+    fn default() -> Self {
+        Adam {
+            learning_rate: 0.001.into(),
+            beta1: 0.9.into(),
+            beta2: 0.999.into(),
+            epsilon: 1e-8.into(),
+            weight_decay: WeightDecay::None,
+        }
+    }
+}
+
+impl Method for Adam {
+    fn composition(&self) -> Composition {
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            direction: Direction::Ema {
+                beta: self.beta1.clone(),
+                bias_correction: true,
+                filter: Filter::Average,
+            },
+            preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
+                averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction: true },
+                epsilon: self.epsilon.clone(),
+                epsilon_placement: EpsilonPlacement::AfterCorrection,
+                initial: 0.0,
+            }),
+            weight_decay: self.weight_decay.clone(),
+            ..Composition::default()
+        }
+    }
+}
+
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdamW {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `β₁` in [0, 1).
+    pub beta1: Schedule,
+    /// `β₂` in [0, 1).
+    pub beta2: Schedule,
+    /// `ε` ≥ 0.
+    pub epsilon: Schedule,
+    /// `λ` ≥ 0.
+    pub weight_decay: Schedule,
+}
+
+impl Default for AdamW {
+    /// PyTorch's: `η` = 0.001, β = (0.9, 0.999), ε = 10⁻⁸, λ = 0.01.
+    fn default() -> Self {
+        AdamW {
+            learning_rate: 0.001.into(),
+            beta1: 0.9.into(),
+            beta2: 0.999.into(),
+            epsilon: 1e-8.into(),
+            weight_decay: 0.01.into(),
+        }
+    }
+}
+
+impl Method for AdamW {
+    fn composition(&self) -> Composition {
+        Adam {
+            learning_rate: self.learning_rate.clone(),
+            beta1: self.beta1.clone(),
+            beta2: self.beta2.clone(),
+            epsilon: self.epsilon.clone(),
+            weight_decay: WeightDecay::Decoupled(self.weight_decay.clone()),
+        }
+        .composition()
+    }
+}

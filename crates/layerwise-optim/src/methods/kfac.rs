@@ -1,0 +1,129 @@
+//! KFAC.
+
+use serde::{Deserialize, Serialize};
+
+use crate::averaging::Averaging;
+use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::direction::Direction;
+use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
+use crate::kronecker::{JointDamping, KroneckerConfig};
+use crate::method::Method;
+use crate::refresh::Refresh;
+use crate::schedule::Schedule;
+
+/// Kronecker-factored approximate curvature (Martens and Grosse 2015):
+/// `W ← W − η (P + λ_P I)⁻¹ D (Q + λ_Q I)⁻¹`, with `P` the layer's output factor and `Q` its input
+/// factor, by Cholesky solves; no inverse is formed.
+///
+/// With the defaults it is the stylised update of Zhang et al. 2025, eq. (1), for one layer: the
+/// latest factors, no averaging, no momentum.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kfac {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `λ_Q` ≥ 0, added to the input factor (`λ_G` for the first layer of Zhang et al.).
+    pub input_damping: Schedule,
+    /// What the left factor is.
+    pub output: OutputFactor,
+    /// `λ_P` ≥ 0, added to the output factor; not to an identity.
+    pub output_damping: Schedule,
+    /// Damping of both together. Where it is not [`JointDamping::None`], the two above must be 0.
+    pub joint_damping: JointDamping,
+    /// How factors remember.
+    pub averaging: Averaging,
+    /// When they are factored anew.
+    pub refresh: Refresh,
+    /// What is preconditioned.
+    pub direction: Direction,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+}
+
+/// The left factor of KFAC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OutputFactor {
+    /// The output factor that the layer reports.
+    #[default]
+    Signal,
+    /// The identity: one-sided KFAC.
+    Identity,
+}
+
+impl Default for Kfac {
+    /// `η` = 0.1, dampings 10⁻⁶, the latest factors at every step.
+    fn default() -> Self {
+        Kfac {
+            learning_rate: 0.1.into(),
+            input_damping: 1e-6.into(),
+            output: OutputFactor::Signal,
+            output_damping: 1e-6.into(),
+            joint_damping: JointDamping::None,
+            averaging: Averaging::None,
+            refresh: Refresh::default(),
+            direction: Direction::Gradient,
+            weight_decay: WeightDecay::None,
+        }
+    }
+}
+
+impl Method for Kfac {
+    fn composition(&self) -> Composition {
+        let damping = |damping: &Schedule| match damping {
+            Schedule::Constant(0.0) => Damping::None,
+            damping => Damping::Absolute(damping.clone()),
+        };
+        let factor = |damping| FactorConfig {
+            statistic: Statistic::Signal,
+            averaging: self.averaging.clone(),
+            damping,
+            root: InverseRoot::Cholesky,
+        };
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            direction: self.direction.clone(),
+            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+                left: match self.output {
+                    OutputFactor::Signal => factor(damping(&self.output_damping)),
+                    OutputFactor::Identity => FactorConfig::identity(),
+                },
+                right: factor(damping(&self.input_damping)),
+                damping: self.joint_damping.clone(),
+                refresh: self.refresh.clone(),
+            }),
+            weight_decay: self.weight_decay.clone(),
+            ..Composition::default()
+        }
+    }
+}
+
+/// KFAC with the identity on the output side: `W ← W − η D (Q + λ I)⁻¹`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OneSidedKfac {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `λ` ≥ 0, added to the input factor.
+    pub damping: Schedule,
+    /// How the factor remembers.
+    pub averaging: Averaging,
+}
+
+impl Default for OneSidedKfac {
+    /// `η` = 0.1, damping 10⁻⁶, the latest factor at every step.
+    fn default() -> Self {
+        OneSidedKfac { learning_rate: 0.1.into(), damping: 1e-6.into(), averaging: Averaging::None }
+    }
+}
+
+impl Method for OneSidedKfac {
+    fn composition(&self) -> Composition {
+        Kfac {
+            learning_rate: self.learning_rate.clone(),
+            input_damping: self.damping.clone(),
+            output: OutputFactor::Identity,
+            averaging: self.averaging.clone(),
+            ..Kfac::default()
+        }
+        .composition()
+    }
+}

@@ -1,0 +1,57 @@
+//! RMSprop.
+
+use serde::{Deserialize, Serialize};
+
+use crate::averaging::Averaging;
+use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::direction::Momentum;
+use crate::method::Method;
+use crate::schedule::Schedule;
+
+/// RMSprop, as `torch.optim.RMSprop`: `v ← α v + (1−α) g²` without bias correction,
+/// `b ← μ b + g / (√v + ε)`, `W ← W − η b`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RmsProp {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `α` in [0, 1).
+    pub alpha: Schedule,
+    /// `ε` ≥ 0.
+    pub epsilon: Schedule,
+    /// `μ` in [0, 1), of the scaled gradients.
+    pub momentum: Schedule,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+}
+
+impl Default for RmsProp {
+    /// PyTorch's: `η` = 0.01, α = 0.99, ε = 10⁻⁸, no momentum, no decay.
+    fn default() -> Self {
+        RmsProp {
+            learning_rate: 0.01.into(),
+            alpha: 0.99.into(),
+            epsilon: 1e-8.into(),
+            momentum: 0.0.into(),
+            weight_decay: WeightDecay::None,
+        }
+    }
+}
+
+impl Method for RmsProp {
+    fn composition(&self) -> Composition {
+        let plain = self.momentum == Schedule::Constant(0.0);
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
+                averaging: Averaging::Ema { beta: self.alpha.clone(), bias_correction: false },
+                epsilon: self.epsilon.clone(),
+                epsilon_placement: EpsilonPlacement::AfterCorrection,
+                initial: 0.0,
+            }),
+            velocity: (!plain).then(|| Momentum::heavy_ball(self.momentum.clone())),
+            weight_decay: self.weight_decay.clone(),
+            ..Composition::default()
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Gradient descent with momentum.
+
+use serde::{Deserialize, Serialize};
+
+use crate::composition::{Composition, WeightDecay};
+use crate::direction::{Direction, Momentum};
+use crate::method::Method;
+use crate::schedule::Schedule;
+
+/// Gradient descent, as `torch.optim.SGD`: `b ← μ b + (1−δ) g`, `W ← W − η b`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sgd {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `μ` in [0, 1).
+    pub momentum: Schedule,
+    /// `δ` in [0, 1); the first gradient enters undampened.
+    pub dampening: Schedule,
+    /// Step along `g + μ b`.
+    pub nesterov: bool,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+}
+
+impl Default for Sgd {
+    /// `η` = 0.01, nothing else.
+    fn default() -> Self {
+        Sgd {
+            learning_rate: 0.01.into(),
+            momentum: 0.0.into(),
+            dampening: 0.0.into(),
+            nesterov: false,
+            weight_decay: WeightDecay::None,
+        }
+    }
+}
+
+impl Method for Sgd {
+    fn composition(&self) -> Composition {
+        let plain = self.momentum == Schedule::Constant(0.0) && !self.nesterov;
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            // Without momentum there is nothing to dampen and no buffer to hold.
+            direction: if plain {
+                Direction::Gradient
+            } else {
+                Direction::Momentum(Momentum {
+                    momentum: self.momentum.clone(),
+                    dampening: self.dampening.clone(),
+                    nesterov: self.nesterov,
+                })
+            },
+            weight_decay: self.weight_decay.clone(),
+            ..Composition::default()
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! SOAP.
+
+use serde::{Deserialize, Serialize};
+
+use crate::averaging::Averaging;
+use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::direction::{Direction, Filter};
+use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
+use crate::factor::Statistic;
+use crate::method::Method;
+use crate::refresh::Refresh;
+use crate::schedule::Schedule;
+
+/// SOAP (Vyas et al. 2024): Adam in the eigenbases of Shampoo's factors.
+///
+/// The default takes Distributed Shampoo's conventions (each step moves the weight, by the
+/// refreshed basis); [`Soap::as_published`] those of the authors' code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Soap {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `β₁` in [0, 1), of the average of gradients.
+    pub beta1: Schedule,
+    /// `β₂` in [0, 1), of the average of squares in the basis.
+    pub beta2: Schedule,
+    /// `β` in [0, 1), of both factors.
+    pub factor_beta: Schedule,
+    /// `ε` ≥ 0.
+    pub epsilon: Schedule,
+    /// Where `ε` enters.
+    pub epsilon_placement: EpsilonPlacement,
+    /// Divide averages of gradients and squares by `1 − Π β`.
+    pub bias_correction: bool,
+    /// How bases are computed.
+    pub basis: BasisMethod,
+    /// Which basis a step uses.
+    pub basis_use: BasisUse,
+    /// When bases are computed anew.
+    pub refresh: Refresh,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+}
+
+impl Default for Soap {
+    /// `η` = 0.003, β = (0.95, 0.95), factors 0.95, ε = 10⁻⁸; bases by eigendecomposition, at the
+    /// first step and then at each multiple of 10.
+    fn default() -> Self {
+        Soap {
+            learning_rate: 0.003.into(),
+            beta1: 0.95.into(),
+            beta2: 0.95.into(),
+            factor_beta: 0.95.into(),
+            epsilon: 1e-8.into(),
+            epsilon_placement: EpsilonPlacement::AfterCorrection,
+            bias_correction: true,
+            basis: BasisMethod::Eigendecomposition,
+            basis_use: BasisUse::Refreshed,
+            refresh: Refresh::every(10),
+            weight_decay: WeightDecay::None,
+        }
+    }
+}
+
+impl Soap {
+    /// The conventions and defaults of the authors' code: the first step only collects
+    /// statistics; a step uses the basis from before it; bases by one QR step every 10 steps;
+    /// ε before the bias correction; decoupled decay 0.01 of the new weight.
+    #[must_use]
+    pub fn as_published() -> Self {
+        Soap {
+            epsilon_placement: EpsilonPlacement::BeforeCorrection,
+            basis: BasisMethod::QrStep { ridge: 0.0.into() },
+            basis_use: BasisUse::Previous,
+            weight_decay: WeightDecay::DecoupledAfter(0.01.into()),
+            ..Soap::default()
+        }
+    }
+}
+
+impl Method for Soap {
+    fn composition(&self) -> Composition {
+        let bias_correction = self.bias_correction;
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            direction: Direction::Ema {
+                beta: self.beta1.clone(),
+                bias_correction,
+                filter: Filter::Average,
+            },
+            preconditioner: PreconditionerConfig::Eigenbasis(EigenbasisConfig {
+                left: Statistic::Gradient,
+                right: Statistic::Gradient,
+                // Eigenvectors do not see the factors' scale.
+                averaging: Averaging::Ema {
+                    beta: self.factor_beta.clone(),
+                    bias_correction: self.basis_use == BasisUse::Refreshed,
+                },
+                basis: self.basis.clone(),
+                basis_use: self.basis_use,
+                refresh: self.refresh.clone(),
+                diagonal: DiagonalConfig {
+                    averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction },
+                    epsilon: self.epsilon.clone(),
+                    epsilon_placement: self.epsilon_placement,
+                    initial: 0.0,
+                },
+            }),
+            weight_decay: self.weight_decay.clone(),
+            ..Composition::default()
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The seam behind which every method stands.
+
+use layerwise_linalg::Scalar;
+use ndarray::ArrayViewMut2;
+
+use crate::eigenbasis::EigenbasisDiagonal;
+use crate::error::Result;
+use crate::signal::{Signal, Signals};
+
+/// What observing a signal led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Observation {
+    /// This step only collects statistics: no direction is taken, the weight stays.
+    pub skip: bool,
+    /// Roots or bases do not exist yet; the identity stands in for them.
+    pub warming_up: bool,
+    /// Roots or bases were computed anew.
+    pub refreshed: bool,
+    /// How many refreshes failed, so that the last good root was kept, or a slower routine served.
+    pub fallbacks: usize,
+    /// Condition number of the damped left factor, where one was refreshed: exact from
+    /// eigenvalues, a lower bound from Cholesky factors.
+    pub left_condition: Option<f64>,
+    /// The same of the right factor.
+    pub right_condition: Option<f64>,
+}
+
+/// Statistics of a layer, and the linear (or polar) map that they define on directions.
+///
+/// The protocol of a step is [`observe`](Self::observe), [`apply`](Self::apply),
+/// [`commit`](Self::commit). What `observe` computes stands beside the state until `commit`; a
+/// step that fails anywhere is abandoned by not committing it, and the next `observe` starts from
+/// the state as it was.
+pub trait Preconditioner<A: Scalar>: Send {
+    /// Which signals beyond the gradient [`observe`](Self::observe) needs.
+    fn required(&self) -> Signals {
+        Signals::GRADIENT
+    }
+
+    /// Takes the statistics of a step in, and refreshes roots where that is due.
+    ///
+    /// # Errors
+    ///
+    /// Missing signals, wrong shapes, entries that are not finite, and factors without the root
+    /// that the method needs. Nothing has changed then.
+    fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation>;
+
+    /// Preconditions a direction (m × n) in place: `D ← P^{-p} D Q^{-q}`, with the statistics
+    /// observed last.
+    ///
+    /// # Errors
+    ///
+    /// A direction of another shape. It may be left partly overwritten by other failures of the
+    /// linear algebra, which shapes and factors that were accepted do not lead to.
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()>;
+
+    /// Keeps what was observed last.
+    fn commit(&mut self);
+
+    /// Bytes of the arrays held, workspace included.
+    fn memory_bytes(&self) -> usize;
+
+    /// Itself, where it is a diagonal in eigenbases, so that bases can be read and replaced.
+    fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
+        None
+    }
+}
+
+/// No preconditioning: SGD and its relatives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Identity;
+
+impl<A: Scalar> Preconditioner<A> for Identity {
+    fn observe(&mut self, _signal: &Signal<'_, A>) -> Result<Observation> {
+        Ok(Observation::default())
+    }
+
+    fn apply(&mut self, _direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+        Ok(())
+    }
+
+    fn commit(&mut self) {}
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Bytes of an array of this shape.
+pub(crate) fn bytes<A>(shape: (usize, usize)) -> usize {
+    shape.0 * shape.1 * size_of::<A>()
+}

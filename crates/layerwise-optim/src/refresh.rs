@@ -1,0 +1,55 @@
+//! When roots and bases are computed anew.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{OptimError, Result};
+
+/// When roots and bases are computed anew, and what happens where that fails.
+///
+/// With steps counted from 1, they are refreshed at step `start`, and then at each later step
+/// that `every` divides (Distributed Shampoo's rule). Before `start` roots and bases are the
+/// identity; statistics are collected all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// Steps between refreshes, ≥ 1.
+    pub every: u64,
+    /// The first step with a refresh, ≥ 1.
+    pub start: u64,
+    /// How many refreshes in a row may fail: the last good root is kept, and the failure counted
+    /// in the step's report. One more is an error. 0: the first failure is an error. A first
+    /// refresh that fails is always one, there being nothing to keep.
+    pub tolerated_failures: u32,
+}
+
+impl Default for Refresh {
+    /// At every step from the first, no failure tolerated.
+    fn default() -> Self {
+        Refresh { every: 1, start: 1, tolerated_failures: 0 }
+    }
+}
+
+impl Refresh {
+    /// Every `every` steps, from the first step on.
+    #[must_use]
+    pub fn every(every: u64) -> Self {
+        Refresh { every, ..Refresh::default() }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        for (name, value) in [("refresh.every", self.every), ("refresh.start", self.start)] {
+            if value == 0 {
+                return Err(OptimError::InvalidHyperparameter {
+                    name,
+                    value: 0.0,
+                    allowed: "at least 1",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether step `step`, counted from 1, refreshes.
+    pub(crate) fn is_due(&self, step: u64) -> bool {
+        step == self.start || (step > self.start && step.is_multiple_of(self.every))
+    }
+}

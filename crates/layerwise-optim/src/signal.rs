@@ -1,0 +1,156 @@
+//! What a layer reports at a step.
+
+use layerwise_linalg::Scalar;
+use ndarray::ArrayView2;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{OptimError, Result, Side};
+
+/// What a layer with weight `W` (m × n, outputs × inputs) reports at a step: its gradient and,
+/// where known, the second moments of its input and of its output.
+///
+/// A vector (a bias, a norm's gain) is a 1 × n matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct Signal<'a, A> {
+    gradient: ArrayView2<'a, A>,
+    input: Option<Factor<'a, A>>,
+    output: Option<Factor<'a, A>>,
+}
+
+impl<'a, A: Scalar> Signal<'a, A> {
+    /// A signal of a gradient (m × n) alone.
+    #[must_use]
+    pub fn new(gradient: ArrayView2<'a, A>) -> Self {
+        Signal { gradient, input: None, output: None }
+    }
+
+    /// Adds the input factor (n × n): the second moment `Ê[xxᵀ]` of what the layer multiplies.
+    #[must_use]
+    pub fn with_input(self, input: Factor<'a, A>) -> Self {
+        Signal { input: Some(input), ..self }
+    }
+
+    /// Adds the output factor (m × m): the Gauss-Newton or Fisher second moment of derivatives
+    /// with respect to the layer's output (`FᵀF` for the first layer of `F G x` under the squared
+    /// loss).
+    #[must_use]
+    pub fn with_output(self, output: Factor<'a, A>) -> Self {
+        Signal { output: Some(output), ..self }
+    }
+
+    /// The gradient (m × n).
+    #[must_use]
+    pub fn gradient(&self) -> ArrayView2<'a, A> {
+        self.gradient
+    }
+
+    /// The input factor, if given.
+    #[must_use]
+    pub fn input(&self) -> Option<&Factor<'a, A>> {
+        self.input.as_ref()
+    }
+
+    /// The output factor, if given.
+    #[must_use]
+    pub fn output(&self) -> Option<&Factor<'a, A>> {
+        self.output.as_ref()
+    }
+
+    /// The same signal for a shorter time. (Views of ndarray do not shorten by themselves.)
+    #[must_use]
+    pub fn reborrow<'b>(&self) -> Signal<'b, A>
+    where
+        'a: 'b,
+    {
+        self.with_gradient(self.gradient.reborrow())
+    }
+
+    /// The same factors with another gradient.
+    pub(crate) fn with_gradient<'b>(&self, gradient: ArrayView2<'b, A>) -> Signal<'b, A>
+    where
+        'a: 'b,
+    {
+        Signal {
+            gradient,
+            input: self.input.map(Factor::reborrow),
+            output: self.output.map(Factor::reborrow),
+        }
+    }
+
+    pub(crate) fn factor(&self, side: Side) -> Result<&Factor<'a, A>> {
+        match side {
+            Side::Left => self.output.as_ref(),
+            Side::Right => self.input.as_ref(),
+        }
+        .ok_or(OptimError::MissingSignal { side })
+    }
+}
+
+/// A second moment of a layer's input or output, in the form in which it is at hand.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Factor<'a, A> {
+    /// Samples as rows, N × n: the second moment is `SᵀS/N`.
+    Samples(ArrayView2<'a, A>),
+    /// The second moment, n × n, symmetric.
+    SecondMoment(ArrayView2<'a, A>),
+    /// Its lower Cholesky factor `L`, n × n, `LLᵀ` the second moment; what stands above the
+    /// diagonal is not read. Without damping and averaging nothing has to be factored.
+    Cholesky(ArrayView2<'a, A>),
+}
+
+impl<'a, A: Scalar> Factor<'a, A> {
+    /// The same factor for a shorter time.
+    #[must_use]
+    pub fn reborrow<'b>(self) -> Factor<'b, A>
+    where
+        'a: 'b,
+    {
+        match self {
+            Factor::Samples(array) => Factor::Samples(array.reborrow()),
+            Factor::SecondMoment(array) => Factor::SecondMoment(array.reborrow()),
+            Factor::Cholesky(array) => Factor::Cholesky(array.reborrow()),
+        }
+    }
+
+    /// The array, in whichever form.
+    #[must_use]
+    pub fn array(&self) -> ArrayView2<'a, A> {
+        match self {
+            Factor::Samples(array) | Factor::SecondMoment(array) | Factor::Cholesky(array) => {
+                *array
+            }
+        }
+    }
+}
+
+/// Signals beyond the gradient: those that a method requires, or those that a layer can give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signals {
+    /// The second moment of the layer's input.
+    pub input: bool,
+    /// The second moment of derivatives with respect to the layer's output.
+    pub output: bool,
+}
+
+impl Signals {
+    /// The gradient alone.
+    pub const GRADIENT: Signals = Signals { input: false, output: false };
+    /// The gradient, the input factor and the output factor.
+    pub const ALL: Signals = Signals { input: true, output: true };
+
+    /// Refuses a layer that does not give all of these.
+    ///
+    /// # Errors
+    ///
+    /// [`OptimError::MissingSignal`] with the side that is missing.
+    pub fn check_available(self, available: Signals) -> Result<()> {
+        if self.output && !available.output {
+            return Err(OptimError::MissingSignal { side: Side::Left });
+        }
+        if self.input && !available.input {
+            return Err(OptimError::MissingSignal { side: Side::Right });
+        }
+        Ok(())
+    }
+}
