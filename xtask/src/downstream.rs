@@ -16,8 +16,12 @@ pub(crate) fn run(backend: Backend) -> Result<(), Failure> {
     let source = workspace::root().join("xtask").join("downstream");
     let target = workspace::target_directory()?;
     let package = target.join("downstream");
-    let programs = copy(&source, &package, backend)
+    let mut programs = copy(&source, &package, backend)
         .map_err(|error| Failure::new(format!("copying {}: {error}", source.display())))?;
+    programs.push(
+        copy_readme(&package)
+            .map_err(|error| Failure::new(format!("copying README.md's program: {error}")))?,
+    );
     // With the workspace's versions and folder nothing is downloaded or compiled a second time.
     fs::copy(workspace::root().join("Cargo.lock"), package.join("Cargo.lock"))
         .map_err(|error| Failure::new(format!("copying Cargo.lock: {error}")))?;
@@ -71,6 +75,21 @@ fn copy_rust_files(from: &Path, to: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Makes a program of the Rust code that README.md shows, and returns its name.
+fn copy_readme(package: &Path) -> io::Result<String> {
+    let name = "readme";
+    let readme = fs::read_to_string(workspace::root().join("README.md"))?;
+    let code = rust_code(&readme).ok_or_else(|| io::Error::other("it shows no Rust code"))?;
+    fs::write(package.join("src").join("bin").join(name).with_extension("rs"), code)?;
+    Ok(name.to_owned())
+}
+
+/// The first block of Rust code in a Markdown text.
+fn rust_code(markdown: &str) -> Option<&str> {
+    let (_, after) = markdown.split_once("\n```rust\n")?;
+    after.split_once("```").map(|(code, _)| code)
+}
+
 /// The manifest with an absolute path and, where the system has no OpenBLAS, the other backend.
 fn manifest(template: &str, backend: Backend) -> Option<String> {
     let optim = workspace::root().join("crates").join("layerwise-optim");
@@ -86,6 +105,13 @@ fn manifest(template: &str, backend: Backend) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_code_is_what_stands_between_the_fences() {
+        assert_eq!(rust_code("a\n```rust\nfn f() {}\n```\nb"), Some("fn f() {}\n"));
+        assert_eq!(rust_code("a\n```\nfn f() {}\n```\nb"), None);
+        assert_eq!(rust_code("a\n```rust\nfn f() {}"), None);
+    }
 
     #[test]
     fn the_manifest_names_the_crate_by_an_absolute_path() {
