@@ -34,9 +34,10 @@ pub enum Damping {
     None,
     /// `λ I`, `λ` ≥ 0.
     Absolute(Schedule),
-    /// `ε λ_max I`, `ε` ≥ 0; needs eigenvalues.
+    /// `ε λ_max I`, `ε` ≥ 0; needs eigenvalues. Where the factor is zero, as before the first
+    /// gradient that is not, its side keeps the root that it had (the identity at first).
     RelativeToLargest(Schedule),
-    /// `ε (tr S/n) I`, `ε` ≥ 0.
+    /// `ε (tr S/n) I`, `ε` ≥ 0; zero factors as above.
     RelativeToTrace(Schedule),
 }
 
@@ -405,6 +406,12 @@ impl<A: Scalar> FactorRoot<A> {
         correction: f64,
         damping: ResolvedDamping,
     ) -> std::result::Result<Option<f64>, LinalgError> {
+        if let Source::Moment(moment) = source
+            && damping.is_relative()
+            && mean_diagonal(moment) == 0.0
+        {
+            return Ok(None);
+        }
         let exponent = self.config.exponent();
         // (S/c + r I)^{-p} = c^p (S + c r I)^{-p}; a relative ridge does not see c.
         let (scale, condition) = match (&mut self.kind, source) {
@@ -537,6 +544,10 @@ impl ResolvedDamping {
             }
             other => other,
         }
+    }
+
+    fn is_relative(self) -> bool {
+        matches!(self, ResolvedDamping::RelativeToLargest(_) | ResolvedDamping::RelativeToTrace(_))
     }
 
     /// On the identity, largest eigenvalue and mean trace are one.

@@ -103,6 +103,7 @@ pub(crate) struct Progress {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per optimizer, which stays where it is built")]
 enum Roots<A> {
     Separate { left: FactorRoot<A>, right: FactorRoot<A> },
     Joint(JointRoots<A>),
@@ -367,7 +368,8 @@ impl<A: Scalar> JointRoots<A> {
         }
         *self.numbers.split().1 = numbers;
         self.numbers.propose();
-        Ok((left.condition(), right.condition()))
+        let condition = Some((largest + numbers.damping) / value);
+        Ok((condition, condition))
     }
 
     fn apply(
@@ -425,12 +427,6 @@ fn dimension<A: Scalar>(eigen: &Option<Staged<SymmetricEigen<A>>>) -> usize {
 struct Spectrum {
     least: f64,
     largest: f64,
-}
-
-impl Spectrum {
-    fn condition(&self) -> Option<f64> {
-        Some(if self.least > 0.0 { self.largest / self.least } else { f64::INFINITY })
-    }
 }
 
 fn decompose<A: Scalar>(

@@ -1,0 +1,422 @@
+//! Trajectories of reference implementations, replayed through the public API.
+//!
+//! `tests/golden/README.md` says where they come from and what each file holds.
+
+use layerwise_optim::ndarray::{Array2, ArrayView2};
+use layerwise_optim::{
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, Composition, Damping, DiagonalConfig, Direction,
+    EpsilonPlacement, Factor, Filter, Grafting, JointDamping, Kfac, Method, Muon, OptimError,
+    Optimizer, PolarConfig, Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo, Side, Signal, Soap,
+    WeightDecay,
+};
+use serde_json::Value;
+
+const SHAPES: [&str; 3] = ["5x3", "4x4", "3x7"];
+
+struct Golden {
+    name: String,
+    json: Value,
+}
+
+impl Golden {
+    fn read(name: &str) -> Self {
+        let path = format!("{}/tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let json = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"));
+        Golden { name: name.to_owned(), json }
+    }
+
+    fn hyper(&self, name: &str) -> &Value {
+        let value = &self.json["hyperparameters"][name];
+        assert!(!value.is_null(), "{}: no hyperparameter {name}", self.name);
+        value
+    }
+
+    fn number(&self, name: &str) -> f64 {
+        self.hyper(name).as_f64().unwrap()
+    }
+
+    fn schedule(&self, name: &str) -> Schedule {
+        self.number(name).into()
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.hyper(name).as_bool().unwrap()
+    }
+
+    fn beta(&self, index: usize) -> f64 {
+        self.hyper("betas")[index].as_f64().unwrap()
+    }
+
+    fn refresh(&self) -> Refresh {
+        let integer = |name| self.hyper(name).as_u64().unwrap();
+        Refresh {
+            every: integer("precondition_frequency"),
+            start: integer("start_preconditioning_step"),
+            tolerated_failures: 0,
+        }
+    }
+
+    /// The tolerance that the file states: thirty times, at least, what equivalent
+    /// eigendecompositions and a relative noise of 1e-15 in the gradients change.
+    fn tolerance(&self, with_bases: bool) -> f64 {
+        let key = if with_bases { "suggested_atol_with_bases" } else { "suggested_atol" };
+        self.json["extra"][key].as_f64().unwrap()
+    }
+
+    fn replay<A: Scalar>(&self, method: &impl Method, with_bases: bool) {
+        let mut weight = matrix::<A>(&self.json["w0"]);
+        let mut optimizer = method.build::<A>(weight.dim()).unwrap();
+        for (index, step) in self.json["steps"].as_array().unwrap().iter().enumerate() {
+            let gradient = matrix::<A>(&step["grad"]);
+            optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view())).unwrap();
+            let expected = matrix::<A>(&step["w"]);
+            let difference = largest_difference(weight.view(), expected.view());
+            assert!(
+                difference <= self.tolerance(with_bases),
+                "{}, step {}: off by {difference:e}, tolerance {:e}",
+                self.name,
+                index + 1,
+                self.tolerance(with_bases)
+            );
+            if with_bases {
+                self.seed_bases(index as u64 + 1, &mut optimizer);
+            }
+        }
+    }
+
+    /// Puts the recorded bases in place of those that the step arrived at.
+    fn seed_bases<A: Scalar>(&self, step: u64, optimizer: &mut Optimizer<A>) {
+        for record in self.json["extra"]["bases"].as_array().unwrap() {
+            if record["step"].as_u64() == Some(step) {
+                let block = &record["blocks"][0];
+                let eigenbasis = optimizer.eigenbasis_mut().unwrap();
+                for (side, name) in [(Side::Left, "left"), (Side::Right, "right")] {
+                    let basis = matrix::<A>(&block[name]);
+                    eigenbasis.set_basis(side, basis.view()).unwrap();
+                }
+            }
+        }
+    }
+}
+
+fn matrix<A: Scalar>(value: &Value) -> Array2<A> {
+    let rows = value.as_array().unwrap();
+    let cols = rows[0].as_array().unwrap().len();
+    Array2::from_shape_fn((rows.len(), cols), |(i, j)| A::from_f64(value[i][j].as_f64().unwrap()))
+}
+
+fn largest_difference<A: Scalar>(a: ArrayView2<A>, b: ArrayView2<A>) -> f64 {
+    assert_eq!(a.dim(), b.dim());
+    a.iter().zip(b).map(|(x, y)| (x.as_f64() - y.as_f64()).abs()).fold(0.0, f64::max)
+}
+
+/// Replays a kind of file in each shape, in double precision.
+fn replay_all<M: Method>(kind: &str, method: impl Fn(&Golden) -> M) {
+    for shape in SHAPES {
+        let golden = Golden::read(&format!("{kind}_{shape}"));
+        golden.replay::<f64>(&method(&golden), false);
+    }
+}
+
+fn decay(golden: &Golden, kind: fn(Schedule) -> WeightDecay) -> WeightDecay {
+    match golden.number("weight_decay") {
+        0.0 => WeightDecay::None,
+        rate => kind(rate.into()),
+    }
+}
+
+#[test]
+fn sgd() {
+    for kind in ["sgd_plain", "sgd_momentum", "sgd_nesterov", "sgd_weight_decay"] {
+        replay_all(kind, |golden| Sgd {
+            learning_rate: golden.schedule("lr"),
+            momentum: golden.schedule("momentum"),
+            dampening: golden.schedule("dampening"),
+            nesterov: golden.flag("nesterov"),
+            weight_decay: decay(golden, WeightDecay::L2),
+        });
+    }
+}
+
+#[test]
+fn adam() {
+    replay_all("adam", |golden| Adam {
+        learning_rate: golden.schedule("lr"),
+        beta1: golden.beta(0).into(),
+        beta2: golden.beta(1).into(),
+        epsilon: golden.schedule("eps"),
+        weight_decay: decay(golden, WeightDecay::L2),
+    });
+}
+
+#[test]
+fn adamw() {
+    replay_all("adamw", |golden| AdamW {
+        learning_rate: golden.schedule("lr"),
+        beta1: golden.beta(0).into(),
+        beta2: golden.beta(1).into(),
+        epsilon: golden.schedule("eps"),
+        weight_decay: golden.schedule("weight_decay"),
+    });
+}
+
+#[test]
+fn adagrad() {
+    replay_all("adagrad", |golden| {
+        assert_eq!(golden.number("lr_decay"), 0.0);
+        Adagrad {
+            learning_rate: golden.schedule("lr"),
+            epsilon: golden.schedule("eps"),
+            initial: golden.number("initial_accumulator_value"),
+            weight_decay: decay(golden, WeightDecay::L2),
+        }
+    });
+}
+
+#[test]
+fn rmsprop() {
+    replay_all("rmsprop", |golden| {
+        assert!(!golden.flag("centered"));
+        RmsProp {
+            learning_rate: golden.schedule("lr"),
+            alpha: golden.schedule("alpha"),
+            epsilon: golden.schedule("eps"),
+            momentum: golden.schedule("momentum"),
+            weight_decay: decay(golden, WeightDecay::L2),
+        }
+    });
+}
+
+#[test]
+fn muon() {
+    replay_all("muon", |golden| {
+        let coefficients = golden.hyper("ns_coefficients");
+        Muon {
+            learning_rate: golden.schedule("lr"),
+            momentum: golden.schedule("momentum"),
+            nesterov: golden.flag("nesterov"),
+            polar: PolarConfig {
+                coefficients: [0, 1, 2].map(|i| coefficients[i].as_f64().unwrap()),
+                steps: golden.hyper("ns_steps").as_u64().unwrap() as usize,
+                ..PolarConfig::default()
+            },
+            weight_decay: golden.schedule("weight_decay"),
+        }
+    });
+}
+
+/// Distributed Shampoo's hyperparameters, under our names.
+fn distributed_shampoo(golden: &Golden) -> Composition {
+    let beta1 = golden.beta(0);
+    let beta2 = golden.beta(1);
+    Shampoo {
+        learning_rate: golden.schedule("lr"),
+        direction: if beta1 == 0.0 {
+            Direction::Gradient
+        } else {
+            Direction::Ema {
+                beta: beta1.into(),
+                bias_correction: golden.flag("use_bias_correction"),
+                filter: Filter::Average,
+            }
+        },
+        averaging: if beta2 == 1.0 {
+            Averaging::Sum
+        } else {
+            Averaging::Ema {
+                beta: beta2.into(),
+                bias_correction: golden.flag("use_bias_correction"),
+            }
+        },
+        exponent: 0.25,
+        damping: Damping::Absolute(golden.schedule("epsilon")),
+        pseudo_inverse: None,
+        refresh: golden.refresh(),
+        grafting: match &golden.json["hyperparameters"]["grafting"] {
+            Value::Null => None,
+            grafting => {
+                assert_eq!(grafting["type"], "Adam");
+                Some(Grafting::Diagonal(DiagonalConfig {
+                    averaging: Averaging::Ema {
+                        beta: grafting["beta2"].as_f64().unwrap().into(),
+                        bias_correction: true,
+                    },
+                    epsilon: grafting["epsilon"].as_f64().unwrap().into(),
+                    epsilon_placement: EpsilonPlacement::AfterCorrection,
+                    initial: 0.0,
+                }))
+            }
+        },
+        weight_decay: decay(golden, WeightDecay::Decoupled),
+    }
+    .composition()
+}
+
+#[test]
+fn distributed_shampoo_sum() {
+    replay_all("dshampoo_sum", distributed_shampoo);
+}
+
+#[test]
+fn distributed_shampoo_grafted() {
+    replay_all("dshampoo_adamgraft", distributed_shampoo);
+    replay_all("dshampoo_adamgraft_wd", distributed_shampoo);
+}
+
+#[test]
+fn distributed_soap() {
+    for kind in ["dsoap_eigh_f1", "dsoap_eigh_f3", "dsoap_qr_f3"] {
+        replay_all(kind, |golden| {
+            let epsilon = golden.schedule("epsilon");
+            Soap {
+                learning_rate: golden.schedule("lr"),
+                beta1: golden.beta(0).into(),
+                beta2: golden.beta(1).into(),
+                factor_beta: golden.beta(1).into(),
+                epsilon: epsilon.clone(),
+                bias_correction: golden.flag("use_bias_correction"),
+                basis: match golden.hyper("preconditioner")["eigenvectors"].as_str() {
+                    Some("qr") => BasisMethod::QrStep { ridge: epsilon },
+                    _ => BasisMethod::Eigendecomposition,
+                },
+                refresh: golden.refresh(),
+                weight_decay: decay(golden, WeightDecay::Decoupled),
+                ..Soap::default()
+            }
+        });
+    }
+}
+
+/// The hyperparameters of the code of SOAP's authors, under our names.
+fn soap_by_its_authors(golden: &Golden) -> Soap {
+    let factor_beta = golden.number("shampoo_beta");
+    assert!(!golden.flag("normalize_grads"));
+    Soap {
+        learning_rate: golden.schedule("lr"),
+        beta1: golden.beta(0).into(),
+        beta2: golden.beta(1).into(),
+        factor_beta: if factor_beta < 0.0 { golden.beta(1) } else { factor_beta }.into(),
+        epsilon: golden.schedule("eps"),
+        bias_correction: golden.flag("correct_bias"),
+        refresh: Refresh::every(golden.hyper("precondition_frequency").as_u64().unwrap()),
+        weight_decay: WeightDecay::DecoupledAfter(golden.schedule("weight_decay")),
+        ..Soap::as_published()
+    }
+}
+
+#[test]
+fn soap() {
+    for kind in ["soap_f1", "soap_f3"] {
+        for shape in SHAPES {
+            let golden = Golden::read(&format!("{kind}_{shape}"));
+            let method = soap_by_its_authors(&golden);
+            golden.replay::<f64>(&method, true);
+            if golden.json["extra"]["determined"] == true {
+                golden.replay::<f64>(&method, false);
+            }
+        }
+    }
+}
+
+#[test]
+fn soap_in_single_precision() {
+    let golden = Golden::read("soap_f1_float32_4x4");
+    let method = soap_by_its_authors(&golden);
+    golden.replay::<f32>(&method, true);
+    golden.replay::<f32>(&method, false);
+}
+
+/// The updates of a damping rule, for both layers of the network, in each form of the signal.
+fn kfac(rule: &str, method: impl Fn(f64) -> Kfac) {
+    for name in ["kfac_linear_4_2_3", "kfac_linear_4_3_2"] {
+        let golden = Golden::read(name);
+        for case in golden.json["updates"].as_array().unwrap() {
+            let damping = case["damping"].as_f64().unwrap();
+            for layer in ["G", "F"] {
+                let gradient = matrix::<f64>(&golden.json["gradients"][layer]);
+                let factors = &golden.json["kronecker_factors"][layer];
+                let (input, output) = (matrix::<f64>(&factors["A"]), matrix::<f64>(&factors["S"]));
+                let samples = match layer {
+                    "G" => matrix::<f64>(&golden.json["x"]),
+                    _ => {
+                        matrix::<f64>(&golden.json["x"]).dot(&matrix::<f64>(&golden.json["G"]).t())
+                    }
+                };
+                let expected = matrix::<f64>(&case[rule][layer]);
+                let inputs = [Factor::SecondMoment(input.view()), Factor::Samples(samples.view())];
+                for input in inputs {
+                    let signal = Signal::new(gradient.view())
+                        .with_input(input)
+                        .with_output(Factor::SecondMoment(output.view()));
+                    let mut weight = Array2::<f64>::zeros(gradient.dim());
+                    let mut optimizer = method(damping).build(weight.dim()).unwrap();
+                    let report = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+                    let scale = expected.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+                    let error = largest_difference((-&weight).view(), expected.view()) / scale;
+                    // Solves lose the condition number of what they invert, and the file's own two
+                    // ways differ by 1.4e-14.
+                    let (left, right) = (report.left_condition, report.right_condition);
+                    let condition = match rule {
+                        "iii_exact" => left.unwrap(),
+                        _ => left.unwrap() * right.unwrap(),
+                    };
+                    let tolerance = 5e-14 * condition;
+                    assert!(
+                        error <= tolerance && tolerance < 1e-6,
+                        "{name}, {rule}, layer {layer}, damping {damping}: relative error \
+                         {error:e}, tolerance {tolerance:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn undamped() -> Kfac {
+    Kfac {
+        learning_rate: 1.0.into(),
+        input_damping: 0.0.into(),
+        output_damping: 0.0.into(),
+        ..Kfac::default()
+    }
+}
+
+#[test]
+fn kfac_with_plain_damping() {
+    let plain = |damping: f64| Kfac {
+        input_damping: damping.into(),
+        output_damping: damping.into(),
+        ..undamped()
+    };
+    kfac("ii_full", plain);
+    kfac("ii_sqrt", |damping| plain(damping.sqrt()));
+}
+
+#[test]
+fn kfac_with_factored_tikhonov_damping() {
+    kfac("i_factored_tikhonov_pi", |damping| Kfac {
+        joint_damping: JointDamping::FactoredTikhonov(damping.into()),
+        ..undamped()
+    });
+}
+
+#[test]
+fn kfac_with_exact_damping() {
+    kfac("iii_exact", |damping| Kfac {
+        joint_damping: JointDamping::Exact(damping.into()),
+        ..undamped()
+    });
+}
+
+#[test]
+fn a_basis_that_is_not_orthonormal_is_refused() {
+    let golden = Golden::read("soap_f1_4x4");
+    let mut optimizer = soap_by_its_authors(&golden).build::<f64>((4, 4)).unwrap();
+    let mut basis = Array2::<f64>::eye(4);
+    basis[[1, 0]] = 0.25;
+    let error = optimizer.eigenbasis_mut().unwrap().set_basis(Side::Left, basis.view());
+    assert!(matches!(error, Err(OptimError::InvalidHyperparameter { .. })), "{error:?}");
+    let held = optimizer.eigenbasis_mut().unwrap().basis(Side::Left).unwrap().to_owned();
+    assert_eq!(held, Array2::<f64>::eye(4));
+}
