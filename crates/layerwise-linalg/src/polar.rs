@@ -41,7 +41,7 @@ pub struct PolarWorkspace<A> {
     /// The iterate, transposed where the matrix has more rows than columns.
     x: Array2<A>,
     next: Array2<A>,
-    /// A and b A + c A².
+    /// A, and a I + b A + c A².
     square: Array2<A>,
     polynomial: Array2<A>,
 }
@@ -103,9 +103,9 @@ impl NewtonSchulz {
             // A is symmetric: A Aᵀ = A².
             work.polynomial.assign(&work.square);
             gram(c, work.square.view(), b, &mut work.polynomial.view_mut())?;
-            work.next.assign(&work.x);
+            work.polynomial.diag_mut().mapv_inplace(|x| x + a);
             let next = &mut work.next.view_mut();
-            gemm(A::one(), work.polynomial.view(), work.x.view(), a, next)?;
+            gemm(A::one(), work.polynomial.view(), work.x.view(), A::zero(), next)?;
             std::mem::swap(&mut work.x, &mut work.next);
         }
 

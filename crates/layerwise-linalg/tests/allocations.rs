@@ -1,4 +1,5 @@
 //! What a training step calls does not allocate once its storage exists.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 #![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,4 +1,5 @@
 //! Tests of the public interface, one module per subject.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod cholesky;
 mod common;

@@ -100,6 +100,13 @@ fn check_triangular<A: Scalar>(seed: u64, n: usize, m: usize) {
     }
 }
 
+/// The same matrix with its last row first in memory.
+fn backwards<A: Scalar>(m: &Array2<A>) -> Array2<A> {
+    let mut copy = m.slice(s![..;-1, ..]).as_standard_layout().into_owned();
+    copy.invert_axis(Axis(0));
+    copy
+}
+
 fn check_gemv<A: Scalar>(seed: u64, m: usize, n: usize) {
     let rng = &mut generator(seed);
     let a = integers::<A>(rng, m, n);
@@ -110,16 +117,9 @@ fn check_gemv<A: Scalar>(seed: u64, m: usize, n: usize) {
     for layout_a in LAYOUTS {
         let a = Stored::new(&a, layout_a);
         for reversed in [false, true] {
-            // Columns of a row-major matrix: stride 2, or −2 where reversed.
-            let (mut x, mut y) = (xs.clone(), ys.clone());
-            if reversed {
-                x.invert_axis(Axis(0));
-                y.invert_axis(Axis(0));
-                x = x.slice(s![.., ..]).as_standard_layout().into_owned();
-                y = y.slice(s![.., ..]).as_standard_layout().into_owned();
-                x.invert_axis(Axis(0));
-                y.invert_axis(Axis(0));
-            }
+            // Columns of a row-major matrix: stride 2, or −2 where the rows are stored backwards.
+            let stored = |m: &Array2<A>| if reversed { backwards(m) } else { m.clone() };
+            let (x, mut y) = (stored(&xs), stored(&ys));
             gemv(alpha, a.view(), x.column(0), beta, &mut y.column_mut(0)).unwrap();
             assert_eq!(y.column(0).mapv(|v| v.as_f64()), expected, "{layout_a:?} {m} {n}");
             assert_eq!(y.column(1), ys.column(1));

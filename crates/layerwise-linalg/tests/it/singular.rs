@@ -4,8 +4,7 @@ use layerwise_linalg::{
 };
 
 use crate::common::{
-    LAYOUTS, Stored, cast, departure_from_orthonormal, generator, haar_rows, naive, normal,
-    relative_error,
+    LAYOUTS, Stored, cast, departure_from_orthonormal, generator, haar_rows, naive, relative_error,
 };
 
 fn check<A: Scalar>(rows: usize, cols: usize, seed: u64) {
