@@ -8,6 +8,9 @@ pub(super) type Place = (f64, f64);
 /// White, the page's colour.
 pub(super) const PAPER: Colour = Colour(255, 255, 255);
 
+/// Width of the rim around a marker.
+const RIM: f64 = 2.5;
+
 /// Where a text's reference point lies on its baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Anchor {
@@ -22,15 +25,13 @@ pub(super) struct Setting {
     pub(super) size: u32,
     pub(super) anchor: Anchor,
     pub(super) bold: bool,
-    /// Read from bottom to top.
-    pub(super) vertical: bool,
     pub(super) colour: Colour,
 }
 
 impl Setting {
     /// Upright text in ink.
     pub(super) const fn new(size: u32, anchor: Anchor) -> Self {
-        Self { size, anchor, bold: false, vertical: false, colour: Colour::INK }
+        Self { size, anchor, bold: false, colour: Colour::INK }
     }
 }
 
@@ -93,27 +94,29 @@ impl Canvas {
         }
     }
 
-    /// A marker of about `2 radius` in width, with a thin white rim that sets it off.
-    pub(super) fn marker(&mut self, shape: Shape, centre: Place, radius: f64, colour: Colour) {
-        let rim = radius + 2.5;
-        match shape {
-            Shape::Circle => {
-                for (radius, fill) in [(rim, PAPER), (radius, colour)] {
-                    self.items.push(Item::Circle { centre, radius, fill });
-                }
-            }
-            Shape::Cross | Shape::Plus => {
-                let turn = if shape == Shape::Cross { 0.125 } else { 0.0 };
-                let arm = |radius: f64, part: f64| ring(centre, radius, &[part, part + 0.5]);
-                for (radius, width, colour) in [(rim, 9.0, PAPER), (radius, 4.5, colour)] {
+    /// A marker of about `2 radius` in width, with a thin white rim if it is to be set off.
+    pub(super) fn marker(
+        &mut self,
+        shape: Shape,
+        centre: Place,
+        radius: f64,
+        colour: Colour,
+        rim: bool,
+    ) {
+        let layers = [(RIM, PAPER), (0.0, colour)];
+        for (more, fill) in layers.into_iter().skip(usize::from(!rim)) {
+            let radius = radius + more;
+            match shape {
+                Shape::Circle => self.items.push(Item::Circle { centre, radius, fill }),
+                Shape::Cross | Shape::Plus => {
+                    let turn = if shape == Shape::Cross { 0.125 } else { 0.0 };
                     for part in [turn, turn + 0.25] {
-                        self.polyline(arm(radius, part), colour, width, Stroke::Solid);
+                        let points = ring(centre, radius, &[part, part + 0.5]);
+                        self.polyline(points, fill, 4.5 + 2.0 * more, Stroke::Solid);
                     }
                 }
-            }
-            _ => {
-                for (grow, fill) in [(rim / radius, PAPER), (1.0, colour)] {
-                    let points = outline_of(shape, centre, radius * grow);
+                _ => {
+                    let points = outline_of(shape, centre, radius);
                     self.items.push(Item::Polygon { points, fill, opacity: 1.0 });
                 }
             }

@@ -118,7 +118,7 @@ pub(super) fn simplify(points: &[Place], tolerance: f64) -> Vec<Place> {
 }
 
 /// Distance of a point from a segment.
-fn distance_to_segment(p: Place, a: Place, b: Place) -> f64 {
+pub(super) fn distance_to_segment(p: Place, a: Place, b: Place) -> f64 {
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let square = dx * dx + dy * dy;
     let t = if square > 0.0 {

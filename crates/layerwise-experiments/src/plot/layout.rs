@@ -1,29 +1,32 @@
 //! Where panels, axes, legend and colour bar stand on the page.
 
-use super::canvas::{Anchor, Canvas, Item, PAPER, Setting};
+use super::canvas::{Anchor, Canvas, Item, PAPER, Place, Setting};
 use super::clip::Frame;
 use super::marks::{Along, BAND, Field, LINE, MARKER, line_width};
 use super::palette::{Colour, Stroke};
 use super::text::{fit, width, wrap};
 use super::ticks::{Ticks, data_range, ticks};
 use super::{Axis, LegendEntry, Mark, Panel, Picture, Scale, maps};
+use std::ops::Range;
 
 /// Page width of one column, 3.5 inches.
 const NARROW: f64 = 1050.0;
-/// Page width of two and more columns, 6⅔ inches.
-const WIDE: f64 = 2000.0;
+/// Page width of two and more columns, 6 inches.
+const WIDE: f64 = 1800.0;
 /// Blank border of the page.
 const MARGIN: f64 = 14.0;
 /// Space between neighbouring panels.
 const GAP: f64 = 34.0;
+/// Room for a number that is centred below the last frame's right edge.
+const OVERHANG: f64 = 18.0;
 /// Size of the axes' numbers, 6.5 pt.
 const NUMBER: u32 = 27;
 /// Size of labels, titles and legend, 7.2 pt.
 const LABEL: u32 = 30;
 /// Length of a tick.
 const TICK: f64 = 9.0;
-/// Height above a frame for its letter and title.
-const HEAD: f64 = 46.0;
+/// Height of a line above a frame: title, label of the vertical axis.
+const HEAD: f64 = 38.0;
 /// Height below a frame for numbers and label.
 const FOOT: f64 = 92.0;
 /// Ratio of a frame's height to its width.
@@ -41,7 +44,7 @@ struct Prepared<'a> {
     x_range: (f64, f64),
     y_range: (f64, f64),
     y_ticks: Ticks,
-    /// Width of label, numbers and ticks on the left.
+    /// Width of numbers and ticks on the left.
     gutter: f64,
 }
 
@@ -50,8 +53,8 @@ impl<'a> Prepared<'a> {
         let y_range = axis_range(&panel.y, panel, |mark| y_values(mark, panel.y.scale));
         let x_range = axis_range(&panel.x, panel, |mark| x_values(mark, panel.x.scale));
         let y_ticks = ticks(panel.y.scale, y_range, 6);
-        let label = if panel.y.label.is_empty() { 0.0 } else { f64::from(LABEL) + 14.0 };
-        let gutter = label + widest(&y_ticks) + TICK + 8.0;
+        let numbers = y_ticks.major.iter().map(|(_, text)| width(text, NUMBER, false));
+        let gutter = numbers.fold(0.0, f64::max) + TICK + 8.0;
         Self { panel, x_range, y_range, y_ticks, gutter }
     }
 }
@@ -69,7 +72,7 @@ pub(super) fn draw(picture: &Picture) -> Canvas {
             rows.iter().filter_map(|row| row.get(column)).map(|p| p.gutter).fold(0.0, f64::max)
         })
         .collect();
-    let spaces = 2.0 * MARGIN + GAP * (columns as f64 - 1.0) + 12.0;
+    let spaces = 2.0 * MARGIN + GAP * (columns as f64 - 1.0) + OVERHANG;
     let wide = ((page - spaces - gutters.iter().sum::<f64>()) / columns as f64).max(60.0);
     let high = (wide * ASPECT).max(300.0);
 
@@ -83,19 +86,28 @@ pub(super) fn draw(picture: &Picture) -> Canvas {
     }
     let bar = picture.colour_bar.as_ref().map(|bar| (bar, maps::bar_range(picture, bar)));
     for (row, panels) in rows.iter().enumerate() {
+        let heads: Vec<Vec<Vec<HeadText>>> = panels
+            .iter()
+            .enumerate()
+            .map(|(column, prepared)| {
+                let letter = (picture.panels.len() > 1).then(|| letter(row * columns + column));
+                heading(prepared.panel, letter, wide)
+            })
+            .collect();
+        let head = 10.0 + HEAD * heads.iter().map(Vec::len).max().unwrap_or(0) as f64;
         let mut left = MARGIN;
-        for (column, (panel, gutter)) in panels.iter().zip(&gutters).enumerate() {
+        for ((panel, gutter), lines) in panels.iter().zip(&gutters).zip(&heads) {
             let frame = Frame {
                 left: left + gutter,
-                top: top + HEAD,
+                top: top + head,
                 right: left + gutter + wide,
-                bottom: top + HEAD + high,
+                bottom: top + head + high,
             };
-            let letter = (prepared.len() > 1).then(|| letter(row * columns + column));
-            draw_panel(&mut canvas, panel, letter, frame, bar);
+            draw_heading(&mut canvas, lines, frame);
+            draw_panel(&mut canvas, panel, frame, bar);
             left = frame.right + GAP;
         }
-        top += HEAD + high + FOOT;
+        top += head + high + FOOT;
     }
     if let Some((bar, range)) = bar {
         maps::draw_bar(&mut canvas, bar, range, (MARGIN, page - MARGIN), top + 10.0);
@@ -115,10 +127,6 @@ fn letter(index: usize) -> String {
         rest = (rest - 1) / 26;
     }
     format!("({})", letters.into_iter().collect::<String>())
-}
-
-fn widest(ticks: &Ticks) -> f64 {
-    ticks.major.iter().map(|(_, text)| width(text, NUMBER, false)).fold(0.0, f64::max)
 }
 
 /// The axis's own range, or that of the marks with a little room; a map fills its panel.
@@ -156,7 +164,6 @@ fn y_values(mark: &Mark, scale: Scale) -> Vec<f64> {
 fn draw_panel(
     canvas: &mut Canvas,
     prepared: &Prepared,
-    letter: Option<String>,
     frame: Frame,
     bar: Option<(&super::ColourBar, (f64, f64))>,
 ) {
@@ -166,14 +173,13 @@ fn draw_panel(
         x: Along::new(panel.x.scale, prepared.x_range, frame.left, frame.right),
         y: Along::new(panel.y.scale, prepared.y_range, frame.bottom, frame.top),
     };
-    draw_head(canvas, panel, letter, frame);
     draw_axes(canvas, prepared, &field);
 
     let before = canvas.items.len();
     for mark in &panel.marks {
         if let (Mark::Map { x, y, cells }, Some(bar)) = (mark, bar) {
-            let centres = ((panel.x.scale, &x[..]), (panel.y.scale, &y[..]));
-            maps::draw_cells(canvas, &field, centres, cells, bar);
+            let centres = [(panel.x.scale, &x[..]), (panel.y.scale, &y[..])];
+            maps::draw_cells(canvas, &field, &centres, cells, bar);
         }
     }
     for mark in &panel.marks {
@@ -182,23 +188,55 @@ fn draw_panel(
     for mark in &panel.marks {
         field.draw(canvas, mark);
     }
-    let empty = canvas.items.len() == before;
+    let after = canvas.items.len();
     canvas.outline((frame.left, frame.top), (frame.right, frame.bottom), Colour::INK, 2.2);
     if let Some(note) = &panel.note {
-        draw_note(canvas, note, frame, empty);
+        draw_note(canvas, note, frame, before..after);
     }
 }
 
-fn draw_head(canvas: &mut Canvas, panel: &Panel, letter: Option<String>, frame: Frame) {
-    let baseline = frame.top - 15.0;
-    let mut left = frame.left;
-    if let Some(letter) = letter {
-        let setting = Setting { bold: true, ..Setting::new(LABEL, Anchor::Start) };
-        canvas.text((left, baseline), &letter, setting);
-        left += width(&letter, LABEL, true) + 12.0;
+/// Text in a line above a frame, this far from the frame's left edge.
+struct HeadText {
+    indent: f64,
+    text: String,
+    bold: bool,
+}
+
+/// The lines above a frame: letter and title, then the label of the vertical axis, which is
+/// read more easily level than on its side. Without a title the label stands beside the letter.
+fn heading(panel: &Panel, letter: Option<String>, room: f64) -> Vec<Vec<HeadText>> {
+    let indent = letter.as_ref().map_or(0.0, |letter| width(letter, LABEL, true) + 12.0);
+    let set = |text: &str, bold: bool, indent: f64| -> Vec<Vec<HeadText>> {
+        wrap(text, LABEL, bold, room - indent)
+            .into_iter()
+            .map(|text| vec![HeadText { indent, text, bold }])
+            .collect()
+    };
+    let mut lines = if panel.title.trim().is_empty() {
+        set(&panel.y.label, false, indent)
+    } else {
+        let mut lines = set(&panel.title, true, indent);
+        lines.extend(set(&panel.y.label, false, 0.0));
+        lines
+    };
+    if let Some(text) = letter {
+        let letter = HeadText { indent: 0.0, text, bold: true };
+        match lines.first_mut() {
+            Some(line) => line.push(letter),
+            None => lines.push(vec![letter]),
+        }
     }
-    let size = fit(&panel.title, LABEL, false, frame.right - left);
-    canvas.text((left, baseline), &panel.title, Setting::new(size, Anchor::Start));
+    lines
+}
+
+fn draw_heading(canvas: &mut Canvas, lines: &[Vec<HeadText>], frame: Frame) {
+    for (above, line) in lines.iter().rev().enumerate() {
+        let baseline = frame.top - 14.0 - HEAD * above as f64;
+        for HeadText { indent, text, bold } in line {
+            let setting = Setting { bold: *bold, ..Setting::new(LABEL, Anchor::Start) };
+            canvas.text((frame.left + indent, baseline), text, setting);
+        }
+    }
 }
 
 fn draw_axes(canvas: &mut Canvas, prepared: &Prepared, field: &Field) {
@@ -234,10 +272,6 @@ fn draw_axes(canvas: &mut Canvas, prepared: &Prepared, field: &Field) {
     let size = fit(&panel.x.label, LABEL, false, frame.width() + 60.0);
     let at = (frame.left.midpoint(frame.right), frame.bottom + 75.0);
     canvas.text(at, &panel.x.label, Setting::new(size, Anchor::Middle));
-    let size = fit(&panel.y.label, LABEL, false, frame.height() + HEAD);
-    let x = frame.left - TICK - 6.0 - widest(&prepared.y_ticks) - 16.0;
-    let setting = Setting { vertical: true, ..Setting::new(size, Anchor::Middle) };
-    canvas.text((x, frame.top.midpoint(frame.bottom)), &panel.y.label, setting);
 }
 
 /// As many numbers as stand side by side without touching.
@@ -261,21 +295,43 @@ fn fitting_ticks(axis: &Axis, range: (f64, f64), room: f64) -> Ticks {
         .unwrap_or_else(|| ticks(axis.scale, range, 2))
 }
 
-/// A sentence in the middle of an empty panel, or at the top of one that is not.
-fn draw_note(canvas: &mut Canvas, note: &str, frame: Frame, empty: bool) {
+/// A sentence in the middle of an empty panel; else at its top or bottom, where it hides less.
+fn draw_note(canvas: &mut Canvas, note: &str, frame: Frame, drawn: Range<usize>) {
     const LINE_HEIGHT: f64 = 36.0;
-    let lines = wrap(note, NUMBER, 0.86 * frame.width());
-    let height = LINE_HEIGHT * lines.len() as f64;
+    let lines = wrap(note, NUMBER, false, 0.86 * frame.width());
+    let widths = lines.iter().map(|line| width(line, NUMBER, false));
+    let half = widths.fold(0.0, f64::max) / 2.0 + 12.0;
+    let height = LINE_HEIGHT * lines.len() as f64 + 6.0;
     let middle = frame.left.midpoint(frame.right);
-    let top = if empty { frame.top + (frame.height() - height) / 2.0 } else { frame.top + 12.0 };
-    if !empty {
-        let half = lines.iter().map(|l| width(l, NUMBER, false)).fold(0.0, f64::max) / 2.0 + 12.0;
-        canvas.rectangle((middle - half, top), (middle + half, top + height), PAPER);
+    let drawn = canvas.items.get(drawn).unwrap_or_default();
+    let at = |top| Frame { left: middle - half, top, right: middle + half, bottom: top + height };
+    let place = if drawn.is_empty() {
+        at(frame.top + (frame.height() - height) / 2.0)
+    } else {
+        let (high, low) = (at(frame.top + 8.0), at(frame.bottom - height - 8.0));
+        if hidden(drawn, high) > hidden(drawn, low) { low } else { high }
+    };
+    if !drawn.is_empty() {
+        canvas.rectangle((place.left, place.top), (place.right, place.bottom), PAPER);
     }
     for (i, line) in lines.iter().enumerate() {
-        let at = (middle, top + LINE_HEIGHT * i as f64 + 27.0);
+        let at = (middle, place.top + LINE_HEIGHT * i as f64 + 29.0);
         canvas.text(at, line, Setting::new(NUMBER, Anchor::Middle));
     }
+}
+
+/// How many corners of lines, markers and cells lie in a frame.
+fn hidden(items: &[Item], frame: Frame) -> usize {
+    let count = |points: &[Place]| points.iter().filter(|&&p| frame.contains(p)).count();
+    items
+        .iter()
+        .map(|item| match item {
+            Item::Polyline { points, .. } | Item::Polygon { points, .. } => count(points),
+            Item::Circle { centre, .. } => count(&[*centre]),
+            Item::Rectangle { corner, .. } => count(&[*corner]),
+            Item::Text { .. } => 0,
+        })
+        .sum()
 }
 
 impl LegendEntry {
@@ -288,28 +344,39 @@ impl LegendEntry {
     }
 }
 
-/// Draws the legend in equal columns, centred below the panels; returns its height.
+/// Draws the legend row by row in aligned columns, centred below the panels; returns its
+/// height.
 fn draw_legend(canvas: &mut Canvas, entries: &[LegendEntry], top: f64) -> f64 {
     const BESIDE: f64 = SAMPLE + 14.0;
-    const SPACE: f64 = 44.0;
+    const SPACE: f64 = 46.0;
     if entries.is_empty() {
         return 0.0;
     }
     let room = canvas.width - 2.0 * MARGIN;
-    let longest = entries.iter().map(|e| width(e.label(), LABEL, false)).fold(0.0, f64::max);
-    let cell = (BESIDE + longest).min(room);
-    let most = (((room + SPACE) / (cell + SPACE)).floor() as usize).clamp(1, entries.len());
+    let widths_in = |columns: usize| -> Vec<f64> {
+        (0..columns)
+            .map(|column| {
+                let labels = entries.iter().skip(column).step_by(columns).map(LegendEntry::label);
+                BESIDE + labels.map(|l| width(l, LABEL, false)).fold(0.0, f64::max)
+            })
+            .collect()
+    };
+    let total = |widths: &[f64]| widths.iter().sum::<f64>() + SPACE * (widths.len() as f64 - 1.0);
+    let most = (1..=entries.len()).rev().find(|&n| total(&widths_in(n)) <= room).unwrap_or(1);
     let rows = entries.len().div_ceil(most);
     let columns = entries.len().div_ceil(rows);
-    let total = columns as f64 * (cell + SPACE) - SPACE;
-    let left = MARGIN + (room - total) / 2.0;
-    for (i, entry) in entries.iter().enumerate() {
-        let x = left + (i % columns) as f64 * (cell + SPACE);
-        let y = top + ROW * (i / columns) as f64 + ROW / 2.0;
-        draw_sample(canvas, entry, x, y);
-        let size = fit(entry.label(), LABEL, false, room - BESIDE);
-        let setting = Setting::new(size, Anchor::Start);
-        canvas.text((x + BESIDE, y + 10.5), entry.label(), setting);
+    let widths = widths_in(columns);
+    let left = MARGIN + (room - total(&widths)).max(0.0) / 2.0;
+    for (row, entries) in entries.chunks(columns).enumerate() {
+        let mut x = left;
+        let y = top + ROW * row as f64 + ROW / 2.0;
+        for (entry, width) in entries.iter().zip(&widths) {
+            draw_sample(canvas, entry, x, y);
+            let size = fit(entry.label(), LABEL, false, room - BESIDE);
+            let setting = Setting::new(size, Anchor::Start);
+            canvas.text((x + BESIDE, y + 10.5), entry.label(), setting);
+            x += width + SPACE;
+        }
     }
     ROW * rows as f64
 }
@@ -321,7 +388,7 @@ fn draw_sample(canvas: &mut Canvas, entry: &LegendEntry, x: f64, y: f64) {
             let ends = vec![(x, y), (x + SAMPLE, y)];
             canvas.polyline(ends, style.colour, line_width(style), style.stroke);
             if let Some(shape) = style.marker {
-                canvas.marker(shape, middle, MARKER, style.colour);
+                canvas.marker(shape, middle, MARKER, style.colour, true);
             }
         }
         LegendEntry::Points { colour, shape, error, .. } => {
@@ -329,7 +396,7 @@ fn draw_sample(canvas: &mut Canvas, entry: &LegendEntry, x: f64, y: f64) {
                 let ends = vec![(middle.0, y - 18.0), (middle.0, y + 18.0)];
                 canvas.polyline(ends, colour, LINE * 0.7, Stroke::Solid);
             }
-            canvas.marker(shape, middle, MARKER, colour);
+            canvas.marker(shape, middle, MARKER, colour, false);
         }
         LegendEntry::Band { colour, .. } => {
             let (left, right) = (x + 10.0, x + SAMPLE - 10.0);

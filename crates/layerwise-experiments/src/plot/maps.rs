@@ -72,11 +72,11 @@ pub(super) fn borders(scale: Scale, centres: &[f64]) -> Vec<f64> {
 pub(super) fn draw_cells(
     canvas: &mut Canvas,
     field: &Field,
-    (x, y): ((Scale, &[f64]), (Scale, &[f64])),
+    [x, y]: &[(Scale, &[f64]); 2],
     cells: &[Vec<Cell>],
     (bar, range): (&ColourBar, (f64, f64)),
 ) {
-    let along = |(scale, centres): (Scale, &[f64]), axis: &Along, low: f64, high: f64| {
+    let along = |&(scale, centres): &(Scale, &[f64]), axis: &Along, low: f64, high: f64| {
         let places: Vec<f64> = borders(scale, centres)
             .into_iter()
             .map(|b| axis.place(b).unwrap_or(low).clamp(low, high))

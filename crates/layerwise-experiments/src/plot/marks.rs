@@ -13,7 +13,7 @@ pub(super) const STRONG: f64 = 6.6;
 /// Radius of a marker.
 pub(super) const MARKER: f64 = 8.5;
 /// Opacity of a band.
-pub(super) const BAND: f64 = 0.18;
+pub(super) const BAND: f64 = 0.16;
 /// Curves may move by this much when points are left out; 1/600 inch.
 const TOLERANCE: f64 = 0.5;
 /// Markers along a line.
@@ -114,7 +114,7 @@ impl Field {
         }
         if let Some(shape) = style.marker {
             for at in self.marker_places(&seen, shape) {
-                canvas.marker(shape, at, MARKER, style.colour);
+                canvas.marker(shape, at, MARKER, style.colour, true);
             }
         }
     }
@@ -151,7 +151,7 @@ impl Field {
                 self.draw_error_bar(canvas, at.0, y - half, y + half, colour);
             }
             if self.frame.contains(at) {
-                canvas.marker(shape, at, MARKER, colour);
+                canvas.marker(shape, at, MARKER, colour, half.is_none());
             }
         }
     }

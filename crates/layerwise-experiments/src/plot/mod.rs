@@ -2,11 +2,11 @@
 //!
 //! A [`Picture`] says what is shown; [`render`] decides where it stands on the page. Both
 //! outputs are drawn from one list of shapes, so they agree, and their bytes depend on the
-//! picture alone. A picture with two or more columns is 6⅔ inches wide, one with a single
-//! column 3½ inches, at 300 dots per inch.
+//! picture alone. A picture with two or more columns is 6 inches wide, one with a single column
+//! 3½ inches, at 300 dots per inch; its text is between 6 and 8 points high.
 //!
-//! Non-finite numbers, numbers beyond 10³⁰⁰ in size, and non-positive numbers on a
-//! logarithmic axis, are gaps. What lies outside a fixed axis range is clipped at the frame.
+//! Non-finite numbers, numbers beyond 10³⁰⁰ in size, and numbers below 10⁻³⁰⁰ (so the
+//! non-positive ones) on a logarithmic axis, are gaps. What lies outside a fixed axis range is clipped at the frame.
 
 mod canvas;
 mod clip;
@@ -257,7 +257,7 @@ pub enum PlotError {
 pub fn render(picture: &Picture) -> Result<Rendered, PlotError> {
     validate::validate(picture)?;
     let canvas = layout::draw(picture);
-    Ok(Rendered { svg: svg::write(&canvas, &picture.title), png: png::write(&canvas)? })
+    Ok(Rendered { svg: svg::write(&canvas, picture), png: png::write(&canvas)? })
 }
 
 #[cfg(test)]

@@ -32,16 +32,19 @@ fn add(scene: &mut Scene, item: &Item) {
                 d.push_str(&format!("{}{x:.2} {y:.2} ", if i == 0 { 'M' } else { 'L' }));
             }
             d.push('Z');
-            let opaque = *opacity >= 1.0;
+            let translucent = *opacity < 1.0;
             scene.add(Primitive::Path(Box::new(PathData {
                 d,
                 fill: Some(color(*fill)),
-                // A hair line smooths the edge, which the fill leaves stepped.
-                stroke: if opaque { color(*fill) } else { Color::None },
-                stroke_width: 1.0,
-                opacity: (!opaque).then_some(*opacity),
+                stroke: Color::None,
+                stroke_width: 0.0,
+                opacity: translucent.then_some(*opacity),
                 stroke_dasharray: None,
             })));
+            if !translucent {
+                let next = points.iter().cycle().skip(1);
+                points.iter().zip(next).for_each(|(&a, &b)| scene.add(hair(a, b, *fill)));
+            }
         }
         Item::Circle { centre, radius, fill } => scene.add(disc(*centre, *radius, *fill)),
         Item::Rectangle { corner, size, fill } => {
@@ -73,14 +76,13 @@ fn text((x, y): Place, content: &str, setting: &Setting) -> Primitive {
     };
     let color = Some(color(setting.colour));
     let size = setting.size;
-    if setting.bold && !setting.vertical {
+    if setting.bold {
         let spans = vec![TextSpan { bold: true, ..TextSpan::plain(content) }];
         return Primitive::RichText { x, y, spans, size, anchor, color };
     }
     // The rasteriser would read what stands between two dollar signs as a formula.
     let content = content.replace('$', "\\$");
-    let rotate = setting.vertical.then_some(-90.0);
-    Primitive::Text { x, y, content, size, anchor, rotate, bold: false, color }
+    Primitive::Text { x, y, content, size, anchor, rotate: None, bold: false, color }
 }
 
 /// Adds a line as pieces that the rasteriser draws smoothly: upright and level ones as
@@ -114,15 +116,6 @@ fn straight(a: Place, b: Place, colour: Colour, width: f64) -> Primitive {
 }
 
 fn add_solid(scene: &mut Scene, points: &[Place], colour: Colour, width: f64) {
-    let hair = |from: Place, to: Place| Primitive::Line {
-        x1: from.0,
-        y1: from.1,
-        x2: to.0,
-        y2: to.1,
-        stroke: color(colour),
-        stroke_width: 1.0,
-        stroke_dasharray: None,
-    };
     let core = (width - 1.0).max(1.6);
     scene.add(Primitive::PolyLine {
         points: points.to_vec(),
@@ -134,13 +127,26 @@ fn add_solid(scene: &mut Scene, points: &[Place], colour: Colour, width: f64) {
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let length = dx.hypot(dy);
         if length > 0.0 {
-            let (nx, ny) = (-dy / length * core / 2.0, dx / length * core / 2.0);
-            // Pixel (i, j) has its centre at (i + ½, j + ½), hair lines have it at (i, j).
-            for sign in [-1.0, 1.0] {
-                let shift = |p: Place| (p.0 + sign * nx - 0.5, p.1 + sign * ny - 0.5);
-                scene.add(hair(shift(a), shift(b)));
+            for half in [-core / 2.0, core / 2.0] {
+                let (nx, ny) = (-dy / length * half, dx / length * half);
+                scene.add(hair((a.0 + nx, a.1 + ny), (b.0 + nx, b.1 + ny), colour));
             }
         }
+    }
+}
+
+/// A line of one pixel, the only kind that the rasteriser smooths in every direction; drawn
+/// along an edge, it hides the edge's steps.
+fn hair(from: Place, to: Place, colour: Colour) -> Primitive {
+    // Pixel (i, j) has its centre at (i + ½, j + ½) in fills, but at (i, j) in thin lines.
+    Primitive::Line {
+        x1: from.0 - 0.5,
+        y1: from.1 - 0.5,
+        x2: to.0 - 0.5,
+        y2: to.1 - 0.5,
+        stroke: color(colour),
+        stroke_width: 1.0,
+        stroke_dasharray: None,
     }
 }
 

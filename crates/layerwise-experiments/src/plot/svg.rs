@@ -1,5 +1,6 @@
 //! The SVG document of a canvas.
 
+use super::Picture;
 use super::canvas::{Anchor, Canvas, Item, Place};
 use super::palette::{Colour, Stroke};
 use std::fmt::Write;
@@ -7,8 +8,8 @@ use std::fmt::Write;
 /// DejaVu Sans, by whose widths the page is laid out, or something no wider or alike.
 const FONTS: &str = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif";
 
-/// Writes the document; `title` is what a screen reader says.
-pub(super) fn write(canvas: &Canvas, title: &str) -> String {
+/// Writes the document, with a description in words of the picture that the canvas shows.
+pub(super) fn write(canvas: &Canvas, picture: &Picture) -> String {
     let (width, height) = (canvas.width, canvas.height);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.3}in\" height=\"{:.3}in\" \
@@ -17,9 +18,10 @@ pub(super) fn write(canvas: &Canvas, title: &str) -> String {
         width / 300.0,
         height / 300.0,
     );
-    if !title.is_empty() {
-        let _ = writeln!(svg, "<title>{}</title>", escape(title));
+    if !picture.title.is_empty() {
+        let _ = writeln!(svg, "<title>{}</title>", escape(&picture.title));
     }
+    let _ = writeln!(svg, "<desc>{}</desc>", escape(&description(picture)));
     let _ = writeln!(svg, "<rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>");
     for item in &canvas.items {
         // Writing to a string cannot fail.
@@ -27,6 +29,25 @@ pub(super) fn write(canvas: &Canvas, title: &str) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// What the panels show, for readers who cannot see them.
+fn description(picture: &Picture) -> String {
+    let panels: Vec<String> = picture
+        .panels
+        .iter()
+        .map(|panel| {
+            let mut sentence = format!("{} against {}", panel.y.label, panel.x.label);
+            if !panel.title.is_empty() {
+                sentence = format!("{}: {sentence}", panel.title);
+            }
+            match &panel.note {
+                Some(note) => format!("{sentence} ({note})"),
+                None => sentence,
+            }
+        })
+        .collect();
+    panels.join("; ")
 }
 
 fn write_item(svg: &mut String, item: &Item) -> std::fmt::Result {
@@ -84,9 +105,6 @@ fn write_item(svg: &mut String, item: &Item) -> std::fmt::Result {
             )?;
             if setting.bold {
                 svg.push_str(" font-weight=\"bold\"");
-            }
-            if setting.vertical {
-                write!(svg, " transform=\"rotate(-90 {x} {y})\"")?;
             }
             writeln!(svg, ">{}</text>", escape(content))?;
         }

@@ -40,16 +40,29 @@ pub(super) fn fit(text: &str, size: u32, bold: bool, room: f64) -> u32 {
     (least..=size).rev().find(|&s| width(text, s, bold) <= room).unwrap_or(least)
 }
 
-/// Breaks `text` at spaces into lines no wider than `room`, where that is possible.
-pub(super) fn wrap(text: &str, size: u32, room: f64) -> Vec<String> {
+/// Breaks `text` at spaces into lines no wider than `room`, and inside words that are wider.
+pub(super) fn wrap(text: &str, size: u32, bold: bool, room: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if width(&format!("{line} {word}"), size, false) <= room => {
+            Some(line) if width(&format!("{line} {word}"), size, bold) <= room => {
                 line.push(' ');
                 line.push_str(word);
             }
-            _ => lines.push(word.to_owned()),
+            _ => {
+                lines.push(String::new());
+                for c in word.chars() {
+                    match lines.last_mut() {
+                        Some(line)
+                            if line.is_empty()
+                                || width(&format!("{line}{c}"), size, bold) <= room =>
+                        {
+                            line.push(c);
+                        }
+                        _ => lines.push(c.to_string()),
+                    }
+                }
+            }
         }
     }
     lines

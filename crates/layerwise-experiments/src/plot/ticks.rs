@@ -2,12 +2,13 @@
 
 use super::Scale;
 
-/// Numbers beyond this size are not drawn, so that differences stay finite.
+/// Numbers beyond this size are not drawn, nor their reciprocals on a logarithmic scale, so that
+/// differences and powers stay finite.
 const LARGEST: f64 = 1e300;
 
 /// Whether a number has a place on a scale.
 pub(super) fn drawable(scale: Scale, value: f64) -> bool {
-    value.abs() <= LARGEST && (scale == Scale::Linear || value > 0.0)
+    value.abs() <= LARGEST && (scale == Scale::Linear || value >= 1.0 / LARGEST)
 }
 
 /// The coordinate that is equally spaced on the page.
@@ -42,7 +43,7 @@ pub(super) fn data_range(
     let middle = low / 2.0 + high / 2.0;
     let least = match scale {
         Scale::Linear if middle == 0.0 => 0.5,
-        Scale::Linear => middle.abs() * 1e-3,
+        Scale::Linear => (middle.abs() * 1e-3).max(1.0 / LARGEST),
         Scale::Log10 => 0.15,
     };
     let half = ((high / 2.0 - low / 2.0) * (1.0 + 2.0 * widen)).max(least);
@@ -52,6 +53,9 @@ pub(super) fn data_range(
     };
     (value_at(scale, reach(middle - half)), value_at(scale, reach(middle + half)))
 }
+
+/// Powers of ten from one written number to the next.
+const STRIDES: [u32; 9] = [1, 2, 3, 5, 10, 20, 50, 100, 200];
 
 /// Numbers of an axis.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -120,13 +124,14 @@ fn log_ticks(low: f64, high: f64, most: usize) -> Ticks {
     let number = |&(digit, power): &(i32, i32)| f64::from(digit) * ten_to(power);
     let powers = last - first + 1;
     if powers >= 2 {
-        let stride = usize::try_from(powers).unwrap_or(1).div_ceil(most.max(2)) as i32;
+        let least = powers.unsigned_abs().div_ceil(most.max(2) as u32);
+        let stride = STRIDES.into_iter().find(|&s| s >= least).unwrap_or(least) as i32;
         let (written, rest): (Vec<i32>, Vec<i32>) =
             (first..=last).partition(|power| power.rem_euclid(stride) == 0);
-        let minor = if stride == 1 {
-            multiples(&[2, 3, 4, 5, 6, 7, 8, 9]).iter().map(number).collect()
-        } else {
-            rest.into_iter().map(ten_to).collect()
+        let minor = match stride {
+            1 => multiples(&[2, 3, 4, 5, 6, 7, 8, 9]).iter().map(number).collect(),
+            2..=5 => rest.into_iter().map(ten_to).collect(),
+            _ => Vec::new(),
         };
         let major = written.into_iter().map(|p| (ten_to(p), power_of_ten(p))).collect();
         return Ticks { major, minor };
