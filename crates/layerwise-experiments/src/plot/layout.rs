@@ -1,12 +1,12 @@
-//! Where panels, axes, legend and colour bar stand on the page.
+//! Where panels stand on the page, and what is drawn around their frames.
 
 use super::canvas::{Anchor, Canvas, Item, PAPER, Place, Setting};
 use super::clip::Frame;
-use super::marks::{Along, BAND, Field, LINE, MARKER, line_width};
-use super::palette::{Colour, Stroke};
+use super::marks::{Along, Field};
+use super::palette::Colour;
 use super::text::{fit, width, wrap};
 use super::ticks::{Ticks, data_range, ticks};
-use super::{Axis, LegendEntry, Mark, Panel, Picture, Scale, maps};
+use super::{Axis, Mark, Panel, Picture, Scale, legend, maps};
 use std::ops::Range;
 
 /// Page width of one column, 3.5 inches.
@@ -14,15 +14,17 @@ const NARROW: f64 = 1050.0;
 /// Page width of two and more columns, 6 inches.
 const WIDE: f64 = 1800.0;
 /// Blank border of the page.
-const MARGIN: f64 = 14.0;
+pub(super) const MARGIN: f64 = 14.0;
 /// Space between neighbouring panels.
 const GAP: f64 = 34.0;
 /// Room for a number that is centred below the last frame's right edge.
-const OVERHANG: f64 = 18.0;
+const OVERHANG: f64 = 32.0;
 /// Size of the axes' numbers, 6.5 pt.
 const NUMBER: u32 = 27;
 /// Size of labels, titles and legend, 7.2 pt.
-const LABEL: u32 = 30;
+pub(super) const LABEL: u32 = 30;
+/// Smallest size of titles, 6.2 pt.
+const SMALL: u32 = 26;
 /// Length of a tick.
 const TICK: f64 = 9.0;
 /// Height of a line above a frame: title, label of the vertical axis.
@@ -31,10 +33,6 @@ const HEAD: f64 = 38.0;
 const FOOT: f64 = 92.0;
 /// Ratio of a frame's height to its width.
 const ASPECT: f64 = 0.76;
-/// Length of a line's sample in the legend.
-const SAMPLE: f64 = 84.0;
-/// Height of a legend's row.
-const ROW: f64 = 43.0;
 /// Lines of the grid.
 const GRID: Colour = Colour(228, 228, 228);
 
@@ -76,6 +74,7 @@ pub(super) fn draw(picture: &Picture) -> Canvas {
     let wide = ((page - spaces - gutters.iter().sum::<f64>()) / columns as f64).max(60.0);
     let high = (wide * ASPECT).max(300.0);
 
+    let size = head_size(picture, wide);
     let mut canvas = Canvas { width: page, height: 0.0, items: Vec::new() };
     let mut top = MARGIN;
     if !picture.title.is_empty() {
@@ -91,7 +90,7 @@ pub(super) fn draw(picture: &Picture) -> Canvas {
             .enumerate()
             .map(|(column, prepared)| {
                 let letter = (picture.panels.len() > 1).then(|| letter(row * columns + column));
-                heading(prepared.panel, letter, wide)
+                heading(prepared.panel, letter, wide, size)
             })
             .collect();
         let head = 10.0 + HEAD * heads.iter().map(Vec::len).max().unwrap_or(0) as f64;
@@ -103,7 +102,7 @@ pub(super) fn draw(picture: &Picture) -> Canvas {
                 right: left + gutter + wide,
                 bottom: top + head + high,
             };
-            draw_heading(&mut canvas, lines, frame);
+            draw_heading(&mut canvas, lines, frame, size);
             draw_panel(&mut canvas, panel, frame, bar);
             left = frame.right + GAP;
         }
@@ -113,7 +112,7 @@ pub(super) fn draw(picture: &Picture) -> Canvas {
         maps::draw_bar(&mut canvas, bar, range, (MARGIN, page - MARGIN), top + 10.0);
         top += maps::BAR_HEIGHT + 24.0;
     }
-    top += draw_legend(&mut canvas, &picture.legend, top);
+    top += legend::draw(&mut canvas, &picture.legend, top);
     canvas.height = (top + MARGIN).ceil();
     canvas
 }
@@ -195,6 +194,20 @@ fn draw_panel(
     }
 }
 
+/// The largest size at which no title and no label above a frame needs a second line; the
+/// smallest if there is none.
+fn head_size(picture: &Picture, room: f64) -> u32 {
+    let letters = picture.panels.len() > 1;
+    let fits = |size: u32| {
+        picture.panels.iter().enumerate().all(|(index, panel)| {
+            let untitled = panel.title.trim().is_empty() || panel.y.label.trim().is_empty();
+            let lines = heading(panel, letters.then(|| letter(index)), room, size);
+            lines.len() <= if untitled { 1 } else { 2 }
+        })
+    };
+    (SMALL..=LABEL).rev().find(|&size| fits(size)).unwrap_or(SMALL)
+}
+
 /// Text in a line above a frame, this far from the frame's left edge.
 struct HeadText {
     indent: f64,
@@ -204,10 +217,10 @@ struct HeadText {
 
 /// The lines above a frame: letter and title, then the label of the vertical axis, which is
 /// read more easily level than on its side. Without a title the label stands beside the letter.
-fn heading(panel: &Panel, letter: Option<String>, room: f64) -> Vec<Vec<HeadText>> {
-    let indent = letter.as_ref().map_or(0.0, |letter| width(letter, LABEL, true) + 12.0);
+fn heading(panel: &Panel, letter: Option<String>, room: f64, size: u32) -> Vec<Vec<HeadText>> {
+    let indent = letter.as_ref().map_or(0.0, |letter| width(letter, size, true) + 12.0);
     let set = |text: &str, bold: bool, indent: f64| -> Vec<Vec<HeadText>> {
-        wrap(text, LABEL, bold, room - indent)
+        wrap(text, size, bold, room - indent)
             .into_iter()
             .map(|text| vec![HeadText { indent, text, bold }])
             .collect()
@@ -229,11 +242,11 @@ fn heading(panel: &Panel, letter: Option<String>, room: f64) -> Vec<Vec<HeadText
     lines
 }
 
-fn draw_heading(canvas: &mut Canvas, lines: &[Vec<HeadText>], frame: Frame) {
+fn draw_heading(canvas: &mut Canvas, lines: &[Vec<HeadText>], frame: Frame, size: u32) {
     for (above, line) in lines.iter().rev().enumerate() {
         let baseline = frame.top - 14.0 - HEAD * above as f64;
         for HeadText { indent, text, bold } in line {
-            let setting = Setting { bold: *bold, ..Setting::new(LABEL, Anchor::Start) };
+            let setting = Setting { bold: *bold, ..Setting::new(size, Anchor::Start) };
             canvas.text((frame.left + indent, baseline), text, setting);
         }
     }
@@ -332,77 +345,4 @@ fn hidden(items: &[Item], frame: Frame) -> usize {
             Item::Text { .. } => 0,
         })
         .sum()
-}
-
-impl LegendEntry {
-    fn label(&self) -> &str {
-        match self {
-            Self::Line { label, .. } | Self::Points { label, .. } | Self::Band { label, .. } => {
-                label
-            }
-        }
-    }
-}
-
-/// Draws the legend row by row in aligned columns, centred below the panels; returns its
-/// height.
-fn draw_legend(canvas: &mut Canvas, entries: &[LegendEntry], top: f64) -> f64 {
-    const BESIDE: f64 = SAMPLE + 14.0;
-    const SPACE: f64 = 46.0;
-    if entries.is_empty() {
-        return 0.0;
-    }
-    let room = canvas.width - 2.0 * MARGIN;
-    let widths_in = |columns: usize| -> Vec<f64> {
-        (0..columns)
-            .map(|column| {
-                let labels = entries.iter().skip(column).step_by(columns).map(LegendEntry::label);
-                BESIDE + labels.map(|l| width(l, LABEL, false)).fold(0.0, f64::max)
-            })
-            .collect()
-    };
-    let total = |widths: &[f64]| widths.iter().sum::<f64>() + SPACE * (widths.len() as f64 - 1.0);
-    let most = (1..=entries.len()).rev().find(|&n| total(&widths_in(n)) <= room).unwrap_or(1);
-    let rows = entries.len().div_ceil(most);
-    let columns = entries.len().div_ceil(rows);
-    let widths = widths_in(columns);
-    let left = MARGIN + (room - total(&widths)).max(0.0) / 2.0;
-    for (row, entries) in entries.chunks(columns).enumerate() {
-        let mut x = left;
-        let y = top + ROW * row as f64 + ROW / 2.0;
-        for (entry, width) in entries.iter().zip(&widths) {
-            draw_sample(canvas, entry, x, y);
-            let size = fit(entry.label(), LABEL, false, room - BESIDE);
-            let setting = Setting::new(size, Anchor::Start);
-            canvas.text((x + BESIDE, y + 10.5), entry.label(), setting);
-            x += width + SPACE;
-        }
-    }
-    ROW * rows as f64
-}
-
-fn draw_sample(canvas: &mut Canvas, entry: &LegendEntry, x: f64, y: f64) {
-    let middle = (x + SAMPLE / 2.0, y);
-    match *entry {
-        LegendEntry::Line { style, .. } => {
-            let ends = vec![(x, y), (x + SAMPLE, y)];
-            canvas.polyline(ends, style.colour, line_width(style), style.stroke);
-            if let Some(shape) = style.marker {
-                canvas.marker(shape, middle, MARKER, style.colour, true);
-            }
-        }
-        LegendEntry::Points { colour, shape, error, .. } => {
-            if error {
-                let ends = vec![(middle.0, y - 18.0), (middle.0, y + 18.0)];
-                canvas.polyline(ends, colour, LINE * 0.7, Stroke::Solid);
-            }
-            canvas.marker(shape, middle, MARKER, colour, false);
-        }
-        LegendEntry::Band { colour, .. } => {
-            let (left, right) = (x + 10.0, x + SAMPLE - 10.0);
-            let points =
-                vec![(left, y - 13.0), (right, y - 13.0), (right, y + 13.0), (left, y + 13.0)];
-            canvas.items.push(Item::Polygon { points, fill: colour, opacity: BAND * 1.6 });
-        }
-    }
 }

@@ -11,6 +11,7 @@
 mod canvas;
 mod clip;
 mod layout;
+mod legend;
 mod maps;
 mod marks;
 pub mod palette;
@@ -42,7 +43,8 @@ pub struct Picture {
 /// One coordinate system and what is drawn in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// Short title beside the panel's letter; may be empty.
+    /// Short title beside the panel's letter; may be empty. A title too long for its panel is broken
+    /// at spaces, but not at no-break spaces.
     pub title: String,
     /// Horizontal axis.
     pub x: Axis,

@@ -10,6 +10,8 @@ const ADVANCE: [u16; 95] = [
     278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
 ];
 
+const NO_BREAK_SPACE: char = '\u{a0}';
+
 /// Bold letters are wider by at most this factor.
 const BOLD: f64 = 1.14;
 
@@ -24,7 +26,7 @@ pub(super) fn width(text: &str, size: u32, bold: bool) -> f64 {
             '⁻' => 528,
             '\u{300}'..='\u{36f}' => 0,
             'α'..='ω' => 640,
-            '·' => 318,
+            '·' | NO_BREAK_SPACE => 318,
             '−' | '×' | '≤' | '≥' | '→' | '≈' => 838,
             _ => 1000,
         })
@@ -40,10 +42,12 @@ pub(super) fn fit(text: &str, size: u32, bold: bool, room: f64) -> u32 {
     (least..=size).rev().find(|&s| width(text, s, bold) <= room).unwrap_or(least)
 }
 
-/// Breaks `text` at spaces into lines no wider than `room`, and inside words that are wider.
+/// Breaks `text` at spaces (not at no-break ones) into lines no wider than `room`, and inside
+/// words that are wider.
 pub(super) fn wrap(text: &str, size: u32, bold: bool, room: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    let breaks = |c: char| c.is_whitespace() && c != NO_BREAK_SPACE;
+    for word in text.split(breaks).filter(|word| !word.is_empty()) {
         match lines.last_mut() {
             Some(line) if width(&format!("{line} {word}"), size, bold) <= room => {
                 line.push(' ');
