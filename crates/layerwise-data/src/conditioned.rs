@@ -5,7 +5,7 @@
 //! Gaussian inputs ([`crate::exact`]): through Qᵀε/σ, standard normal, and what lies outside
 //! the span of Q. The constant's part q = Qᵀ1/√n is not random now: R q = Uᵀ1/√n.
 
-use layerwise_linalg::{Cholesky, gemm, gemv, gram, solve_lower, triangular_product};
+use layerwise_linalg::{Cholesky, LinalgError, gemm, gemv, gram, solve_lower, triangular_product};
 use ndarray::{ArrayView1, Axis, Zip};
 use rand::Rng;
 
@@ -80,9 +80,11 @@ fn factor(work: &mut Workspace, n: usize) -> Result<Option<f64>> {
         work.cholesky = None;
     }
     let cholesky = work.cholesky.get_or_insert_with(|| Cholesky::with_dimension(d));
-    if cholesky.factor(work.white_gram.view(), 0.0).is_err()
-        || cholesky.lower().diag().iter().any(|pivot| pivot * pivot < SMALLEST_PIVOT)
-    {
+    match cholesky.factor(work.white_gram.view(), 0.0) {
+        Err(LinalgError::NotPositiveDefinite { .. }) => return Ok(None),
+        factored => factored?,
+    }
+    if cholesky.lower().diag().iter().any(|pivot| pivot * pivot < SMALLEST_PIVOT) {
         return Ok(None);
     }
     resize(&mut work.constant, d);
@@ -93,7 +95,7 @@ fn factor(work: &mut Workspace, n: usize) -> Result<Option<f64>> {
 }
 
 /// From the factor, Σ diagonal: B/√n = Σ^{1/2}R is lower triangular, so that it is the Cholesky
-/// factor of Ê[xxᵀ].
+/// factor of `Ê[xxᵀ]`.
 fn from_factor_on_axes<R: Rng + ?Sized>(
     covariance: &Covariance,
     n: usize,
@@ -112,7 +114,7 @@ fn from_factor_on_axes<R: Rng + ?Sized>(
     for ((mut row, white), &root) in
         out.xx.outer_iter_mut().zip(work.white_gram.outer_iter()).zip(roots)
     {
-        Zip::from(&mut row).and(white).and(roots).for_each(|x, &u, &other| *x = root * u * other);
+        Zip::from(&mut row).and(white).and(roots).for_each(|x, &u, &other| *x = root * other * u);
     }
     Zip::from(&mut out.x_mean).and(&work.white_mean).and(roots).for_each(|x, &u, &r| *x = u * r);
 

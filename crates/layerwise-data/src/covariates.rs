@@ -12,7 +12,7 @@ use crate::moments::Moments;
 use crate::normal::fill_normal;
 use crate::white::{colour, fill_white};
 
-/// A centred distribution of inputs x in R^d with E[xxᵀ] = Σ.
+/// A centred distribution of inputs x in R^d with `E[xxᵀ]` = Σ.
 pub trait Covariates {
     /// d.
     fn dimension(&self) -> usize {
@@ -70,8 +70,8 @@ pub enum Law {
     Interval,
 }
 
-/// x = Σ^{1/2} u, u with independent coordinates of one [`Law`] (paper, §3: normal, or uniform on
-/// {±1}^d).
+/// x = Σ^{1/2} u, u with independent coordinates of one [`Law`] (in the paper normal, or uniform
+/// on {±1}^d).
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearCovariates {
     law: Law,

@@ -97,7 +97,7 @@ fn fill_constant<R: Rng + ?Sized>(n: usize, rng: &mut R, q: &mut Array1<f64>) ->
 }
 
 /// What the noise ε (n × d_Y) has besides its part Z = Qᵀε in the span of the inputs: returns
-/// tr Ê[εεᵀ] and sets the mean ε̄.
+/// tr `Ê[εεᵀ]` and sets the mean ε̄.
 ///
 /// `z` is Zᵀ/√n (d_Y × rank), q = Qᵀ1/√n, `outside` = 1 − ‖q‖², `scale` = σ/√n. The
 /// component of ε along the rest of the constant vector is drawn by itself, as ε̄ needs it; the

@@ -7,6 +7,10 @@
 //! are drawn in distribution exactly, without drawing the samples, at a cost that does not grow
 //! with the sample size.
 //!
+//! "The paper" is T. T. Zhang et al., *On The Concurrence of Layer-wise Preconditioning Methods
+//! and Provable Feature Learning*, ICML 2025, arXiv 2502.01763: the models are its models, the
+//! derivations of exact moments are this crate's.
+//!
 //! Inputs are rows of a batch (n × d_X), targets too (n × d_Y). All numbers are `f64`.
 //!
 //! ```

@@ -18,7 +18,8 @@ use crate::spectrum::{Spectrum, log_spaced};
 use crate::task::{Task, check_batch, check_moments};
 
 /// y = F⋆ G⋆ x + ε, ε ~ N(0, σ_ε² I): a head F⋆ (d_Y × k) on a representation G⋆ (k × d_X) with
-/// orthonormal rows, which tasks share (paper, §3).
+/// orthonormal rows, which tasks share: the paper's linear
+/// representation learning.
 #[derive(Clone, Debug)]
 pub struct LinearTask<C = LinearCovariates> {
     head: Array2<f64>,
@@ -87,7 +88,7 @@ impl<C: Covariates> LinearTask<C> {
         &self.covariates
     }
 
-    /// Σ = E[xxᵀ].
+    /// Σ = `E[xxᵀ]`.
     pub fn covariance(&self) -> &Covariance {
         self.covariates.covariance()
     }
@@ -154,7 +155,7 @@ impl<C: Covariates> Task for LinearTask<C> {
 
 /// ⟨A, B⟩ = tr(AᵀB).
 fn inner_product(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
+    a.outer_iter().zip(b.outer_iter()).map(|(x, y)| x.dot(&y)).sum()
 }
 
 fn check_rank(rank: usize, input_dimension: usize, output_dimension: usize) -> Result<()> {

@@ -9,11 +9,11 @@ use crate::error::{
 };
 use crate::workspace::Workspace;
 
-/// What a step on a squared loss needs of a batch of n pairs (x, y): Ê[xxᵀ], Ê[yxᵀ], tr Ê[yyᵀ],
-/// and the means Ê[x], Ê[y]. Ê is the batch mean.
+/// What a step on a squared loss needs of a batch of n pairs (x, y): `Ê[xxᵀ]`, `Ê[yxᵀ]`, tr `Ê[yyᵀ]`,
+/// and the means `Ê[x]`, `Ê[y]`. Ê is the batch mean.
 ///
 /// Storage is kept: moments of the same dimensions and sample size are set or drawn again
-/// without allocating. Where drawing them yields the Cholesky factor of Ê[xxᵀ], it is kept too.
+/// without allocating. Where drawing them yields the Cholesky factor of `Ê[xxᵀ]`, it is kept too.
 #[derive(Clone, Debug)]
 pub struct Moments {
     pub(crate) n: usize,
@@ -55,7 +55,7 @@ impl Moments {
         Ok(moments)
     }
 
-    /// Moments given as numbers: Ê[xxᵀ] (d_X × d_X), Ê[yxᵀ] (d_Y × d_X), tr Ê[yyᵀ], Ê[x], Ê[y].
+    /// Moments given as numbers: `Ê[xxᵀ]` (d_X × d_X), `Ê[yxᵀ]` (d_Y × d_X), tr `Ê[yyᵀ]`, `Ê[x]`, `Ê[y]`.
     ///
     /// With population moments the sample size n is whatever the caller wants it to stand for.
     ///
@@ -64,7 +64,7 @@ impl Moments {
     /// [`crate::DataError::Shape`] when shapes do not fit together,
     /// [`crate::DataError::NonFinite`] or [`crate::DataError::InvalidParameter`] for entries that
     /// are not finite or a negative trace, [`crate::DataError::TooFew`] for n = 0,
-    /// [`crate::DataError::NotSymmetric`] when Ê[xxᵀ] is not symmetric. (That it is positive
+    /// [`crate::DataError::NotSymmetric`] when `Ê[xxᵀ]` is not symmetric. (That it is positive
     /// semidefinite is not checked.)
     pub fn from_parts(
         n: usize,
@@ -134,34 +134,34 @@ impl Moments {
         self.y_mean.len()
     }
 
-    /// Ê[xxᵀ], d_X × d_X, symmetric.
+    /// `Ê[xxᵀ]`, d_X × d_X, symmetric.
     pub fn xx(&self) -> ArrayView2<'_, f64> {
         self.xx.view()
     }
 
-    /// The Cholesky factor of Ê[xxᵀ] (lower triangular, positive diagonal) where it is known
+    /// The Cholesky factor of `Ê[xxᵀ]` (lower triangular, positive diagonal) where it is known
     /// without factoring: for drawn Gaussian moments with n ≥ d_X, and for independent signs or
     /// uniforms on the axes.
     pub fn xx_lower(&self) -> Option<ArrayView2<'_, f64>> {
         self.lower_is_known.then(|| self.lower.view())
     }
 
-    /// Ê[yxᵀ], d_Y × d_X.
+    /// `Ê[yxᵀ]`, d_Y × d_X.
     pub fn yx(&self) -> ArrayView2<'_, f64> {
         self.yx.view()
     }
 
-    /// tr Ê[yyᵀ] = Ê‖y‖².
+    /// tr `Ê[yyᵀ]` = Ê‖y‖².
     pub fn yy_trace(&self) -> f64 {
         self.yy_trace
     }
 
-    /// Ê[x].
+    /// `Ê[x]`.
     pub fn x_mean(&self) -> ArrayView1<'_, f64> {
         self.x_mean.view()
     }
 
-    /// Ê[y].
+    /// `Ê[y]`.
     pub fn y_mean(&self) -> ArrayView1<'_, f64> {
         self.y_mean.view()
     }
@@ -185,7 +185,7 @@ impl Moments {
             out.xx.outer_iter_mut().zip(self.xx.outer_iter()).zip(scale)
         {
             Zip::from(&mut target).and(source).and(scale).for_each(|t, &s, &column| {
-                *t = row * s * column;
+                *t = row * column * s;
             });
         }
         out.lower_is_known = self.lower_is_known;

@@ -12,7 +12,8 @@ use crate::moments::Moments;
 use crate::normal::fill_normal;
 use crate::task::{Task, check_batch, check_moments};
 
-/// y = σ⋆(⟨β⋆, x⟩) + ε, ε ~ N(0, σ_ε²): a link of one direction of the inputs (paper, §4).
+/// y = σ⋆(⟨β⋆, x⟩) + ε, ε ~ N(0, σ_ε²): a link of one direction of the inputs: the
+/// paper's single-index model.
 ///
 /// Its moments are those of samples: the target is no linear function of the inputs.
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ impl<C: Covariates> SingleIndexTask<C> {
         Ok(Self { direction, link, covariates, noise })
     }
 
-    /// The task with a random direction β⋆ ~ N(0, I/d_X) (paper, §4).
+    /// The task with a random direction β⋆ ~ N(0, I/d_X), as in the paper.
     ///
     /// # Errors
     ///

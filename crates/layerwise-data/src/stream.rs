@@ -57,11 +57,15 @@ impl Streams {
     }
 }
 
-/// FNV-1a (Fowler, Noll, Vo), 64 bits: offset basis and prime as its authors publish them.
+/// The stream number of a label.
 fn label_hash(task: &str, purpose: &str) -> u64 {
+    fnv1a(task.bytes().chain([0xFF]).chain(purpose.bytes()))
+}
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits; offset basis and prime as its authors publish them.
+fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let bytes = task.bytes().chain([0xFF]).chain(purpose.bytes());
     bytes.fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
@@ -69,6 +73,47 @@ fn label_hash(task: &str, purpose: &str) -> u64 {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    /// The values are those of a second implementation (of ChaCha8, FNV-1a and xoshiro256++, from
+    /// their definitions, in another language). They must never change.
+    #[test]
+    fn golden_outputs() {
+        let golden = [
+            (0, "", "", 0, [0x8322_afac_dded_50de, 0x407a_72d3_e573_bd95, 0x7377_aabd_5fe5_96d9]),
+            (
+                1,
+                "figure 1",
+                "batches",
+                0,
+                [0xba3b_cccc_af22_b2c4, 0x6f78_69d4_d58e_70a2, 0x595d_0035_d447_7898],
+            ),
+            (
+                1,
+                "figure 1",
+                "batches",
+                3,
+                [0x8e83_cbd1_8a7c_54d0, 0x2a3f_b320_4c3a_6084, 0xe115_d587_1d4e_a216],
+            ),
+            (
+                u64::MAX,
+                "figüre",
+                "x",
+                u64::MAX,
+                [0xb096_7fe0_f72d_b583, 0xcb02_01f4_21f4_3685, 0xdcdc_aa90_83d7_9426],
+            ),
+        ];
+        for (seed, task, purpose, trial, expected) in golden {
+            let mut rng = Streams::new(seed).stream(task, purpose, trial);
+            assert_eq!(expected.map(|_| rng.next_u64()), expected, "{task} {purpose} {trial}");
+        }
+    }
+
+    /// Test vectors that the hash's authors publish.
+    #[test]
+    fn fnv1a_vectors() {
+        assert_eq!(fnv1a("a".bytes()), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a("foobar".bytes()), 0x8594_4171_f739_67e8);
+    }
 
     #[test]
     fn labels_do_not_run_into_each_other() {

@@ -21,7 +21,7 @@ pub(crate) struct Workspace {
     pub(crate) noise: Array2<f64>,
     /// The part within that span of the constant unit vector in Rⁿ.
     pub(crate) constant: Array1<f64>,
-    /// A product on the way to Ê[yxᵀ].
+    /// A product on the way to `Ê[yxᵀ]`.
     pub(crate) product: Array2<f64>,
 }
 
