@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::openblas::Backend;
-use crate::process::{Failure, run as run_command};
+use crate::process::{Failure, run as run_command, say};
 use crate::workspace;
 
 /// The dependency as it stands in xtask/downstream/Cargo.toml.
@@ -32,6 +32,7 @@ pub(crate) fn run(backend: Backend) -> Result<(), Failure> {
     };
     run_command(cargo("build").arg("--bins"))?;
     for program in programs {
+        say(&format!("{program}:"));
         run_command(cargo("run").args(["--quiet", "--bin", &program]))?;
     }
     Ok(())
