@@ -50,13 +50,13 @@ pub struct Group {
 
 /// One parameter's part of a step.
 #[derive(Debug)]
-pub struct Update<'a, A> {
+pub struct Update<'w, 's, A> {
     /// Its name.
-    pub name: &'a str,
+    pub name: &'s str,
     /// Its weight; a vector is a 1 × n matrix (`view_mut().insert_axis(Axis(0))`).
-    pub weight: ArrayViewMut2<'a, A>,
+    pub weight: ArrayViewMut2<'w, A>,
     /// What its layer reports.
-    pub signal: Signal<'a, A>,
+    pub signal: Signal<'s, A>,
 }
 
 /// Optimizers of named matrices and vectors.
@@ -149,7 +149,7 @@ impl<A: Scalar> OptimizerSet<A> {
     ///
     /// Names that are unknown or given twice, and, under the parameter's name, whatever
     /// [`Optimizer::step`] refuses. No parameter of the set has changed then.
-    pub fn step(&mut self, updates: &mut [Update<'_, A>]) -> Result<()> {
+    pub fn step(&mut self, updates: &mut [Update<'_, '_, A>]) -> Result<()> {
         for parameter in &mut self.parameters {
             parameter.proposed = None;
         }

@@ -1,6 +1,7 @@
 //! Trajectories of reference implementations, replayed through the public API.
 //!
 //! `tests/golden/README.md` says where they come from and what each file holds.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{

@@ -1,0 +1,119 @@
+//! A step allocates nothing once it has seen each kind of signal, and an optimizer holds what it
+//! says.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+#![expect(unsafe_code, reason = "an allocator that counts has to implement an unsafe trait")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use common::{Quadratic, cases};
+use layerwise_optim::ndarray::Array2;
+use layerwise_optim::{Group, OptimizerSet, Scalar, Selector, Signals, Update};
+
+struct CountingAllocator;
+
+thread_local! {
+    /// Allocations made, and bytes not yet freed, by this thread.
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    if bytes > 0 {
+        CALLS.set(CALLS.get() + 1);
+    }
+    HELD.set(HELD.get() + bytes);
+}
+
+// SAFETY: memory comes from and goes to the system's allocator; counting touches none of it.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promises are handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller's promises are handed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+fn allocations<A: Scalar>(shape: (usize, usize)) {
+    let problem = Quadratic::<A>::new(40, shape, 10.0);
+    for case in cases() {
+        let mut weight = Array2::<A>::zeros(shape);
+        let gradient = problem.gradient(&weight);
+        let signal = problem.signal(&gradient);
+        let mut optimizer = case.composition.build(shape).unwrap();
+        optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        // A second step, for those whose first step only collects statistics.
+        optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        let before = CALLS.get();
+        for _ in 0..24 {
+            optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        }
+        assert_eq!(CALLS.get() - before, 0, "{}, {shape:?}, {}", case.name, A::NAME);
+    }
+}
+
+#[test]
+fn a_warmed_up_step_allocates_nothing() {
+    for shape in [(8, 100), (24, 16), (1, 30), (30, 1)] {
+        allocations::<f64>(shape);
+        allocations::<f32>(shape);
+    }
+}
+
+#[test]
+fn a_warmed_up_step_of_a_set_allocates_nothing() {
+    let problem = Quadratic::<f64>::new(41, (6, 9), 10.0);
+    for case in cases() {
+        let mut set = OptimizerSet::<f64>::new(vec![Group {
+            selector: Selector::All,
+            composition: case.composition.clone(),
+        }]);
+        set.register("first", (6, 9), Signals::ALL).unwrap();
+        set.register("second", (6, 9), Signals::ALL).unwrap();
+        let mut weights = (Array2::<f64>::zeros((6, 9)), Array2::<f64>::zeros((6, 9)));
+        let gradient = problem.gradient(&weights.0);
+        let mut before = 0;
+        for step in 0..14 {
+            if step == 2 {
+                before = CALLS.get();
+            }
+            let signal = problem.signal(&gradient);
+            set.step(&mut [
+                Update { name: "first", weight: weights.0.view_mut(), signal },
+                Update { name: "second", weight: weights.1.view_mut(), signal },
+            ])
+            .unwrap();
+        }
+        assert_eq!(CALLS.get() - before, 0, "{}", case.name);
+    }
+}
+
+#[test]
+fn memory_is_what_is_stated() {
+    for shape in [(24, 40), (64, 32)] {
+        for case in cases() {
+            let before = HELD.get();
+            let optimizer = case.composition.build::<f64>(shape).unwrap();
+            let held = (HELD.get() - before) as f64;
+            let stated = optimizer.memory_bytes() as f64;
+            // Beside the arrays there are the composition, the structs and LAPACK's vectors: less
+            // than 16 KB and a tenth. The statement must not exceed what is held.
+            assert!(
+                stated <= held && held <= 1.1 * stated + 16384.0,
+                "{}, {shape:?}: {held} bytes held, {stated} stated",
+                case.name
+            );
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Problems and methods that several test files share.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use layerwise_optim::ndarray::{Array2, ArrayView2};
+use layerwise_optim::{
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, Composition, Damping, Direction, Factor, Filter,
+    Grafting, JointDamping, Kfac, Method, Momentum, Muon, OneSidedKfac, Refresh, RmsProp, Scalar,
+    Sgd, Shampoo, Signal, Soap,
+};
+use rand::{Rng, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// A method, with a learning rate that suits [`Quadratic`].
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) composition: Composition,
+}
+
+fn case(name: &'static str, method: impl Method) -> Case {
+    Case { name, composition: method.composition() }
+}
+
+/// Every method and convention. A new one is tested by being listed here.
+pub(crate) fn cases() -> Vec<Case> {
+    let momentum = |nesterov| Momentum { nesterov, ..Momentum::heavy_ball(0.9) };
+    let averaged = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
+    let kfac = |learning_rate: f64| Kfac { learning_rate: learning_rate.into(), ..Kfac::default() };
+    let undamped = |learning_rate: f64| Kfac {
+        input_damping: 0.0.into(),
+        output_damping: 0.0.into(),
+        ..kfac(learning_rate)
+    };
+    let soap = || Soap { learning_rate: 0.03.into(), ..Soap::default() };
+    vec![
+        case("sgd", Sgd { learning_rate: 0.5.into(), ..Sgd::default() }),
+        case(
+            "sgd, momentum",
+            Sgd { learning_rate: 0.1.into(), momentum: 0.9.into(), ..Sgd::default() },
+        ),
+        case(
+            "sgd, Nesterov",
+            Sgd {
+                learning_rate: 0.1.into(),
+                momentum: 0.9.into(),
+                nesterov: true,
+                ..Sgd::default()
+            },
+        ),
+        case("adagrad", Adagrad { learning_rate: 0.5.into(), ..Adagrad::default() }),
+        case("rmsprop", RmsProp { learning_rate: 0.01.into(), ..RmsProp::default() }),
+        case(
+            "rmsprop, momentum",
+            RmsProp { learning_rate: 0.002.into(), momentum: 0.9.into(), ..RmsProp::default() },
+        ),
+        case("adam", Adam { learning_rate: 0.05.into(), ..Adam::default() }),
+        case(
+            "adamw",
+            AdamW { learning_rate: 0.05.into(), weight_decay: 1e-3.into(), ..AdamW::default() },
+        ),
+        case("kfac", kfac(0.1)),
+        case("kfac, averaged", Kfac { averaging: averaged.clone(), ..kfac(0.1) }),
+        case("kfac, every third step", Kfac { refresh: Refresh::every(3), ..kfac(0.1) }),
+        case(
+            "kfac, momentum",
+            Kfac { direction: Direction::Momentum(momentum(false)), ..kfac(0.02) },
+        ),
+        case(
+            "kfac, factored Tikhonov",
+            Kfac { joint_damping: JointDamping::FactoredTikhonov(1e-3.into()), ..undamped(0.1) },
+        ),
+        case(
+            "kfac, exact damping",
+            Kfac { joint_damping: JointDamping::Exact(1e-3.into()), ..undamped(0.1) },
+        ),
+        case(
+            "kfac, one-sided",
+            OneSidedKfac { learning_rate: 0.2.into(), ..OneSidedKfac::default() },
+        ),
+        case("shampoo", Shampoo { learning_rate: 0.05.into(), ..Shampoo::default() }),
+        case(
+            "shampoo, summed",
+            Shampoo {
+                learning_rate: 1.0.into(),
+                averaging: Averaging::Sum,
+                damping: Damping::Absolute(1e-12.into()),
+                ..Shampoo::default()
+            },
+        ),
+        case(
+            "shampoo, grafted",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                direction: Direction::Ema {
+                    beta: 0.9.into(),
+                    bias_correction: true,
+                    filter: Filter::Separate(0.5.into()),
+                },
+                damping: Damping::RelativeToTrace(1e-6.into()),
+                grafting: Some(Grafting::Diagonal(Default::default())),
+                refresh: Refresh { every: 5, start: 3, tolerated_failures: 2 },
+                ..Shampoo::default()
+            },
+        ),
+        case("soap", soap()),
+        case("soap, QR", Soap { basis: BasisMethod::QrStep { ridge: 1e-8.into() }, ..soap() }),
+        case("soap, as published", Soap { learning_rate: 0.03.into(), ..Soap::as_published() }),
+        case("muon", Muon { learning_rate: 0.03.into(), ..Muon::default() }),
+    ]
+}
+
+pub(crate) fn normal<A: Scalar>(rng: &mut Xoshiro256PlusPlus, shape: (usize, usize)) -> Array2<A> {
+    Array2::from_shape_simple_fn(shape, || A::from_f64(rng.sample(StandardNormal)))
+}
+
+pub(crate) fn generator(seed: u64) -> Xoshiro256PlusPlus {
+    Xoshiro256PlusPlus::seed_from_u64(seed)
+}
+
+/// Symmetric, dense, with log-spaced eigenvalues from 1 down to `1/condition`.
+pub(crate) fn covariance(rng: &mut Xoshiro256PlusPlus, n: usize, condition: f64) -> Array2<f64> {
+    let vectors = layerwise_linalg::orthonormal_rows(normal::<f64>(rng, (n, n)).view())
+        .expect("a normal matrix has full rank");
+    let last = (n.max(2) - 1) as f64;
+    let scaled = Array2::from_shape_fn((n, n), |(i, j)| {
+        condition.powf(-(i as f64) / last) * vectors[[i, j]]
+    });
+    let product = vectors.t().dot(&scaled);
+    (&product + &product.t()) * 0.5
+}
+
+/// `½ tr((W − W⋆) B (W − W⋆)ᵀ A)`, which curves by the Kronecker product of `A` and `B`.
+pub(crate) struct Quadratic<A> {
+    pub(crate) target: Array2<A>,
+    pub(crate) output: Array2<A>,
+    pub(crate) input: Array2<A>,
+}
+
+impl<A: Scalar> Quadratic<A> {
+    pub(crate) fn new(seed: u64, (rows, cols): (usize, usize), condition: f64) -> Self {
+        let mut rng = generator(seed);
+        let cast = |m: Array2<f64>| m.mapv(A::from_f64);
+        Quadratic {
+            target: normal(&mut rng, (rows, cols)),
+            output: cast(covariance(&mut rng, rows, condition)),
+            input: cast(covariance(&mut rng, cols, condition)),
+        }
+    }
+
+    pub(crate) fn gradient(&self, weight: &Array2<A>) -> Array2<A> {
+        self.output.dot(&(weight - &self.target)).dot(&self.input)
+    }
+
+    pub(crate) fn loss(&self, weight: &Array2<A>) -> f64 {
+        let error = weight - &self.target;
+        let gradient = self.gradient(weight);
+        0.5 * error.iter().zip(&gradient).map(|(e, g)| e.as_f64() * g.as_f64()).sum::<f64>()
+    }
+
+    pub(crate) fn signal<'a>(&'a self, gradient: &'a Array2<A>) -> Signal<'a, A> {
+        Signal::new(gradient.view())
+            .with_input(Factor::SecondMoment(self.input.view()))
+            .with_output(Factor::SecondMoment(self.output.view()))
+    }
+}
+
+pub(crate) fn largest_difference<A: Scalar>(a: ArrayView2<A>, b: ArrayView2<A>) -> f64 {
+    assert_eq!(a.dim(), b.dim());
+    a.iter().zip(b).map(|(x, y)| (x.as_f64() - y.as_f64()).abs()).fold(0.0, f64::max)
+}

@@ -1,0 +1,345 @@
+//! Exact identities between methods, and between a method and the dense system that it solves.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+
+mod common;
+
+use common::{Quadratic, covariance, generator, largest_difference, normal};
+use layerwise_linalg::{Cholesky, polar_factor_exact};
+use layerwise_optim::ndarray::{Array2, linalg::kron};
+use layerwise_optim::{
+    Adam, Averaging, Composition, Damping, Direction, EigenbasisConfig, Factor, Grafting,
+    JointDamping, Kfac, Method, OneSidedKfac, Optimizer, OutputFactor, PreconditionerConfig,
+    Refresh, Sgd, Shampoo, Signal, Soap, Statistic,
+};
+
+/// The change that one step with η = 1 makes, sign reversed.
+fn direction(mut optimizer: Optimizer<f64>, signal: &Signal<f64>) -> Array2<f64> {
+    let mut weight = Array2::zeros(optimizer.shape());
+    optimizer.step(&mut weight.view_mut(), signal).unwrap();
+    -weight
+}
+
+/// The weights of ten steps on a quadratic.
+fn trajectory(composition: &Composition) -> Vec<Array2<f64>> {
+    let problem = Quadratic::<f64>::new(20, (5, 7), 30.0);
+    let mut weight = Array2::<f64>::zeros((5, 7));
+    let mut optimizer = composition.build(weight.dim()).unwrap();
+    (0..10)
+        .map(|_| {
+            let gradient = problem.gradient(&weight);
+            optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap();
+            weight.clone()
+        })
+        .collect()
+}
+
+#[test]
+fn first_shampoo_step_is_the_polar_factor() {
+    let mut rng = generator(21);
+    let method = Shampoo {
+        learning_rate: 1.0.into(),
+        averaging: Averaging::None,
+        damping: Damping::None,
+        pseudo_inverse: Some(1e-12),
+        ..Shampoo::default()
+    };
+    for (shape, rank) in [((6, 9), 6), ((9, 6), 6), ((5, 5), 5), ((6, 8), 3), ((8, 7), 2)] {
+        let gradient =
+            normal::<f64>(&mut rng, (shape.0, rank)).dot(&normal(&mut rng, (rank, shape.1)));
+        let step = direction(method.build(shape).unwrap(), &Signal::new(gradient.view()));
+        let polar = polar_factor_exact(gradient.view()).unwrap();
+        // Singular values come from eigenvalues of G Gᵀ: their squares' relative error is ε κ(G)²,
+        // κ < 100 for these; the cut-off 1e-12 lies below κ⁻² and above the rounding of zeros.
+        let error = largest_difference(step.view(), polar.view());
+        assert!(error < 2.3e-16 * 1e4 * 10.0, "{shape:?}, rank {rank}: {error:e}");
+        // It is a partial isometry of that rank, not a multiple of one.
+        let norm_squared: f64 = step.iter().map(|x| x * x).sum();
+        assert!((norm_squared - rank as f64).abs() < 1e-9, "{norm_squared}");
+    }
+}
+
+#[test]
+fn soap_in_identity_bases_is_adam() {
+    let adam = Adam {
+        learning_rate: 0.05.into(),
+        beta1: 0.95.into(),
+        beta2: 0.95.into(),
+        ..Adam::default()
+    };
+    let expected = trajectory(&adam.composition());
+    let soap = Soap { learning_rate: 0.05.into(), ..Soap::default() };
+    // Both sides left alone.
+    let mut composition = soap.composition();
+    let PreconditionerConfig::Eigenbasis(config) = &mut composition.preconditioner else {
+        unreachable!("SOAP is a diagonal in eigenbases")
+    };
+    *config = EigenbasisConfig {
+        left: Statistic::Identity,
+        right: Statistic::Identity,
+        ..config.clone()
+    };
+    assert_eq!(trajectory(&composition), expected);
+    // Bases that are not taken yet.
+    let waiting = Soap { refresh: Refresh { start: 11, ..Refresh::default() }, ..soap.clone() };
+    assert_eq!(trajectory(&waiting.composition()), expected);
+    // With bases, it is something else.
+    assert_ne!(trajectory(&soap.composition()), expected);
+}
+
+#[test]
+fn shampoo_with_grafting_and_no_preconditioning_is_the_grafted_method() {
+    let adam = Adam { learning_rate: 0.05.into(), ..Adam::default() }.composition();
+    let PreconditionerConfig::Diagonal(diagonal) = adam.preconditioner.clone() else {
+        unreachable!("Adam is entry-wise")
+    };
+    let shampoo = Shampoo {
+        learning_rate: 0.05.into(),
+        direction: adam.direction.clone(),
+        grafting: Some(Grafting::Diagonal(diagonal)),
+        ..Shampoo::default()
+    };
+    let waiting =
+        Shampoo { refresh: Refresh { start: 11, ..Refresh::default() }, ..shampoo.clone() };
+    assert_eq!(trajectory(&waiting.composition()), trajectory(&adam));
+    assert_ne!(trajectory(&shampoo.composition()), trajectory(&adam));
+}
+
+#[test]
+fn grafting_takes_the_length_and_keeps_the_direction() {
+    let problem = Quadratic::<f64>::new(22, (4, 6), 30.0);
+    let gradient = problem.gradient(&Array2::zeros((4, 6)));
+    let plain = Shampoo { learning_rate: 1.0.into(), ..Shampoo::default() };
+    let own = direction(plain.build((4, 6)).unwrap(), &problem.signal(&gradient));
+    let grafted = Shampoo { grafting: Some(Grafting::Direction), ..plain };
+    let taken = direction(grafted.build((4, 6)).unwrap(), &problem.signal(&gradient));
+    let norm = |m: &Array2<f64>| m.iter().map(|x| x * x).sum::<f64>().sqrt();
+    // A norm, a division and a product: a few units of rounding.
+    assert!((norm(&taken) / norm(&gradient) - 1.0).abs() < 1e-14);
+    let expected = &own * (norm(&gradient) / norm(&own));
+    assert!(largest_difference(taken.view(), expected.view()) < 1e-14 * norm(&gradient));
+    // Grafted onto itself, gradient descent is itself.
+    let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() }.composition();
+    let twice = Composition { grafting: Some(Grafting::Direction), ..sgd };
+    let step = direction(twice.build((4, 6)).unwrap(), &problem.signal(&gradient));
+    assert!(largest_difference(step.view(), gradient.view()) < 1e-15 * norm(&gradient));
+}
+
+/// Solves with the damped Kronecker product, formed and factored as one dense matrix, rows of the
+/// gradient one after another.
+fn dense_solve(system: &Array2<f64>, gradient: &Array2<f64>) -> Array2<f64> {
+    let mut column =
+        Array2::from_shape_vec((gradient.len(), 1), gradient.iter().copied().collect::<Vec<_>>())
+            .unwrap();
+    Cholesky::new(system.view(), 0.0).unwrap().solve_left(&mut column.view_mut()).unwrap();
+    Array2::from_shape_vec(gradient.dim(), column.into_iter().collect()).unwrap()
+}
+
+#[test]
+fn damped_kfac_is_the_dense_solve() {
+    let mut rng = generator(23);
+    let undamped = Kfac {
+        learning_rate: 1.0.into(),
+        input_damping: 0.0.into(),
+        output_damping: 0.0.into(),
+        ..Kfac::default()
+    };
+    for shape in [(3, 5), (6, 4), (4, 4), (1, 5), (5, 1)] {
+        let output = covariance(&mut rng, shape.0, 1e3) * 7.0;
+        let input = covariance(&mut rng, shape.1, 1e3) * 0.3;
+        let gradient = normal::<f64>(&mut rng, shape);
+        let identity = (Array2::<f64>::eye(shape.0), Array2::<f64>::eye(shape.1));
+        let lower = Cholesky::new(input.view(), 0.0).unwrap();
+        for damping in [0.0, 1e-4, 0.1, 10.0] {
+            let mean = |m: &Array2<f64>| m.diag().sum() / m.nrows() as f64;
+            let pi = (mean(&input) / mean(&output)).sqrt();
+            let root = f64::sqrt(damping);
+            let rules = [
+                (
+                    "plain",
+                    Kfac {
+                        input_damping: damping.into(),
+                        output_damping: damping.into(),
+                        ..undamped.clone()
+                    },
+                    kron(
+                        &(&output + &(&identity.0 * damping)),
+                        &(&input + &(&identity.1 * damping)),
+                    ),
+                ),
+                (
+                    "factored Tikhonov",
+                    Kfac {
+                        joint_damping: JointDamping::FactoredTikhonov(damping.into()),
+                        ..undamped.clone()
+                    },
+                    kron(
+                        &(&output + &(&identity.0 * (root / pi))),
+                        &(&input + &(&identity.1 * (root * pi))),
+                    ),
+                ),
+                (
+                    "exact",
+                    Kfac { joint_damping: JointDamping::Exact(damping.into()), ..undamped.clone() },
+                    kron(&output, &input) + Array2::<f64>::eye(gradient.len()) * damping,
+                ),
+                (
+                    "one-sided",
+                    Kfac {
+                        output: OutputFactor::Identity,
+                        input_damping: damping.into(),
+                        ..undamped.clone()
+                    },
+                    kron(&identity.0, &(&input + &(&identity.1 * damping))),
+                ),
+            ];
+            for (rule, method, system) in rules {
+                let expected = dense_solve(&system, &gradient);
+                let scale = expected.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+                // The system's condition number is at most 1e6; two solves, each with a backward
+                // error of some n ε.
+                let tolerance = 1e6 * f64::EPSILON * 30.0;
+                for input in [Factor::SecondMoment(input.view()), Factor::Cholesky(lower.lower())] {
+                    let signal = Signal::new(gradient.view())
+                        .with_input(input)
+                        .with_output(Factor::SecondMoment(output.view()));
+                    let step = direction(method.build(shape).unwrap(), &signal);
+                    let error = largest_difference(step.view(), expected.view()) / scale;
+                    assert!(error < tolerance, "{rule}, {shape:?}, {damping}: {error:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn samples_moments_and_cholesky_factors_are_the_same_signal() {
+    let mut rng = generator(24);
+    let samples = normal::<f64>(&mut rng, (40, 6));
+    let moment = samples.t().dot(&samples) / 40.0;
+    let moment = (&moment + &moment.t()) * 0.5;
+    let cholesky = Cholesky::new(moment.view(), 0.0).unwrap();
+    let mut lower = cholesky.lower().to_owned();
+    // What stands above the diagonal is not read.
+    lower[[0, 5]] = f64::NAN;
+    let gradient = normal::<f64>(&mut rng, (3, 6));
+    let averaged = Averaging::Ema { beta: 0.7.into(), bias_correction: true };
+    for averaging in [Averaging::None, averaged, Averaging::Sum] {
+        for damping in [0.0, 0.01] {
+            let method = OneSidedKfac {
+                learning_rate: 1.0.into(),
+                damping: damping.into(),
+                averaging: averaging.clone(),
+            };
+            let step = |factor| {
+                let signal = Signal::new(gradient.view()).with_input(factor);
+                direction(method.build((3, 6)).unwrap(), &signal)
+            };
+            let expected = step(Factor::SecondMoment(moment.view()));
+            let scale = expected.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+            for factor in [Factor::Samples(samples.view()), Factor::Cholesky(lower.view())] {
+                // κ < 10 for 40 samples of 6 normals; sums of 40 terms.
+                let error = largest_difference(step(factor).view(), expected.view()) / scale;
+                assert!(error < 10.0 * 40.0 * f64::EPSILON, "{averaging:?}, {damping}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_average_of_factors_is_what_is_inverted() {
+    let mut rng = generator(25);
+    let (beta, damping) = (0.8, 0.05);
+    let method = OneSidedKfac {
+        learning_rate: 1.0.into(),
+        damping: damping.into(),
+        averaging: Averaging::Ema { beta: beta.into(), bias_correction: true },
+    };
+    let mut optimizer = method.build::<f64>((3, 5)).unwrap();
+    let mut weight = Array2::<f64>::zeros((3, 5));
+    let mut average = Array2::<f64>::zeros((5, 5));
+    for step in 1..=6 {
+        let moment = covariance(&mut rng, 5, 50.0);
+        let gradient = normal::<f64>(&mut rng, (3, 5));
+        average = average * beta + &moment * (1.0 - beta);
+        let corrected = &average / (1.0 - f64::powi(beta, step));
+        let mut expected = gradient.clone();
+        Cholesky::new(corrected.view(), damping)
+            .unwrap()
+            .solve_right(&mut expected.view_mut())
+            .unwrap();
+        let before = weight.clone();
+        let signal = Signal::new(gradient.view()).with_input(Factor::SecondMoment(moment.view()));
+        optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        let taken = before - &weight;
+        // κ ≤ 1/damping = 20, and the weight's own rounding in the difference.
+        let tolerance = 20.0 * f64::EPSILON * 100.0;
+        assert!(largest_difference(taken.view(), expected.view()) < tolerance, "step {step}");
+    }
+}
+
+/// Under `x → A x` the gradient becomes `g Aᵀ` and the input factor `A Σ Aᵀ`: undamped KFAC's
+/// predictions `W x` do not change.
+#[test]
+fn undamped_kfac_does_not_see_linear_maps_of_its_input() {
+    let mut rng = generator(26);
+    let problem = Quadratic::<f64>::new(27, (4, 5), 20.0);
+    let map = normal::<f64>(&mut rng, (5, 5)) + Array2::<f64>::eye(5) * 3.0;
+    let gradient = normal::<f64>(&mut rng, (4, 5));
+    let mapped_gradient = gradient.dot(&map.t());
+    let mapped_input = map.dot(&problem.input).dot(&map.t());
+    let mapped_input = (&mapped_input + &mapped_input.t()) * 0.5;
+    let mapped = Signal::new(mapped_gradient.view())
+        .with_input(Factor::SecondMoment(mapped_input.view()))
+        .with_output(Factor::SecondMoment(problem.output.view()));
+    // W A is what acts on the original inputs; κ(A)² κ(Σ) < 1e5.
+    let change = |method: &Composition| {
+        let original = direction(method.build((4, 5)).unwrap(), &problem.signal(&gradient));
+        let mapped = direction(method.build((4, 5)).unwrap(), &mapped);
+        let scale = original.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+        largest_difference(mapped.dot(&map).view(), original.view()) / scale
+    };
+    let kfac = Kfac {
+        learning_rate: 1.0.into(),
+        input_damping: 0.0.into(),
+        output_damping: 0.0.into(),
+        ..Kfac::default()
+    };
+    let invariant = change(&kfac.composition());
+    assert!(invariant < 1e5 * f64::EPSILON * 5.0, "{invariant:e}");
+    for other in [
+        Sgd { learning_rate: 1.0.into(), ..Sgd::default() }.composition(),
+        Shampoo { learning_rate: 1.0.into(), ..Shampoo::default() }.composition(),
+        Adam { learning_rate: 1.0.into(), ..Adam::default() }.composition(),
+    ] {
+        assert!(change(&other) > 0.1);
+    }
+}
+
+#[test]
+fn momentum_unrolls_to_its_sum() {
+    use layerwise_optim::Momentum;
+    let mut rng = generator(28);
+    let gradients: Vec<_> = (0..5).map(|_| normal::<f64>(&mut rng, (2, 3))).collect();
+    let (momentum, dampening) = (0.7, 0.4);
+    let composition = Composition {
+        learning_rate: 1.0.into(),
+        direction: Direction::Momentum(Momentum {
+            momentum: momentum.into(),
+            dampening: dampening.into(),
+            nesterov: false,
+        }),
+        ..Composition::default()
+    };
+    let mut optimizer = composition.build::<f64>((2, 3)).unwrap();
+    let mut weight = Array2::<f64>::zeros((2, 3));
+    let mut expected = Array2::<f64>::zeros((2, 3));
+    for t in 0..gradients.len() {
+        optimizer.step(&mut weight.view_mut(), &Signal::new(gradients[t].view())).unwrap();
+        // b_t = μᵗ g₀ + (1−δ) Σ μ^{t−s} g_s
+        for s in 0..=t {
+            let take = if s == 0 { 1.0 } else { 1.0 - dampening };
+            expected = expected - &gradients[s] * (take * f64::powi(momentum, (t - s) as i32));
+        }
+    }
+    assert!(largest_difference(weight.view(), expected.view()) < 1e-14);
+}

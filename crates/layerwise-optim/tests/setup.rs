@@ -1,0 +1,341 @@
+//! What is refused when an optimizer is set up, and sets of parameters.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+
+mod common;
+
+use common::{cases, generator, normal};
+use layerwise_optim::ndarray::{Array1, Array2, Axis};
+use layerwise_optim::{
+    Adam, AdamW, Averaging, BasisUse, Composition, Damping, FactorConfig, Group, InverseRoot,
+    JointDamping, Kfac, KroneckerConfig, Method, Momentum, Muon, OneSidedKfac, OptimError,
+    OptimizerSet, PolarConfig, PreconditionerConfig, Refresh, Selector, Sgd, Shampoo, Side, Signal,
+    Signals, Soap, Statistic, Update, WeightDecay,
+};
+
+fn refusal(method: &impl Method) -> OptimError {
+    match method.build::<f64>((3, 4)) {
+        Ok(_) => panic!("{:?} was built", method.composition()),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn hyperparameters_out_of_range_are_refused_by_name() {
+    let not_finite = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+    let check = |name: &str, bad: &[f64], method: &dyn Fn(f64) -> Composition| {
+        for &value in bad.iter().chain(&not_finite) {
+            match refusal(&method(value)) {
+                OptimError::InvalidHyperparameter { name: found, value: shown, allowed } => {
+                    assert_eq!(found, name);
+                    assert_eq!(shown.to_bits(), value.to_bits());
+                    assert!(!allowed.is_empty());
+                }
+                other => panic!("{name} = {value}: {other:?}"),
+            }
+        }
+    };
+    let decays = [-0.1, 1.0, 1.5];
+    check("learning_rate", &[-1e-3], &|x| {
+        Sgd { learning_rate: x.into(), ..Sgd::default() }.composition()
+    });
+    check("momentum", &decays, &|x| Sgd { momentum: x.into(), ..Sgd::default() }.composition());
+    check("momentum", &[0.0], &|x| {
+        Sgd { momentum: x.into(), nesterov: true, ..Sgd::default() }.composition()
+    });
+    check("dampening", &decays, &|x| {
+        Sgd { momentum: 0.9.into(), dampening: x.into(), ..Sgd::default() }.composition()
+    });
+    check("dampening", &[0.1], &|x| {
+        Sgd { momentum: 0.9.into(), dampening: x.into(), nesterov: true, ..Sgd::default() }
+            .composition()
+    });
+    check("weight_decay", &[-0.1], &|x| {
+        Sgd { weight_decay: WeightDecay::L2(x.into()), ..Sgd::default() }.composition()
+    });
+    check("weight_decay", &[-0.1], &|x| {
+        AdamW { weight_decay: x.into(), ..AdamW::default() }.composition()
+    });
+    check("direction.beta", &decays, &|x| {
+        Adam { beta1: x.into(), ..Adam::default() }.composition()
+    });
+    check("diagonal.averaging.beta", &decays, &|x| {
+        Adam { beta2: x.into(), ..Adam::default() }.composition()
+    });
+    check("diagonal.epsilon", &[-1e-8], &|x| {
+        Adam { epsilon: x.into(), ..Adam::default() }.composition()
+    });
+    check("factor.damping", &[-1e-8], &|x| {
+        Kfac { input_damping: x.into(), ..Kfac::default() }.composition()
+    });
+    check("factor.damping", &[-1e-8], &|x| {
+        Shampoo { damping: Damping::RelativeToTrace(x.into()), ..Shampoo::default() }.composition()
+    });
+    check("factor.root.exponent", &[0.0, -0.25], &|x| {
+        Shampoo { exponent: x, ..Shampoo::default() }.composition()
+    });
+    check("factor.root.pseudo_inverse", &[-0.1, 1.0], &|x| {
+        Shampoo { pseudo_inverse: Some(x), ..Shampoo::default() }.composition()
+    });
+    check("factor.averaging.beta", &decays, &|x| {
+        let averaging = Averaging::Ema { beta: x.into(), bias_correction: false };
+        Shampoo { averaging, ..Shampoo::default() }.composition()
+    });
+    check("eigenbasis.averaging.beta", &decays, &|x| {
+        Soap { factor_beta: x.into(), ..Soap::default() }.composition()
+    });
+    check("kronecker.damping", &[-1.0], &|x| {
+        Kfac {
+            input_damping: 0.0.into(),
+            output_damping: 0.0.into(),
+            joint_damping: JointDamping::Exact(x.into()),
+            ..Kfac::default()
+        }
+        .composition()
+    });
+    check("polar.epsilon", &[0.0, -1.0], &|x| {
+        Muon { polar: PolarConfig { epsilon: x, ..PolarConfig::default() }, ..Muon::default() }
+            .composition()
+    });
+    check("polar.coefficients", &[], &|x| {
+        let polar = PolarConfig { coefficients: [1.0, x, 1.0], ..PolarConfig::default() };
+        Muon { polar, ..Muon::default() }.composition()
+    });
+    check("momentum", &decays, &|x| Composition {
+        velocity: Some(Momentum::heavy_ball(x)),
+        ..Composition::default()
+    });
+    let error = refusal(&Adam { beta1: 1.0.into(), ..Adam::default() });
+    assert_eq!(error.to_string(), "direction.beta = 1 is not allowed: it must be in [0, 1)");
+}
+
+#[test]
+fn counts_of_zero_are_refused() {
+    let zero = |name| {
+        move |error: OptimError| {
+            assert!(
+                matches!(error, OptimError::InvalidHyperparameter { name: n, .. } if n == name),
+                "{error:?}"
+            );
+        }
+    };
+    zero("refresh.every")(refusal(&Soap { refresh: Refresh::every(0), ..Soap::default() }));
+    let refresh = Refresh { start: 0, ..Refresh::default() };
+    zero("refresh.start")(refusal(&Kfac { refresh, ..Kfac::default() }));
+    let polar = PolarConfig { steps: 0, ..PolarConfig::default() };
+    zero("polar.steps")(refusal(&Muon { polar, ..Muon::default() }));
+}
+
+#[test]
+fn combinations_without_meaning_are_refused() {
+    let joint =
+        Kfac { joint_damping: JointDamping::FactoredTikhonov(0.1.into()), ..Kfac::default() };
+    let largest = FactorConfig {
+        damping: Damping::RelativeToLargest(1e-8.into()),
+        statistic: Statistic::Signal,
+        ..FactorConfig::identity()
+    };
+    let root = FactorConfig { root: InverseRoot::eigen(0.5), ..FactorConfig::identity() };
+    let kronecker = |left, damping| Composition {
+        preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+            left,
+            right: FactorConfig::identity(),
+            damping,
+            refresh: Refresh::default(),
+        }),
+        ..Composition::default()
+    };
+    for composition in [
+        joint.composition(),
+        kronecker(largest, JointDamping::None),
+        kronecker(root, JointDamping::Exact(0.1.into())),
+        Soap {
+            basis_use: BasisUse::Previous,
+            refresh: Refresh { start: 2, ..Refresh::default() },
+            ..Soap::default()
+        }
+        .composition(),
+    ] {
+        let error = refusal(&composition);
+        assert!(matches!(error, OptimError::Incompatible { .. }), "{error:?}");
+        assert!(error.to_string().contains(" cannot be combined with "));
+    }
+}
+
+#[test]
+fn empty_weights_are_refused() {
+    for case in cases() {
+        for shape in [(0, 3), (3, 0), (0, 0)] {
+            let error = case.composition.build::<f32>(shape).unwrap_err();
+            assert_eq!(error, OptimError::EmptyShape { rows: shape.0, cols: shape.1 });
+        }
+    }
+}
+
+#[test]
+fn a_method_without_its_signal_is_refused_at_set_up() {
+    let input = Signals { input: true, output: false };
+    let output = Signals { input: false, output: true };
+    let error = Kfac::default().build_for::<f64>((3, 4), input).unwrap_err();
+    assert_eq!(error, OptimError::MissingSignal { side: Side::Left });
+    let error = Kfac::default().build_for::<f64>((3, 4), output).unwrap_err();
+    assert_eq!(error, OptimError::MissingSignal { side: Side::Right });
+    assert_eq!(
+        error.to_string(),
+        "the right (input) factor of this method is taken from the layer's signal, which has none"
+    );
+    assert!(Kfac::default().build_for::<f64>((3, 4), Signals::ALL).is_ok());
+    assert!(OneSidedKfac::default().build_for::<f64>((3, 4), input).is_ok());
+    for case in cases() {
+        let built = case.composition.build_for::<f64>((3, 4), Signals::GRADIENT);
+        let required = case.composition.required();
+        assert_eq!(built.is_ok(), required == Signals::GRADIENT, "{}", case.name);
+        assert_eq!(case.composition.build::<f64>((3, 4)).unwrap().required(), required);
+    }
+}
+
+#[test]
+fn compositions_survive_json() {
+    for case in cases() {
+        let text = serde_json::to_string(&case.composition).unwrap();
+        let read: Composition = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, case.composition, "{}", case.name);
+    }
+}
+
+fn routed() -> OptimizerSet<f64> {
+    let mut set = OptimizerSet::new(vec![
+        Group {
+            selector: Selector::Named(vec!["embedding".to_owned()]),
+            composition: Sgd::default().composition(),
+        },
+        Group { selector: Selector::Matrices, composition: Soap::default().composition() },
+        Group { selector: Selector::Vectors, composition: AdamW::default().composition() },
+    ]);
+    set.register("embedding", (4, 3), Signals::GRADIENT).unwrap();
+    set.register("weight", (3, 4), Signals::GRADIENT).unwrap();
+    set.register("bias", (1, 4), Signals::GRADIENT).unwrap();
+    set
+}
+
+#[test]
+fn a_set_steps_each_parameter_by_its_group() {
+    let mut rng = generator(30);
+    let mut set = routed();
+    assert_eq!(set.names().collect::<Vec<_>>(), ["embedding", "weight", "bias"]);
+    let start = (normal::<f64>(&mut rng, (4, 3)), normal::<f64>(&mut rng, (3, 4)));
+    let (mut embedding, mut weight) = start.clone();
+    let mut bias = Array1::<f64>::ones(4);
+    let mut alone = (embedding.clone(), weight.clone(), bias.clone().insert_axis(Axis(0)));
+    let mut sgd = Sgd::default().build::<f64>((4, 3)).unwrap();
+    let mut soap = Soap::default().build::<f64>((3, 4)).unwrap();
+    let mut adamw = AdamW::default().build::<f64>((1, 4)).unwrap();
+    for step in 1..=4 {
+        let gradients = (
+            normal::<f64>(&mut rng, (4, 3)),
+            normal::<f64>(&mut rng, (3, 4)),
+            normal::<f64>(&mut rng, (1, 4)),
+        );
+        // The order of updates does not matter.
+        set.step(&mut [
+            Update {
+                name: "bias",
+                weight: bias.view_mut().insert_axis(Axis(0)),
+                signal: Signal::new(gradients.2.view()),
+            },
+            Update {
+                name: "embedding",
+                weight: embedding.view_mut(),
+                signal: Signal::new(gradients.0.view()),
+            },
+            Update {
+                name: "weight",
+                weight: weight.view_mut(),
+                signal: Signal::new(gradients.1.view()),
+            },
+        ])
+        .unwrap();
+        sgd.step(&mut alone.0.view_mut(), &Signal::new(gradients.0.view())).unwrap();
+        soap.step(&mut alone.1.view_mut(), &Signal::new(gradients.1.view())).unwrap();
+        adamw.step(&mut alone.2.view_mut(), &Signal::new(gradients.2.view())).unwrap();
+        assert_eq!(set.report("weight").unwrap().step, step);
+    }
+    assert_eq!(embedding, alone.0);
+    assert_eq!(weight, alone.1);
+    assert_eq!(bias, alone.2.index_axis(Axis(0), 0));
+    assert_ne!(weight, start.1);
+    let sum = sgd.memory_bytes() + soap.memory_bytes() + adamw.memory_bytes();
+    assert_eq!(set.memory_bytes(), sum);
+}
+
+#[test]
+fn a_set_refuses_a_step_as_a_whole_and_names_the_parameter() {
+    let mut rng = generator(31);
+    let mut set = routed();
+    let mut weight = normal::<f64>(&mut rng, (3, 4));
+    let mut bias = normal::<f64>(&mut rng, (1, 4));
+    let before = (weight.clone(), bias.clone());
+    let gradient = normal::<f64>(&mut rng, (3, 4));
+    let mut bad = normal::<f64>(&mut rng, (1, 4));
+    bad[[0, 2]] = f64::NAN;
+    let error = set
+        .step(&mut [
+            Update {
+                name: "weight",
+                weight: weight.view_mut(),
+                signal: Signal::new(gradient.view()),
+            },
+            Update { name: "bias", weight: bias.view_mut(), signal: Signal::new(bad.view()) },
+        ])
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "parameter \"bias\": gradient is not finite: entry (0, 2) is NaN"
+    );
+    assert_eq!((&weight, &bias), (&before.0, &before.1));
+    assert!(set.report("weight").is_none());
+    assert_eq!(set.optimizer("weight").unwrap().steps(), 0);
+    // The same step without the fault is a first step.
+    set.step(&mut [Update {
+        name: "weight",
+        weight: weight.view_mut(),
+        signal: Signal::new(gradient.view()),
+    }])
+    .unwrap();
+    let mut alone = before.0.clone();
+    let mut soap = Soap::default().build::<f64>((3, 4)).unwrap();
+    soap.step(&mut alone.view_mut(), &Signal::new(gradient.view())).unwrap();
+    assert_eq!(weight, alone);
+    assert_eq!(set.optimizer("bias").unwrap().steps(), 0);
+}
+
+#[test]
+fn a_set_refuses_names_that_are_unknown_or_given_twice() {
+    let mut set = routed();
+    let error = set.register("bias", (1, 2), Signals::GRADIENT).unwrap_err();
+    assert_eq!(error, OptimError::DuplicateParameter { name: "bias".to_owned() });
+    let mut kfac = OptimizerSet::<f64>::new(vec![Group {
+        selector: Selector::Prefix("layer".to_owned()),
+        composition: Kfac::default().composition(),
+    }]);
+    let error = kfac.register("head", (2, 3), Signals::ALL).unwrap_err();
+    assert_eq!(error.to_string(), "no group selects parameter \"head\" (2 × 3)");
+    let error = kfac.register("layer1", (2, 3), Signals::GRADIENT).unwrap_err();
+    assert!(matches!(error, OptimError::Parameter { ref name, .. } if name == "layer1"));
+    assert_eq!(kfac.names().count(), 0);
+
+    let gradient = Array2::<f64>::ones((1, 4));
+    let mut bias = Array2::<f64>::ones((1, 4));
+    let mut other = bias.clone();
+    let signal = Signal::new(gradient.view());
+    let error = set
+        .step(&mut [
+            Update { name: "bias", weight: bias.view_mut(), signal },
+            Update { name: "bias", weight: other.view_mut(), signal },
+        ])
+        .unwrap_err();
+    assert_eq!(error, OptimError::DuplicateParameter { name: "bias".to_owned() });
+    let error =
+        set.step(&mut [Update { name: "gain", weight: bias.view_mut(), signal }]).unwrap_err();
+    assert_eq!(error.to_string(), "there is no parameter \"gain\"");
+    assert_eq!(bias, Array2::<f64>::ones((1, 4)));
+}
