@@ -67,7 +67,7 @@ proptest! {
         for k in 0..(d + 2).saturating_sub(n) {
             prop_assert!(values[k].abs() < 1e-11 * scale, "{k}: {values}");
         }
-        if n >= d + 2 && law == Law::Gaussian {
+        if n >= d + 4 && law == Law::Gaussian {
             prop_assert!(values[0] > 0.0);
         }
     }
