@@ -1,1 +1,25 @@
-//! Algorithms on whole problems, figures, claims, runner and plots.
+//! The experiments: algorithms on whole problems, the six figures with their claims, the runner
+//! that regenerates them, and the `layerwise` program.
+//!
+//! A [`figures::Figure`] is data: the settings that it wants run, and a pure function from results
+//! to a picture, a table and claims. The [`runner`] knows no figure, a figure knows no thread,
+//! file or clock.
+
+pub mod claim;
+mod claims_page;
+pub mod cli;
+mod error;
+pub mod figures;
+pub mod linear;
+pub mod monitor;
+pub mod output;
+pub mod plan;
+pub mod plot;
+mod progress;
+pub mod runner;
+pub mod single_index;
+pub mod statistics;
+pub mod table;
+
+pub use error::{ExperimentError, Result};
+pub use layerwise_linalg::ndarray;

@@ -1,0 +1,7 @@
+//! The `layerwise` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    layerwise_experiments::cli::main()
+}

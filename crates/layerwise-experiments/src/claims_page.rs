@@ -1,0 +1,149 @@
+//! `claims.md`: all verdicts in a folder, and what they rest on.
+
+use std::fmt::Write;
+
+use crate::claim::{Claim, Side, Verdict, Whose};
+use crate::output::{FigureFile, RunInfo};
+
+const PREAMBLE: &str = "\
+Each claim is one number with a threshold that was fixed before the results were seen. It
+**holds** where the whole 95 % interval over the trials lies on the claim's side of the threshold,
+is **not reproduced** where the whole interval lies on the other side, and is **undecided**
+otherwise. A claim that does not hold stays here with its number; neither settings nor thresholds
+are tuned.
+
+*Whose*: a claim marked *paper* is made in words by arXiv 2502.01763 (ICML 2025); the number that
+makes it testable is ours. One marked *ours* is derived or chosen here.
+
+What is known of the paper: its abstract, the captions of figures 1 to 5, the definition of the
+subspace distance, the update rule, one lemma, and how the data are drawn. The settings of its
+experiments are not known to us: every dimension, spectrum, rate grid, number of trials and
+threshold here is our own choice, and so is the whole of figure 6, whose caption we do not know.
+";
+
+/// The page for the figures in a folder.
+#[must_use]
+pub(crate) fn write(run: &RunInfo, figures: &[FigureFile]) -> String {
+    let mut page = String::from("# Claims\n\n");
+    page.push_str(PREAMBLE);
+    let claims = || figures.iter().flat_map(|figure| &figure.claims);
+    let count = |verdict| claims().filter(|claim| claim.verdict == verdict).count();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        page,
+        "\n{} claims: {} hold, {} not reproduced, {} undecided. Seed {}, {}; {}.",
+        claims().count(),
+        count(Verdict::Holds),
+        count(Verdict::NotReproduced),
+        count(Verdict::Undecided),
+        run.plan.seed,
+        if run.plan.quick { "quick run" } else { "full size" },
+        run.blas,
+    );
+    for figure in figures {
+        let _ = writeln!(page, "\n## Figure {}: {}\n", figure.figure, figure.title);
+        let _ = writeln!(page, "{}\n", figure.caption);
+        page.push_str("| id | claim | whose | measured | threshold | 95 % interval | verdict |\n");
+        page.push_str("|---|---|---|---|---|---|---|\n");
+        for claim in &figure.claims {
+            row(&mut page, claim);
+        }
+        let methods: std::collections::BTreeSet<&str> =
+            figure.claims.iter().map(|claim| claim.interval_method.as_str()).collect();
+        let methods: Vec<&str> = methods.into_iter().collect();
+        let _ = writeln!(page, "\nIntervals: {}.", methods.join("; "));
+        rates(&mut page, figure);
+    }
+    page
+}
+
+fn row(page: &mut String, claim: &Claim) {
+    let whose = match claim.whose {
+        Whose::Paper => "paper",
+        Whose::Ours => "ours",
+    };
+    let side = match claim.side {
+        Side::AtMost => "≤",
+        Side::AtLeast => "≥",
+    };
+    let [low, high] = claim.interval;
+    let verdict = match claim.verdict {
+        Verdict::Holds => "holds".to_string(),
+        other => format!("**{other}**"),
+    };
+    let _ = writeln!(
+        page,
+        "| {} | {} | {whose} | {} | {side} {} | [{}, {}] | {verdict} |",
+        claim.id,
+        claim.text.replace('|', "\\|"),
+        number(claim.measured),
+        number(claim.threshold),
+        number(low),
+        number(high),
+    );
+}
+
+fn rates(page: &mut String, figure: &FigureFile) {
+    if figure.chosen_rates.is_empty() {
+        return;
+    }
+    page.push_str("\nRates chosen on the tuning trials:");
+    for (i, choice) in figure.chosen_rates.iter().enumerate() {
+        let _ = write!(
+            page,
+            "{} {} η = {}{}",
+            if i == 0 { "" } else { ";" },
+            choice.method,
+            number(choice.rate),
+            if choice.rate_on_grid_edge { " (edge of the grid)" } else { "" },
+        );
+        if let Some(damping) = choice.damping {
+            let edge = if choice.damping_on_grid_edge { " (edge of the grid)" } else { "" };
+            let _ = write!(page, ", λ = {}{edge}", number(damping));
+        }
+    }
+    page.push_str(".\n");
+}
+
+/// Three significant digits, in plain or scientific notation, whichever is shorter to read.
+fn number(value: f64) -> String {
+    if value.is_nan() {
+        return "–".into();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "∞".into() } else { "−∞".into() };
+    }
+    let size = value.abs();
+    if size != 0.0 && !(1e-3..1e4).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    let magnitude = if size == 0.0 { 0 } else { size.log10().floor() as i32 };
+    let decimals = usize::try_from(2 - magnitude).unwrap_or(0);
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_string()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.01, "0.01"),
+            (0.123456, "0.123"),
+            (-12.345, "-12.3"),
+            (1234.5, "1234"),
+            (1e-7, "1.00e-7"),
+            (f64::NEG_INFINITY, "−∞"),
+            (f64::NAN, "–"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The error type of the crate.
+
+use std::path::PathBuf;
+
+use layerwise_data::DataError;
+use layerwise_linalg::LinalgError;
+use layerwise_metrics::MetricsError;
+use layerwise_models::ModelError;
+use layerwise_optim::OptimError;
+use layerwise_theory::TheoryError;
+
+use crate::plot::PlotError;
+
+/// Why an experiment, a figure or a run of the program did not come about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExperimentError {
+    /// Linear algebra failed.
+    #[error(transparent)]
+    Linalg(#[from] LinalgError),
+    /// Data could not be drawn.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A model refused its parameters or data.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An optimizer refused its hyperparameters or signals.
+    #[error(transparent)]
+    Optim(#[from] OptimError),
+    /// A measure is undefined for what it was given.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// A closed form is undefined for what it was given.
+    #[error(transparent)]
+    Theory(#[from] TheoryError),
+    /// A picture could not be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// An algorithm was given a batch without something that it needs.
+    #[error("the batch does not offer {what}, which {method} needs")]
+    MissingData {
+        /// What is missing.
+        what: &'static str,
+        /// The method that asked for it.
+        method: &'static str,
+    },
+    /// A figure was asked to report on something that was not run.
+    #[error("no results for {0}")]
+    MissingResults(String),
+    /// Results could not be put into JSON.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A file or folder could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The output folder cannot take these results.
+    #[error("{path}: {reason}", path = path.display())]
+    Output {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong and what can be done.
+        reason: String,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The system's reason.
+        reason: String,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl ExperimentError {
+    /// True for what a diverging iterate causes: numbers that are not finite, matrices that have
+    /// become singular. Such a run is a result. Anything else is a fault.
+    #[must_use]
+    pub fn is_numerical(&self) -> bool {
+        let linalg = match self {
+            Self::Linalg(e)
+            | Self::Model(ModelError::Linalg(e))
+            | Self::Metrics(MetricsError::Linalg(e))
+            | Self::Optim(OptimError::Linalg(e) | OptimError::Factor { source: e, .. }) => Some(e),
+            _ => None,
+        };
+        match linalg {
+            Some(e) => matches!(
+                e,
+                LinalgError::NonFinite { .. }
+                    | LinalgError::NotPositiveDefinite { .. }
+                    | LinalgError::RankDeficient { .. }
+                    | LinalgError::NoConvergence { .. }
+            ),
+            None => matches!(
+                self,
+                Self::Optim(OptimError::NonFinite { .. } | OptimError::Overflow { .. })
+            ),
+        }
+    }
+}
+
+/// Shorthand for a result with this crate's error.
+pub type Result<T> = std::result::Result<T, ExperimentError>;

@@ -1,0 +1,263 @@
+//! One trial: a task, a start, and every cell stepping on the same batches.
+
+use layerwise_data::{Covariance, LinearTask, Streams};
+use layerwise_linalg::orthonormal_rows;
+use layerwise_metrics::{excess_loss, excess_transfer_loss, subspace_distance};
+use layerwise_models::TwoLayerLinear;
+use layerwise_theory::batch_norm_representation;
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rand::Rng;
+use rand_distr::StandardNormal;
+
+use crate::Result;
+use crate::linear::{Algorithm, Cell, LinearSetting, Needs, StepData, recorded_iterations};
+use crate::monitor::Monitor;
+
+/// What one cell did in one trial.
+///
+/// After a divergence losses are +∞ and distances 1, the largest value, as nothing is learned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The method and its rate.
+    pub cell: Cell,
+    /// Excess training loss at each recorded iteration.
+    pub excess: Vec<f64>,
+    /// `dist(G, G⋆)` at each recorded iteration.
+    pub distance: Vec<f64>,
+    /// `dist(G D, G⋆)`, the distance of the layer that acts on raw inputs: the same as
+    /// `distance` without batch-norm.
+    pub effective_distance: Vec<f64>,
+    /// Excess transfer loss at each recorded iteration; empty where it is not asked for.
+    pub transfer: Vec<f64>,
+    /// The first iteration at which the target distance was reached.
+    pub reached: Option<usize>,
+    /// The iteration at which the iterate stopped being finite or the step being defined.
+    pub diverged: Option<usize>,
+}
+
+/// All cells' runs on one task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearTrial {
+    /// Excess training loss of the predictor that is zero.
+    pub zero_loss: f64,
+    /// `dist(G⋆D⁻¹, G⋆)`: where a representation behind batch-norm settles.
+    pub batch_norm_distance: f64,
+    /// The runs, in the order of the setting's cells.
+    pub runs: Vec<Run>,
+}
+
+/// Runs every cell of a setting on the task and batches of one trial.
+///
+/// Everything random comes from the streams `(setting, purpose, trial)`: neither the other trials
+/// nor the set of cells changes what a cell sees.
+///
+/// # Errors
+/// [`crate::ExperimentError::Interrupted`], and faults of the setting. A diverging iterate is no error.
+pub fn run_trial(
+    setting: &LinearSetting,
+    streams: &Streams,
+    trial: u64,
+    monitor: &dyn Monitor,
+) -> Result<LinearTrial> {
+    let shape = setting.shape();
+    let mut rng = streams.stream(setting.name, "task", trial);
+    let (task, transfer) = setting.task_spec().draw_pair(&mut rng)?;
+    let start = starting_point(shape, &mut streams.stream(setting.name, "start", trial))?;
+    let evaluation = Evaluation::new(&task, setting.transfer.then_some(&transfer))?;
+    let recorded = recorded_iterations(setting.iterations);
+
+    let mut needs = Needs::default();
+    let mut racers = Vec::with_capacity(setting.cells.len());
+    for cell in &setting.cells {
+        let algorithm = cell.algorithm(shape, setting.samples)?;
+        needs = needs.union(algorithm.needs());
+        racers.push(Racer::new(*cell, algorithm, start.clone()));
+    }
+    let (outputs, _, inputs) = shape;
+    let mut data = StepData::new(inputs, outputs, setting.samples, needs);
+    let mut batches = streams.stream(setting.name, "batches", trial);
+    let mut next = recorded.iter().copied().peekable();
+    for iteration in 1..=setting.iterations {
+        monitor.check()?;
+        data.draw(&task, &mut batches)?;
+        let record = next.next_if_eq(&iteration).is_some();
+        for racer in &mut racers {
+            racer.advance(iteration, &data)?;
+            if let Some(target) = setting.target_distance {
+                racer.check_target(iteration, target, &evaluation)?;
+            }
+            if record {
+                racer.record(iteration, &evaluation)?;
+            }
+        }
+        monitor.advance(racers.len() as u64);
+    }
+    Ok(LinearTrial {
+        zero_loss: evaluation.zero_loss()?,
+        batch_norm_distance: evaluation.batch_norm_distance()?,
+        runs: racers.into_iter().map(|racer| racer.run).collect(),
+    })
+}
+
+/// `G₀ = orth` of standard normals, `F₀` with entries N(0, 1/(4k)).
+fn starting_point<R: Rng>(
+    (outputs, k, inputs): (usize, usize, usize),
+    rng: &mut R,
+) -> Result<TwoLayerLinear> {
+    let mut normals = |rows, columns, scale: f64| {
+        Array2::from_shape_simple_fn((rows, columns), || {
+            scale * rng.sample::<f64, _>(StandardNormal)
+        })
+    };
+    let representation = orthonormal_rows(normals(k, inputs, 1.0).view())?;
+    let head = normals(outputs, k, 0.5 / (k as f64).sqrt());
+    Ok(TwoLayerLinear::new(head, representation)?)
+}
+
+/// The population quantities by which iterates are judged.
+struct Evaluation<'a> {
+    train: &'a LinearTask,
+    transfer: Option<&'a LinearTask>,
+    target: Array2<f64>,
+    /// The diagonal of `D = diag(Σ)^{-1/2}`.
+    scale: Array1<f64>,
+}
+
+impl<'a> Evaluation<'a> {
+    fn new(train: &'a LinearTask, transfer: Option<&'a LinearTask>) -> Result<Self> {
+        let target = train.head().dot(&train.representation());
+        let scale = covariance(train).variances().mapv(|variance| variance.sqrt().recip());
+        Ok(Self { train, transfer, target, scale })
+    }
+
+    fn zero_loss(&self) -> Result<f64> {
+        self.excess(Array2::zeros(self.target.dim()).view())
+    }
+
+    fn excess(&self, predictor: ArrayView2<f64>) -> Result<f64> {
+        Ok(excess_loss(predictor, self.target.view(), covariance(self.train).lower())?)
+    }
+
+    fn batch_norm_distance(&self) -> Result<f64> {
+        let reference = self.train.representation();
+        let limit = batch_norm_representation(reference, covariance(self.train).matrix())?;
+        Ok(subspace_distance(limit.view(), reference)?)
+    }
+
+    fn distance(&self, representation: ArrayView2<f64>) -> Result<f64> {
+        Ok(subspace_distance(representation, self.train.representation())?)
+    }
+
+    /// G as it acts on raw inputs.
+    fn effective(&self, net: &TwoLayerLinear, normalized: bool) -> Array2<f64> {
+        let mut effective = net.representation().to_owned();
+        if normalized {
+            effective *= &self.scale.view().insert_axis(Axis(0));
+        }
+        effective
+    }
+}
+
+fn covariance(task: &LinearTask) -> &Covariance {
+    task.covariance()
+}
+
+/// A cell on its way.
+struct Racer {
+    algorithm: Box<dyn Algorithm>,
+    net: TwoLayerLinear,
+    run: Run,
+}
+
+impl Racer {
+    fn new(cell: Cell, algorithm: Box<dyn Algorithm>, net: TwoLayerLinear) -> Self {
+        let run = Run {
+            cell,
+            excess: Vec::new(),
+            distance: Vec::new(),
+            effective_distance: Vec::new(),
+            transfer: Vec::new(),
+            reached: None,
+            diverged: None,
+        };
+        Self { algorithm, net, run }
+    }
+
+    fn advance(&mut self, iteration: usize, data: &StepData) -> Result<()> {
+        if self.run.diverged.is_some() {
+            return Ok(());
+        }
+        let outcome = self.algorithm.step(&mut self.net, data);
+        if self.defined(outcome, iteration)?.is_some() && !self.net.is_finite() {
+            self.run.diverged = Some(iteration);
+        }
+        Ok(())
+    }
+
+    /// Passes a value on; a numerical failure becomes a divergence at `iteration`.
+    fn defined<T>(&mut self, outcome: Result<T>, iteration: usize) -> Result<Option<T>> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_numerical() => {
+                self.run.diverged = Some(iteration);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_target(
+        &mut self,
+        iteration: usize,
+        target: f64,
+        evaluation: &Evaluation<'_>,
+    ) -> Result<()> {
+        if self.run.diverged.is_none() && self.run.reached.is_none() {
+            let distance = evaluation.distance(self.net.representation());
+            if self.defined(distance, iteration)?.is_some_and(|distance| distance <= target) {
+                self.run.reached = Some(iteration);
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, iteration: usize, evaluation: &Evaluation<'_>) -> Result<()> {
+        let mut measured = None;
+        if self.run.diverged.is_none() {
+            let outcome = self.measure(evaluation);
+            measured = self.defined(outcome, iteration)?.filter(|[excess, ..]| excess.is_finite());
+            if measured.is_none() {
+                self.run.diverged = Some(iteration);
+            }
+        }
+        let [excess, distance, effective, transfer] =
+            measured.unwrap_or([f64::INFINITY, 1.0, 1.0, f64::INFINITY]);
+        self.run.excess.push(excess);
+        self.run.distance.push(distance);
+        self.run.effective_distance.push(effective);
+        if evaluation.transfer.is_some() {
+            self.run.transfer.push(transfer);
+        }
+        Ok(())
+    }
+
+    fn measure(&self, evaluation: &Evaluation<'_>) -> Result<[f64; 4]> {
+        let normalized = self.run.cell.method.normalizes_inputs();
+        let effective = evaluation.effective(&self.net, normalized);
+        let predictor = self.net.head().dot(&effective);
+        let excess = evaluation.excess(predictor.view())?;
+        let distance = evaluation.distance(self.net.representation())?;
+        let effective_distance =
+            if normalized { evaluation.distance(effective.view())? } else { distance };
+        let transfer = match evaluation.transfer {
+            Some(task) => excess_transfer_loss(
+                effective.view(),
+                task.head(),
+                task.representation(),
+                covariance(task).lower(),
+            )?,
+            None => f64::NAN,
+        };
+        Ok([excess, distance, effective_distance, transfer])
+    }
+}

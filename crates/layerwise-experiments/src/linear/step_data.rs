@@ -1,0 +1,111 @@
+//! What one batch offers to every algorithm that steps on it.
+
+use layerwise_data::{Batch, LinearTask, Moments, Task};
+use layerwise_linalg::gram;
+use layerwise_models::{InputNorm, SpectralMoment};
+use ndarray::{Array2, ArrayView2};
+use rand::Rng;
+
+use crate::Result;
+
+/// What an algorithm needs of a batch beyond its moments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The eigendecomposition of Σ̂.
+    pub spectrum: bool,
+    /// The moments of batch-normalized inputs.
+    pub normalized: bool,
+    /// The samples themselves.
+    pub samples: bool,
+}
+
+impl Needs {
+    /// What either needs.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            spectrum: self.spectrum || other.spectrum,
+            normalized: self.normalized || other.normalized,
+            samples: self.samples || other.samples,
+        }
+    }
+}
+
+/// One batch, drawn once for all methods and rates, with what several of them share.
+#[derive(Debug, Clone)]
+pub struct StepData {
+    samples: usize,
+    moments: Moments,
+    spectrum: Option<SpectralMoment>,
+    normalized: Option<(InputNorm, Moments)>,
+    batch: Option<(Batch, Array2<f64>)>,
+}
+
+impl StepData {
+    /// Storage for batches of `samples` pairs with `inputs` and `outputs` coordinates.
+    #[must_use]
+    pub fn new(inputs: usize, outputs: usize, samples: usize, needs: Needs) -> Self {
+        let moments = || Moments::with_dimensions(inputs, outputs);
+        Self {
+            samples,
+            moments: moments(),
+            spectrum: needs.spectrum.then(|| SpectralMoment::with_dimension(inputs)),
+            normalized: needs.normalized.then(|| (InputNorm::with_dimension(inputs), moments())),
+            batch: needs.samples.then(|| {
+                let gram = Array2::zeros((samples, samples));
+                (Batch::with_dimensions(inputs, outputs), gram)
+            }),
+        }
+    }
+
+    /// Draws the next batch. Where nobody needs samples, only its moments are drawn.
+    ///
+    /// # Errors
+    /// Where the task's dimensions are not the storage's, or a coordinate does not vary.
+    pub fn draw<R: Rng>(&mut self, task: &LinearTask, rng: &mut R) -> Result<()> {
+        if let Some((batch, input_gram)) = &mut self.batch {
+            task.draw_batch(self.samples, rng, batch)?;
+            self.moments.set_from_batch(batch)?;
+            gram(1.0, batch.x(), 0.0, &mut input_gram.view_mut())?;
+        } else {
+            task.draw_moments(self.samples, rng, &mut self.moments)?;
+        }
+        if let Some(spectrum) = &mut self.spectrum {
+            spectrum.decompose(self.moments.xx())?;
+        }
+        if let Some((norm, normalized)) = &mut self.normalized {
+            norm.normalize(&self.moments, normalized)?;
+        }
+        Ok(())
+    }
+
+    /// Number of samples n in the batch.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// The batch's moments.
+    #[must_use]
+    pub fn moments(&self) -> &Moments {
+        &self.moments
+    }
+
+    /// The moments of its batch-normalized inputs, if they were asked for.
+    #[must_use]
+    pub fn normalized(&self) -> Option<&Moments> {
+        self.normalized.as_ref().map(|(_, moments)| moments)
+    }
+
+    /// The eigendecomposition of Σ̂, if it was asked for.
+    #[must_use]
+    pub fn spectrum(&self) -> Option<&SpectralMoment> {
+        self.spectrum.as_ref()
+    }
+
+    /// The samples and the Gram matrix `XXᵀ` of their inputs, if they were asked for.
+    #[must_use]
+    pub fn batch(&self) -> Option<(&Batch, ArrayView2<'_, f64>)> {
+        self.batch.as_ref().map(|(batch, gram)| (batch, gram.view()))
+    }
+}

@@ -1,0 +1,268 @@
+//! The folder of results: taken by one run at a time, written whole or not at all.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::claim::Claim;
+use crate::figures::{FIGURES, Figure, Report};
+use crate::linear::Chosen;
+use crate::linear::setting::{INPUTS, NOISE, OUTPUTS, RANK};
+use crate::plan::Plan;
+use crate::runner::Demand;
+use crate::{ExperimentError, Result, claims_page, plot, single_index};
+
+/// What made the results in a folder. Results of different runs do not mix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The plan.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// Version of this program.
+    pub version: String,
+    /// The linear algebra library and its kernel, on which last digits depend.
+    pub blas: String,
+}
+
+impl RunInfo {
+    /// Describes a run of this program on this machine.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            version: env!("CARGO_PKG_VERSION").into(),
+            blas: layerwise_linalg::blas_description(),
+        }
+    }
+}
+
+/// What `figureN.json` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FigureFile {
+    /// The figure's number.
+    pub figure: u8,
+    /// Its title.
+    pub title: String,
+    /// Its caption.
+    pub caption: String,
+    /// What made it.
+    pub run: RunInfo,
+    /// The settings, all chosen here, as the paper's are not known.
+    pub settings: Value,
+    /// The rates chosen on tuning trials.
+    pub chosen_rates: Vec<Chosen>,
+    /// The verdicts.
+    pub claims: Vec<Claim>,
+}
+
+/// A folder that this run alone may write to, until it is dropped.
+#[derive(Debug)]
+pub struct OutputFolder {
+    path: PathBuf,
+    /// Open and locked; the lock goes with it.
+    _lock: File,
+    /// True where this run made the folder and nothing is in it yet.
+    empty: bool,
+    kept: Vec<FigureFile>,
+}
+
+impl OutputFolder {
+    /// Makes the folder where it does not exist, locks it, and sees that it can be written to and
+    /// holds no results of a run with another plan; with `fresh` such results are replaced.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Output`] with what stands in the way.
+    pub fn open(path: &Path, plan: &Plan, fresh: bool) -> Result<Self> {
+        let refuse = |reason: String| ExperimentError::Output { path: path.into(), reason };
+        if path.exists() && !path.is_dir() {
+            return Err(refuse("is not a folder; name a folder with --out".into()));
+        }
+        let empty = !path.exists();
+        fs::create_dir_all(path).map_err(|e| refuse(format!("cannot be made: {e}")))?;
+        let lock = File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(refuse(
+                    "is being written by another run; wait for it, or choose another --out".into(),
+                ));
+            }
+            Err(TryLockError::Error(e)) => return Err(refuse(format!("cannot be locked: {e}"))),
+        }
+        let mut folder = Self { path: path.into(), _lock: lock, empty, kept: Vec::new() };
+        folder.probe().map_err(|e| refuse(format!("cannot be written to: {e}")))?;
+        if !fresh {
+            for figure in FIGURES {
+                if let Some(file) = folder.read(figure.number())? {
+                    if file.run.plan != *plan || file.run.version != env!("CARGO_PKG_VERSION") {
+                        return Err(refuse(format!(
+                            "holds figure {} of a run with other settings ({}); replace it with \
+                             --fresh, or choose another --out",
+                            file.figure,
+                            describe(&file.run)
+                        )));
+                    }
+                    folder.kept.push(file);
+                }
+            }
+        }
+        Ok(folder)
+    }
+
+    fn probe(&self) -> std::io::Result<()> {
+        let probe = self.path.join(".layerwise.tmp");
+        File::create(&probe)?;
+        fs::remove_file(probe)
+    }
+
+    fn read(&self, number: u8) -> Result<Option<FigureFile>> {
+        let path = self.path.join(format!("figure{number}.json"));
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ExperimentError::Io { path, source }),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|e| ExperimentError::Output {
+            path,
+            reason: format!("is not a figure's data ({e}); remove it, or use --fresh"),
+        })
+    }
+
+    /// Writes the figures' files and the page of all claims in the folder. All of them are first
+    /// written beside their places, and moved there when every one is complete.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Io`], and what drawing a picture can fail with; then no file has
+    /// changed.
+    pub fn save(&mut self, run: &RunInfo, reports: &[(&dyn Figure, Report)]) -> Result<()> {
+        let mut files = Vec::new();
+        let mut pages: Vec<FigureFile> = self.kept.clone();
+        for (figure, report) in reports {
+            let number = figure.number();
+            let page = FigureFile {
+                figure: number,
+                title: figure.title().into(),
+                caption: figure.caption().into(),
+                run: run.clone(),
+                settings: settings(&figure.demand(&run.plan)),
+                chosen_rates: report.chosen.clone(),
+                claims: report.claims.clone(),
+            };
+            let rendered = plot::render(&report.picture)?;
+            let mut json = serde_json::to_vec_pretty(&page)?;
+            json.push(b'\n');
+            files.push((format!("figure{number}.svg"), rendered.svg.into_bytes()));
+            files.push((format!("figure{number}.png"), rendered.png));
+            files.push((format!("figure{number}.csv"), report.table.to_csv().into_bytes()));
+            files.push((format!("figure{number}.json"), json));
+            pages.retain(|kept| kept.figure != number);
+            pages.push(page);
+        }
+        pages.sort_by_key(|page| page.figure);
+        files.push(("claims.md".into(), claims_page::write(run, &pages).into_bytes()));
+        self.replace(&files)?;
+        self.remove_others(&pages);
+        self.kept = pages;
+        self.empty = false;
+        Ok(())
+    }
+
+    fn replace(&self, files: &[(String, Vec<u8>)]) -> Result<()> {
+        let beside = |name: &str| self.path.join(format!(".{name}.tmp"));
+        let written = files.iter().try_for_each(|(name, bytes)| {
+            let path = beside(name);
+            write_synced(&path, bytes).map_err(|source| ExperimentError::Io { path, source })
+        });
+        let moved = written.and_then(|()| {
+            files.iter().try_for_each(|(name, _)| {
+                let path = self.path.join(name);
+                fs::rename(beside(name), &path)
+                    .map_err(|source| ExperimentError::Io { path, source })
+            })
+        });
+        if moved.is_err() {
+            for (name, _) in files {
+                // Some were not written or are already in their places.
+                let _ = fs::remove_file(beside(name));
+            }
+        }
+        moved
+    }
+
+    /// With `fresh`, figures of the former run that this one did not make.
+    fn remove_others(&self, pages: &[FigureFile]) {
+        for figure in FIGURES {
+            if pages.iter().all(|page| page.figure != figure.number()) {
+                for kind in ["svg", "png", "csv", "json"] {
+                    let name = format!("figure{}.{kind}", figure.number());
+                    let _ = fs::remove_file(self.path.join(name));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for OutputFolder {
+    /// A folder that this run made and did not fill goes again.
+    fn drop(&mut self) {
+        if self.empty {
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn describe(run: &RunInfo) -> String {
+    let Plan { quick, trials, seed } = run.plan;
+    let trials = trials.map_or("default trials".into(), |n| format!("{n} trials"));
+    let size = if quick { "quick" } else { "full size" };
+    format!("{size}, {trials}, seed {seed}, version {}", run.version)
+}
+
+/// The settings of a figure for its JSON.
+fn settings(demand: &Demand) -> Value {
+    let linear: Vec<Value> = demand
+        .linear
+        .iter()
+        .map(|(setting, trials)| {
+            json!({
+                "name": setting.name,
+                "inputs": format!("{:?}", setting.law),
+                "basis": format!("{:?}", setting.basis),
+                "d_x": INPUTS, "d_y": OUTPUTS, "k": RANK, "noise": NOISE,
+                "condition": setting.condition,
+                "head_condition": setting.head_condition,
+                "samples": setting.samples,
+                "iterations": setting.iterations,
+                "shown_trials": trials.shown,
+                "tuning_trials": trials.tuning,
+            })
+        })
+        .collect();
+    let single_index: Vec<Value> = demand
+        .single_index
+        .iter()
+        .map(|(setting, trials)| {
+            json!({
+                "name": setting.name,
+                "teacher": setting.teacher.name(),
+                "student": "tanh",
+                "d": single_index::DIMENSION, "h": single_index::DIMENSION,
+                "noise": single_index::NOISE,
+                "epsilon": setting.epsilon,
+                "samples": setting.samples,
+                "dampings": setting.dampings,
+                "trials": trials,
+            })
+        })
+        .collect();
+    json!({ "whose": "ours", "linear": linear, "single_index": single_index })
+}

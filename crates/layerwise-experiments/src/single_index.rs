@@ -1,0 +1,218 @@
+//! Single-index learning: one real gradient step, and the direction that it learned.
+
+use layerwise_data::{
+    Basis, Batch, Covariance, Law, LinearCovariates, Link, SingleIndexTask, Spectrum, Streams, Task,
+};
+use layerwise_linalg::{gram, leading_right_singular_vector};
+use layerwise_metrics::alignment;
+use layerwise_models::{SingleIndexStudent, StudentPass};
+use layerwise_optim::{Averaging, Factor, Method, OneSidedKfac, Optimizer, Sgd, Signal};
+use layerwise_theory::{KfacAlignment, LinkMoments, sgd_alignment};
+use ndarray::{Array1, Array2};
+use rand::Rng;
+use rand_distr::StandardNormal;
+
+use crate::Result;
+use crate::monitor::Monitor;
+
+/// Input dimension d and student width h of every run: [C] of the settings.
+pub const DIMENSION: usize = 400;
+/// Noise level σ_ε.
+pub const NOISE: f64 = 0.1;
+
+/// The teacher's link function in a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Teacher {
+    /// tanh.
+    Tanh,
+    /// max(z, 0) − 1/√(2π).
+    CentredRelu,
+}
+
+impl Teacher {
+    /// Its name in titles and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tanh => "tanh",
+            Self::CentredRelu => "centred ReLU",
+        }
+    }
+
+    fn link(self) -> Link {
+        match self {
+            Self::Tanh => Link::Tanh,
+            Self::CentredRelu => Link::CentredRelu,
+        }
+    }
+
+    /// Its moments at τ = 1, that is for tr Σ = d.
+    ///
+    /// # Errors
+    /// None at τ = 1.
+    pub fn moments(self) -> Result<LinkMoments> {
+        Ok(match self {
+            Self::Tanh => LinkMoments::tanh(1.0)?,
+            Self::CentredRelu => LinkMoments::centred_relu(1.0)?,
+        })
+    }
+}
+
+/// A distribution of single-index tasks, and the dampings to take a KFAC step with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SingleIndexSetting {
+    /// Names the setting among the results.
+    pub name: String,
+    /// Names the random streams: settings that share them are compared on the same draws.
+    pub stream: String,
+    /// The teacher's link.
+    pub teacher: Teacher,
+    /// Half the eigenvalues of Σ are 1 + ε, half are 1 − ε.
+    pub epsilon: f64,
+    /// Number of samples n.
+    pub samples: usize,
+    /// Dampings λ_G.
+    pub dampings: Vec<f64>,
+}
+
+/// What theory says of a setting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predicted {
+    /// Alignment of SGD's direction.
+    pub sgd: f64,
+    /// Alignment of KFAC's, for each damping.
+    pub kfac: Vec<f64>,
+}
+
+/// What one trial measured: alignments with β⋆ of the top right singular vector of `G₁ − G₀`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SingleIndexTrial {
+    /// After a step of SGD.
+    pub sgd: f64,
+    /// After a step of KFAC, for each damping.
+    pub kfac: Vec<f64>,
+}
+
+impl SingleIndexSetting {
+    /// φ = d/n.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        DIMENSION as f64 / self.samples as f64
+    }
+
+    fn spectrum(&self) -> Spectrum {
+        Spectrum::TwoLevel { epsilon: self.epsilon }
+    }
+
+    /// The asymptotic alignments at this setting.
+    ///
+    /// # Errors
+    /// Where a parameter is outside its range.
+    pub fn predict(&self) -> Result<Predicted> {
+        let spectrum = self.spectrum().eigenvalues(DIMENSION)?;
+        let link = self.teacher.moments()?;
+        let sgd = sgd_alignment(spectrum.view(), &link, self.ratio(), NOISE)?;
+        let kfac = self.dampings.iter().map(|&damping| {
+            let limit = KfacAlignment::new(spectrum.view(), &link, self.ratio(), damping, NOISE)?;
+            Ok(limit.alignment)
+        });
+        Ok(Predicted { sgd, kfac: kfac.collect::<Result<_>>()? })
+    }
+}
+
+/// Draws a task, a student with tanh units and a batch, and takes one step of SGD and one of KFAC
+/// for each damping, all from the same point.
+///
+/// # Errors
+/// [`crate::ExperimentError::Interrupted`], and faults of the setting.
+pub fn run_trial(
+    setting: &SingleIndexSetting,
+    streams: &Streams,
+    trial: u64,
+    monitor: &dyn Monitor,
+) -> Result<SingleIndexTrial> {
+    monitor.check()?;
+    let (d, h, n) = (DIMENSION, DIMENSION, setting.samples);
+    let mut rng = streams.stream(&setting.stream, "task", trial);
+    let covariance = Covariance::draw(&setting.spectrum(), Basis::Axis, d, &mut rng)?;
+    let covariates = LinearCovariates::new(Law::Gaussian, covariance);
+    let task = SingleIndexTask::draw(setting.teacher.link(), covariates, NOISE, &mut rng)?;
+    let student = draw_student(h, d, &mut streams.stream(&setting.stream, "start", trial))?;
+    let mut batch = Batch::with_dimensions(d, 1);
+    task.draw_batch(n, &mut streams.stream(&setting.stream, "batches", trial), &mut batch)?;
+
+    let mut pass = StudentPass::with_shape(n, h, d);
+    pass.evaluate(&student, &batch)?;
+    let mut input_moment = Array2::zeros((d, d));
+    gram(1.0 / n as f64, batch.x().t(), 0.0, &mut input_moment.view_mut())?;
+    let signal = Signal::new(pass.gradient()).with_input(Factor::SecondMoment(input_moment.view()));
+
+    let step = |mut optimizer: Optimizer<f64>| -> Result<f64> {
+        let mut stepped = student.clone();
+        optimizer.step(&mut stepped.representation_mut(), &signal)?;
+        let change = &stepped.representation() - &student.representation();
+        let learned = leading_right_singular_vector(change.view())?;
+        Ok(alignment(learned.view(), task.direction())?)
+    };
+    let sgd = step(Sgd { learning_rate: 1.0.into(), ..Sgd::default() }.build((h, d))?)?;
+    let mut kfac = Vec::with_capacity(setting.dampings.len());
+    for &damping in &setting.dampings {
+        monitor.check()?;
+        kfac.push(step(kfac_with(damping).build((h, d))?)?);
+    }
+    monitor.advance(setting.work());
+    Ok(SingleIndexTrial { sgd, kfac })
+}
+
+/// `G₁ = G₀ − ∇_G L̂ (Σ̂ + λI)⁻¹`.
+fn kfac_with(damping: f64) -> OneSidedKfac {
+    OneSidedKfac { learning_rate: 1.0.into(), damping: damping.into(), averaging: Averaging::None }
+}
+
+/// Rows of G₀ are N(0, I/d); `a_j = ±1/√h` with equal probability.
+fn draw_student<R: Rng>(h: usize, d: usize, rng: &mut R) -> Result<SingleIndexStudent> {
+    let scale = (d as f64).sqrt().recip();
+    let representation =
+        Array2::from_shape_simple_fn((h, d), || scale * rng.sample::<f64, _>(StandardNormal));
+    let size = (h as f64).sqrt().recip();
+    let head = Array1::from_shape_simple_fn(h, || if rng.random::<bool>() { size } else { -size });
+    Ok(SingleIndexStudent::new(representation, head, Link::Tanh)?)
+}
+
+impl SingleIndexSetting {
+    /// Work of one trial in the units of [`Monitor::advance`], one of which is about a step of the
+    /// two-layer linear network.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.samples as u64 + 100 * self.dampings.len() as u64
+    }
+}
+
+/// All results on one setting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SingleIndexResults {
+    /// The setting.
+    pub setting: SingleIndexSetting,
+    /// Its trials, in order.
+    pub trials: Vec<SingleIndexTrial>,
+}
+
+impl SingleIndexResults {
+    /// A setting on which nothing was run yet.
+    #[must_use]
+    pub fn empty(setting: SingleIndexSetting) -> Self {
+        Self { setting, trials: Vec::new() }
+    }
+
+    /// SGD's alignment by trial.
+    #[must_use]
+    pub fn sgd(&self) -> Vec<f64> {
+        self.trials.iter().map(|trial| trial.sgd).collect()
+    }
+
+    /// KFAC's alignment by trial, at the damping with the given index.
+    #[must_use]
+    pub fn kfac(&self, damping: usize) -> Vec<f64> {
+        self.trials.iter().map(|trial| trial.kfac[damping]).collect()
+    }
+}
