@@ -16,6 +16,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMu
 use ndarray_linalg::{JobSvd, SVDDC};
 
 // Links the library that the declarations below refer to.
+#[cfg(any(feature = "openblas-system", feature = "openblas-static"))]
 extern crate openblas_src as _;
 
 type Gemm<A> = unsafe extern "C" fn(
