@@ -159,29 +159,31 @@ impl<A: Scalar> EmaState<A> {
         *self.clock.split().1 = clock;
         self.clock.propose();
         let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
-        let (mean, next) = self.mean.split();
-        Zip::from(&mut *next).and(mean).and(gradient).for_each(|next, &mean, &gradient| {
-            *next = old * mean + new * gradient;
-        });
-        let correction = A::from_f64(weights.correction);
-        match &self.filter {
-            Filter::Average => {
-                Zip::from(direction).and(&*next).for_each(|d, &next| *d = next / correction);
-            }
-            Filter::Nesterov => {
-                Zip::from(direction).and(&*next).and(gradient).for_each(|d, &next, &gradient| {
-                    *d = (old * next + new * gradient) / correction;
-                });
-            }
+        let (keep, take, correction) = match &self.filter {
+            Filter::Average => (1.0, 0.0, weights.correction),
+            Filter::Nesterov => (weights.old, weights.new, weights.correction),
             Filter::Separate(beta) => {
                 let beta = beta.value(step);
-                let (keep, take) = (A::from_f64(beta), A::from_f64(1.0 - beta));
-                let correction = A::from_f64(self.separate_correction(beta));
-                let (mean, _) = self.mean.split();
-                Zip::from(direction).and(mean).and(gradient).for_each(|d, &mean, &gradient| {
-                    *d = (keep * mean + take * gradient) / correction;
-                });
+                (beta, 1.0 - beta, self.separate_correction(beta))
             }
+        };
+        let correction = A::from_f64(correction);
+        let (keep, take) = (A::from_f64(keep) / correction, A::from_f64(take) / correction);
+        let (mean, next) = self.mean.split();
+        let pass = Zip::from(next).and(mean).and(gradient).and(direction);
+        match &self.filter {
+            Filter::Average => pass.for_each(|next, &mean, &g, d| {
+                *next = old * mean + new * g;
+                *d = *next * keep;
+            }),
+            Filter::Nesterov => pass.for_each(|next, &mean, &g, d| {
+                *next = old * mean + new * g;
+                *d = keep * *next + take * g;
+            }),
+            Filter::Separate(_) => pass.for_each(|next, &mean, &g, d| {
+                *next = old * mean + new * g;
+                *d = keep * mean + take * g;
+            }),
         }
         self.mean.propose();
     }

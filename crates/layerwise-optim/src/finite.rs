@@ -53,40 +53,93 @@ fn all_finite<A: Scalar>(slice: &[A]) -> bool {
     sums.iter().fold(rest, |a, &b| a + b) == A::zero()
 }
 
-/// Frobenius norm; not finite exactly where an entry is not. Accumulated in f64, and scaled by the largest entry only where the plain sum
-/// of squares leaves the range of f64.
+/// Frobenius norm; not finite exactly where an entry is not. Accumulated in f64, and scaled by the
+/// largest entry only where the plain sum of squares leaves the range of f64.
 pub(crate) fn frobenius_norm<A: Scalar>(array: &ArrayView2<A>) -> f64 {
-    let squares = sum_of_squares(array, 1.0);
-    // A NaN comes out as it is; below 1e16 times the least normal number, squares lose digits.
-    if squares.is_nan() || (squares.is_finite() && squares > f64::MIN_POSITIVE * 1e16) {
-        return squares.sqrt();
-    }
-    let largest = array.iter().fold(0.0_f64, |m, x| m.max(x.as_f64().abs()));
-    if largest == 0.0 || !largest.is_finite() {
-        return largest;
-    }
-    largest * sum_of_squares(array, largest).sqrt()
+    let squares = match array.as_slice_memory_order() {
+        Some(slice) => sum_in_lanes(slice, slice, |x, _| square(x.as_f64())),
+        None => array.iter().map(|x| square(x.as_f64())).sum(),
+    };
+    root_of_sum(squares, || array.iter().map(|x| x.as_f64()))
 }
 
-fn sum_of_squares<A: Scalar>(array: &ArrayView2<A>, scale: f64) -> f64 {
-    const LANES: usize = 8;
-    let term = |x: A| {
-        let y = x.as_f64() / scale;
-        y * y
+/// Frobenius norm of `a − b`, for arrays of one shape, as [`frobenius_norm`].
+pub(crate) fn distance<A: Scalar>(a: &ArrayView2<A>, b: &ArrayView2<A>) -> f64 {
+    let squares = match (a.as_slice(), b.as_slice()) {
+        (Some(a), Some(b)) => sum_in_lanes(a, b, |x, y| square((x - y).as_f64())),
+        _ => a.iter().zip(b).map(|(&x, &y)| square((x - y).as_f64())).sum(),
     };
-    match array.as_slice_memory_order() {
-        Some(slice) => {
-            let chunks = slice.chunks_exact(LANES);
-            let mut total: f64 = chunks.remainder().iter().map(|&x| term(x)).sum();
-            let mut sums = [0.0; LANES];
-            for chunk in chunks {
-                for (sum, &x) in sums.iter_mut().zip(chunk) {
-                    *sum += term(x);
-                }
-            }
-            total += sums.iter().sum::<f64>();
-            total
+    root_of_sum(squares, || a.iter().zip(b).map(|(&x, &y)| (x - y).as_f64()))
+}
+
+fn square(x: f64) -> f64 {
+    x * x
+}
+
+/// The root of a sum of squares; where that is too large or small for its digits, from the entries
+/// anew. A NaN comes out as it is.
+fn root_of_sum<I: Iterator<Item = f64>>(squares: f64, entries: impl Fn() -> I) -> f64 {
+    let loses_digits = squares < f64::MIN_POSITIVE / f64::EPSILON;
+    if squares.is_nan() || !(loses_digits || squares.is_infinite()) {
+        return squares.sqrt();
+    }
+    let largest = entries().fold(0.0_f64, |m, x| m.max(x.abs()));
+    if largest == 0.0 || largest.is_infinite() {
+        return largest;
+    }
+    largest * entries().map(|x| square(x / largest)).sum::<f64>().sqrt()
+}
+
+/// Several sums at once, which the compiler can hold in one register.
+fn sum_in_lanes<A: Scalar>(a: &[A], b: &[A], term: impl Fn(A, A) -> f64) -> f64 {
+    const LANES: usize = 8;
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += term(a[lane], b[lane]);
         }
-        None => array.iter().map(|&x| term(x)).sum(),
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&x, &y)| term(x, y)).sum();
+    sums.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, s};
+
+    #[test]
+    fn norms_survive_extreme_entries() {
+        let ones = Array2::<f64>::ones((5, 7));
+        let zeros = Array2::<f64>::zeros((5, 7));
+        for scale in [1e-308, 1e-200, 1e-150, 1.0, 1e150, 1e300] {
+            let array = &ones * scale;
+            // 35 additions, a root and a product.
+            let close = |x: f64| (x / scale - 35.0_f64.sqrt()).abs() < 40.0 * f64::EPSILON * 6.0;
+            assert!(close(frobenius_norm(&array.view())), "{scale:e}");
+            assert!(close(distance(&array.view(), &zeros.view())), "{scale:e}");
+            assert!(close(distance(&zeros.t(), &array.t())), "{scale:e}");
+        }
+        assert_eq!(frobenius_norm(&zeros.view()), 0.0);
+        let strided = ones.slice(s![..;2, ..;3]);
+        assert_eq!(frobenius_norm(&strided), 3.0);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_found_wherever_it_stands() {
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [(0, 0), (1, 2), (4, 6)] {
+                let mut array = Array2::<f32>::from_elem((5, 7), f32::MAX);
+                assert_eq!(first_non_finite(&array.view()), None);
+                array[at] = value;
+                let found = first_non_finite(&array.view()).map(|(row, col, _)| (row, col));
+                assert_eq!(found, Some(at));
+                assert!(!frobenius_norm(&array.view()).is_finite());
+                let columns = array.slice(s![.., ..;2]);
+                assert_eq!(first_non_finite(&columns).is_some(), at.1 % 2 == 0);
+            }
+        }
     }
 }

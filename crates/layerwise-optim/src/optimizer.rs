@@ -7,7 +7,7 @@ use crate::composition::{Composition, Grafting, WeightDecay};
 use crate::direction::{DirectionState, MomentumState};
 use crate::eigenbasis::EigenbasisDiagonal;
 use crate::error::{OptimError, Result};
-use crate::finite::{check_finite, check_shape, first_non_finite, frobenius_norm};
+use crate::finite::{check_finite, check_shape, distance, first_non_finite, frobenius_norm};
 use crate::preconditioner::{Identity, Observation, Preconditioner, bytes};
 use crate::signal::{Signal, Signals};
 
@@ -223,20 +223,17 @@ impl<A: Scalar> Optimizer<A> {
             }
         };
         let (before, after) = (A::from_f64(before), A::from_f64(after));
-        let mut squares = 0.0;
         Zip::from(&mut self.proposal).and(weight).for_each(|d, &w| {
-            let new = (before * w - rate * *d) * after;
-            let change = (new - w).as_f64();
-            squares += change * change;
-            *d = new;
+            *d = (before * w - rate * *d) * after;
         });
-        if !squares.is_finite() {
+        let norm = distance(&self.proposal.view(), &weight.view());
+        if !norm.is_finite() {
             check_finite("weight", &weight.view())?;
             if let Some((row, col, value)) = first_non_finite(&self.proposal.view()) {
                 return Err(OptimError::Overflow { what: "the new weight", row, col, value });
             }
         }
-        Ok(squares.sqrt())
+        Ok(norm)
     }
 
     /// The shape of the weight.

@@ -1,5 +1,5 @@
 //! Exact identities between methods, and between a method and the dense system that it solves.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Problems and methods that several test files share.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![expect(clippy::expect_used, reason = "a test that fails panics")]
 
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
