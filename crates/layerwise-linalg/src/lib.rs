@@ -66,7 +66,9 @@ pub use error::{LinalgError, Result};
 pub use inverse_root::{Ridge, RootOptions, inverse_root};
 pub use orthonormal::{RowOrthonormalizer, orthonormal_rows};
 pub use polar::{NewtonSchulz, PolarWorkspace, polar_factor_exact};
-pub use product::{gemm, gemv, gram, solve_lower, solve_lower_transposed, triangular_product};
+pub use product::{
+    gemm, gemv, gram, solve_lower, solve_lower_transposed, symmetrize, triangular_product,
+};
 pub use runtime::{blas_description, set_blas_threads};
 pub use scalar::Scalar;
 pub use singular::{leading_right_singular_vector, singular_values, thin_svd};

@@ -219,3 +219,18 @@ fn with_operand_mut<A: Scalar, T>(
     view.assign(&copy);
     Ok(result)
 }
+
+/// Replaces a square matrix by its symmetric part, `M ← (M + Mᵀ)/2`, exactly symmetric.
+///
+/// For products that are symmetric in exact arithmetic, such as `(G S) Gᵀ`, before they are
+/// factored. The part of a matrix that is not square beyond its square is left alone.
+pub fn symmetrize<A: Scalar>(m: &mut ArrayViewMut2<'_, A>) {
+    let half = A::from_f64(0.5);
+    for i in 0..m.nrows().min(m.ncols()) {
+        for j in 0..i {
+            let mean = half * (m[[i, j]] + m[[j, i]]);
+            m[[i, j]] = mean;
+            m[[j, i]] = mean;
+        }
+    }
+}

@@ -1,10 +1,9 @@
 //! The Gauss-Newton matrix of the two-layer linear network: dense, and its damped solve.
 
-use layerwise_linalg::{Cholesky, SymmetricEigen, gemm};
+use layerwise_linalg::{Cholesky, SymmetricEigen, gemm, symmetrize};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
 use crate::error::{check_damping, check_shape};
-use crate::linear::symmetrize;
 use crate::{LinearPass, Result, TwoLayerLinear};
 
 /// The dense Gauss-Newton matrix `Ê[JᵀJ]` on `θ = (vec G, vec F)`, row-major vectorization, of
@@ -206,7 +205,7 @@ impl GaussNewton {
             }
         }
         gemm(lambda, self.scaled.view(), g.t(), 0.0, &mut self.small.view_mut())?;
-        symmetrize(&mut self.small);
+        symmetrize(&mut self.small.view_mut());
         self.capacitance.factor(self.small.view(), lambda)?;
         // r D⁻¹, D = μL + λI, and its rank-k correction μ (r D⁻¹ L G̃ᵀ) K⁻¹ (G̃ L D⁻¹).
         let mut row = self.rotated.row_mut(i);

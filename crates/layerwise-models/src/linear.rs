@@ -1,7 +1,7 @@
 //! The two-layer linear network `f(x) = F G x` and its gradients from moments.
 
 use layerwise_data::Moments;
-use layerwise_linalg::{Cholesky, gemm, gram};
+use layerwise_linalg::{Cholesky, gemm, gram, symmetrize};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::Result;
@@ -145,7 +145,8 @@ impl LinearPass {
     fn head_after_features(&mut self, net: &TwoLayerLinear, moments: &Moments) -> Result<()> {
         let g = net.representation();
         gemm(1.0, self.features_inputs.view(), g.t(), 0.0, &mut self.features.view_mut())?;
-        symmetrize(&mut self.features);
+        // Rounding makes (GΣ̂)Gᵀ symmetric only to ε; solvers want it exactly.
+        symmetrize(&mut self.features.view_mut());
         gemm(1.0, moments.yx(), g.t(), 0.0, &mut self.targets_features.view_mut())?;
         self.head_gradient.assign(&self.targets_features);
         gemm(1.0, net.head(), self.features.view(), -1.0, &mut self.head_gradient.view_mut())?;
@@ -229,16 +230,5 @@ impl LeastSquaresHead {
         self.factor.solve_right(&mut self.solution.view_mut())?;
         net.head_mut().assign(&self.solution);
         Ok(())
-    }
-}
-
-/// Rounding makes `(GΣ̂)Gᵀ` symmetric only to ε; solvers want it exactly.
-pub(crate) fn symmetrize(m: &mut Array2<f64>) {
-    for i in 0..m.nrows() {
-        for j in 0..i {
-            let mean = 0.5 * (m[[i, j]] + m[[j, i]]);
-            m[[i, j]] = mean;
-            m[[j, i]] = mean;
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! How fast the wrong part of a representation shrinks near the true one.
 
-use layerwise_linalg::{Cholesky, SymmetricEigen, gemm, gram, singular_values, solve_lower};
+use layerwise_linalg::{
+    Cholesky, SymmetricEigen, gemm, gram, singular_values, solve_lower, symmetrize,
+};
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::Result;
@@ -57,7 +59,7 @@ impl AmgdMap {
         factor.solve_left(&mut solved.view_mut())?;
         let mut precision = Array2::zeros((d - k, d - k));
         gemm(1.0, complement.view(), solved.view(), 0.0, &mut precision.view_mut())?;
-        symmetrize(&mut precision);
+        symmetrize(&mut precision.view_mut());
         let eigen = SymmetricEigen::new(precision.view())?;
         let (least, most) = (eigen.values()[0], eigen.values()[d - k - 1]);
         require("eigenvalue of the precision matrix", least, least > 0.0, "positive")?;
@@ -128,14 +130,4 @@ fn complement_basis(representation: ArrayView2<f64>) -> Result<Array2<f64>> {
     gram(1.0, rows.t(), 0.0, &mut projector.view_mut())?;
     let eigen = SymmetricEigen::new(projector.view())?;
     Ok(eigen.vectors().slice(s![.., ..d - k]).t().to_owned())
-}
-
-pub(crate) fn symmetrize(m: &mut Array2<f64>) {
-    for i in 0..m.nrows() {
-        for j in 0..i {
-            let mean = 0.5 * (m[[i, j]] + m[[j, i]]);
-            m[[i, j]] = mean;
-            m[[j, i]] = mean;
-        }
-    }
 }
