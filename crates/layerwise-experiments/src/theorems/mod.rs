@@ -1,0 +1,54 @@
+//! Every statement about layer-wise preconditioning that this project makes, predicted by a closed
+//! form of `layerwise-theory` and measured on the steps that the experiments take.
+//!
+//! A [`Statement`] knows its text, whose it is, and how to check itself; what it checks are the
+//! [`Steps`] that it is handed, the real ones or, in tests, deliberately wrong ones.
+
+pub mod statement;
+pub mod steps;
+
+use layerwise_data::Streams;
+use rayon::prelude::*;
+
+use crate::monitor::Monitor;
+use crate::{ExperimentError, Result};
+
+pub use statement::{Context, Outcome, Part, Row, Scale, Statement};
+pub use steps::{KfacRates, RealSteps, Steps};
+
+/// All statements, in the order of the table.
+pub const STATEMENTS: &[&dyn Statement] = &[];
+
+/// Checks `statements` on `threads` threads. Neither their number nor the set of statements
+/// changes what a statement finds.
+///
+/// # Errors
+/// [`ExperimentError::Interrupted`], [`ExperimentError::Threads`], and faults of a check. A step
+/// that fails numerically is no error but a failed verdict.
+pub fn run(
+    statements: &[&dyn Statement],
+    scale: Scale,
+    seed: u64,
+    threads: usize,
+    steps: &dyn Steps,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Row>> {
+    let streams = Streams::new(seed);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| ExperimentError::Threads { threads, reason: error.to_string() })?;
+    pool.install(|| {
+        statements
+            .par_iter()
+            .with_max_len(1)
+            .map(|&statement| {
+                monitor.check()?;
+                let context = Context { scale, streams: &streams, steps, monitor };
+                let row = statement::evaluate(statement, &context)?;
+                monitor.advance(1);
+                Ok(row)
+            })
+            .collect()
+    })
+}
