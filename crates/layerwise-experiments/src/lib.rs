@@ -20,6 +20,7 @@ pub mod runner;
 pub mod single_index;
 pub mod statistics;
 pub mod table;
+pub mod theorems;
 
 pub use error::{ExperimentError, Result};
 pub use layerwise_linalg::ndarray;
