@@ -114,7 +114,7 @@ fn finish(outcome: Result<u8>) -> u8 {
             INTERRUPTED
         }
         Err(error) => {
-            complain(&error.to_string());
+            complain(error.to_string());
             FAILURE
         }
     }

@@ -1,5 +1,7 @@
 //! Properties of the metrics on dense random matrices.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is a panic by design")]
+
 use layerwise_linalg::{Cholesky, orthonormal_rows, singular_values};
 use layerwise_metrics::ndarray::{Array1, Array2, array, s};
 use layerwise_metrics::{

@@ -1,5 +1,7 @@
 //! Gradients against finite differences, and the curvature solvers against dense matrices.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is a panic by design")]
+
 use layerwise_data::{Batch, Link, Moments};
 use layerwise_linalg::{Cholesky, SymmetricEigen};
 use layerwise_models::ndarray::{Array1, Array2, ArrayView2, s};
