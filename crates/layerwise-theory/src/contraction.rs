@@ -19,6 +19,29 @@ pub fn kfac_contraction(eta: f64) -> Result<f64> {
     Ok((1.0 - require("learning rate", eta, eta.is_finite(), "finite")?).abs())
 }
 
+/// Steps that KFAC needs to shrink the wrong part `‖G P⊥‖` from `from` to `to`, as a real number:
+/// `ln(from/to) / ln(1/|1 − η_G|)`, under the assumptions of [`kfac_contraction`].
+///
+/// # Errors
+/// Where not `from > to > 0`, or `eta` is not in (0, 2) without 1 (there one step is enough).
+pub fn kfac_steps(from: f64, to: f64, eta: f64) -> Result<f64> {
+    let shrink = log_ratio(from, to)?;
+    require("learning rate", eta, eta > 0.0 && eta < 2.0 && eta != 1.0, "in (0, 2), not 1")?;
+    Ok(-shrink / (1.0 - eta).abs().ln())
+}
+
+/// `ln(from/to)`, for `from > to > 0`.
+fn log_ratio(from: f64, to: f64) -> Result<f64> {
+    require("final size", to, to > 0.0 && to.is_finite(), "positive and finite")?;
+    require(
+        "initial size",
+        from,
+        from > to && from.is_finite(),
+        "finite and above the final size",
+    )?;
+    Ok((from / to).ln())
+}
+
 /// The linear map `Δ ↦ Δ − η F⋆ᵀF⋆ Δ Σ_c` by which one population step of alternating
 /// minimization-descent acts on the wrong part `Δ = G P⊥` near `G⋆`, in the gauge `G G⋆ᵀ ≈ I`;
 /// `Σ_c = P⊥(Σ − ΣG⋆ᵀ(G⋆ΣG⋆ᵀ)⁻¹G⋆Σ)P⊥` is the covariance of the inputs' part outside the row
@@ -104,6 +127,15 @@ impl AmgdMap {
     #[must_use]
     pub fn best_rate(&self) -> f64 {
         2.0 / (self.extremes.0 + self.extremes.1)
+    }
+
+    /// Steps that the slowest mode needs at the best rate to shrink from `from` to `to`, as a real
+    /// number: `ln(from/to) / ln((κ+1)/(κ−1))`, close to `½ κ ln(from/to)`.
+    ///
+    /// # Errors
+    /// Where not `from > to > 0`.
+    pub fn steps_at_best_rate(&self, from: f64, to: f64) -> Result<f64> {
+        Ok(-log_ratio(from, to)? / self.best_contraction().ln())
     }
 
     /// The map applied to `delta` (k × d): `Δ − η F⋆ᵀF⋆ Δ Σ_c`.

@@ -8,23 +8,32 @@
 //!
 //! | statement | function |
 //! |---|---|
-//! | KFAC contracts free of condition numbers | [`kfac_contraction`] |
+//! | KFAC's head moves towards least squares | [`kfac_head`], [`least_squares_head`] |
+//! | KFAC contracts free of condition numbers | [`kfac_contraction`], [`kfac_wrong_part`], [`damped_kfac_representation`], [`kfac_steps`] |
 //! | alternating minimization-descent does not | [`AmgdMap`] |
 //! | noise floor of KFAC | [`kfac_noise_floor`] |
 //! | transfer loss between bounds | [`transfer_bounds`] |
 //! | batch-norm learns another subspace | [`batch_norm_representation`] |
+//! | several tasks are one with stacked heads | [`stacked_head`] |
+//! | Kronecker factors are exact for linear networks | [`gauss_newton_blocks`] |
+//! | KFAC does not see a change of inputs | [`representation_on_changed_inputs`] |
 //! | the first step on a single-index model | [`LinkMoments`], [`SpectralMoments`], [`sgd_alignment`], [`KfacAlignment`] |
 
 mod contraction;
 mod error;
 mod link;
+mod one_step;
 mod representation;
 mod single_index;
 
-pub use contraction::{AmgdMap, kfac_contraction};
+pub use contraction::{AmgdMap, kfac_contraction, kfac_steps};
 pub use error::{Result, TheoryError};
 pub use layerwise_linalg::ndarray;
 pub use link::LinkMoments;
+pub use one_step::{
+    damped_kfac_representation, gauss_newton_blocks, kfac_head, kfac_wrong_part,
+    least_squares_head, representation_on_changed_inputs, stacked_head, wrong_part,
+};
 pub use representation::{batch_norm_representation, kfac_noise_floor, transfer_bounds};
 pub use single_index::{
     KfacAlignment, SpectralMoments, infinite_sample_sgd_alignment, sgd_alignment,

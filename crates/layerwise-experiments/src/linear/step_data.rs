@@ -70,6 +70,25 @@ impl StepData {
         } else {
             task.draw_moments(self.samples, rng, &mut self.moments)?;
         }
+        self.derive()
+    }
+
+    /// A batch of which the moments are given, such as a population's. It offers no samples,
+    /// whatever `needs` says.
+    ///
+    /// # Errors
+    /// Where a coordinate does not vary and `needs` asks for normalized inputs.
+    pub fn from_moments(moments: Moments, needs: Needs) -> Result<Self> {
+        let (inputs, outputs) = (moments.input_dimension(), moments.output_dimension());
+        let needs = Needs { samples: false, ..needs };
+        let mut data = Self::new(inputs, outputs, moments.sample_size(), needs);
+        data.moments = moments;
+        data.derive()?;
+        Ok(data)
+    }
+
+    /// Computes what follows from the moments.
+    fn derive(&mut self) -> Result<()> {
         if let Some(spectrum) = &mut self.spectrum {
             spectrum.decompose(self.moments.xx())?;
         }
