@@ -49,7 +49,8 @@ pub struct LinearTrial {
 /// Runs every cell of a setting on the task and batches of one trial.
 ///
 /// Everything random comes from the streams `(setting, purpose, trial)`: neither the other trials
-/// nor the set of cells changes what a cell sees.
+/// nor the set of cells changes what a cell sees, but for this: where one of the cells needs
+/// samples, all of them step on the moments of samples.
 ///
 /// # Errors
 /// [`crate::ExperimentError::Interrupted`], and faults of the setting. A diverging iterate is no error.
