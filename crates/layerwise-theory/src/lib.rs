@@ -17,14 +17,18 @@
 //! | several tasks are one with stacked heads | [`stacked_head`] |
 //! | Kronecker factors are exact for linear networks | [`gauss_newton_blocks`] |
 //! | KFAC does not see a change of inputs | [`representation_on_changed_inputs`] |
-//! | the first step on a single-index model | [`LinkMoments`], [`SpectralMoments`], [`sgd_alignment`], [`KfacAlignment`] |
+//! | the first step on a single-index model is a spike | [`gradient_spike`], [`ridge_direction`], [`misalignment_bound`] |
+//! | how far it points to the teacher | [`LinkMoments`], [`SpectralMoments`], [`sgd_alignment`], [`KfacAlignment`] |
+//! | SGD is biased, KFAC is not | [`infinite_sample_sgd_alignment`], [`infinite_sample_kfac_alignment`] |
 
 mod contraction;
 mod error;
+
 mod link;
 mod one_step;
 mod representation;
 mod single_index;
+mod single_index_step;
 
 pub use contraction::{AmgdMap, kfac_contraction, kfac_steps};
 pub use error::{Result, TheoryError};
@@ -36,5 +40,7 @@ pub use one_step::{
 };
 pub use representation::{batch_norm_representation, kfac_noise_floor, transfer_bounds};
 pub use single_index::{
-    KfacAlignment, SpectralMoments, infinite_sample_sgd_alignment, sgd_alignment,
+    KfacAlignment, SpectralMoments, infinite_sample_kfac_alignment, infinite_sample_sgd_alignment,
+    sgd_alignment,
 };
+pub use single_index_step::{gradient_spike, misalignment_bound, ridge_direction};

@@ -60,6 +60,19 @@ pub fn infinite_sample_sgd_alignment(spectrum: ArrayView1<f64>) -> Result<f64> {
     Ok(moments.first / moments.second.sqrt())
 }
 
+/// KFAC's alignment with infinitely many samples, `mean[s/(s+λ)]/√mean[(s/(s+λ))²]` over the
+/// eigenvalues s of Σ: it tends to one as λ → 0, whatever the spectrum.
+///
+/// # Errors
+/// As [`SpectralMoments::new`], and for a damping λ that is negative or not finite.
+pub fn infinite_sample_kfac_alignment(spectrum: ArrayView1<f64>, damping: f64) -> Result<f64> {
+    check_spectrum(spectrum)?;
+    require("damping", damping, damping >= 0.0 && damping.is_finite(), "zero or positive, finite")?;
+    let first = mean(spectrum, |s| s / (s + damping));
+    let square = mean(spectrum, |s| (s / (s + damping)).powi(2));
+    Ok(first / square.sqrt())
+}
+
 /// Limit of the alignment of KFAC's direction `(Σ̂ + λI)⁻¹ Ê[y x]` with β⋆: `A/√B`.
 ///
 /// `κ ∈ [λ, λ + φ m₁]` solves `λ = κ (1 − φ·mean[s/(s+κ)])`,
@@ -191,6 +204,11 @@ mod tests {
             assert!((sgd - limit).abs() < 1e-10);
             let kfac = KfacAlignment::new(spectrum.view(), &link, 1e-12, 1e-10, 0.1).unwrap();
             assert!((kfac.alignment - 1.0).abs() < 1e-8);
+            for damping in [1e-10, 0.1, 3.0] {
+                let limit = infinite_sample_kfac_alignment(spectrum.view(), damping).unwrap();
+                let kfac = KfacAlignment::new(spectrum.view(), &link, 1e-12, damping, 0.1).unwrap();
+                assert!((kfac.alignment - limit).abs() < 1e-10, "{damping}: {kfac:?} {limit}");
+            }
         }
     }
 

@@ -1,0 +1,116 @@
+//! What one gradient step on a single-index model consists of, before any limit.
+//!
+//! The student is `f(x) = (1/√h) aᵀ σ(G x)` with h hidden units and a fixed head a,
+//! `a_j = ±1/√h`; rows of G are `N(0, I/d)`. The scale of a matters: with `a_j = ±1` the student's
+//! own output is as large as the targets, and what follows is false.
+
+use layerwise_linalg::Cholesky;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+
+use crate::error::{check_shape, require};
+use crate::{LinkMoments, Result};
+
+/// The part of `−∇_G L̂` that remains beside the rest as n, d and h grow together:
+/// `(c₁/√h) a β̂ᵀ`, h × d, of rank one.
+///
+/// `head` is a (h entries), `direction` is `β̂ = Ê[y x]` (d entries), `activation` holds
+/// `c₁ = E[σ′(τZ)]`, `τ² = tr Σ/d`, of the student. The rest's operator norm relative to the
+/// spike's is of order `1/√d`: each of its terms is a product of centred matrices over a factor of
+/// `√h` more than the spike has, or carries the student's output, itself of order `1/√h`.
+///
+/// # Errors
+/// Where the head or the direction is empty.
+pub fn gradient_spike(
+    head: ArrayView1<f64>,
+    direction: ArrayView1<f64>,
+    activation: &LinkMoments,
+) -> Result<Array2<f64>> {
+    let (h, d) = (head.len(), direction.len());
+    require("number of hidden units", h as f64, h >= 1, "at least 1")?;
+    require("input dimension", d as f64, d >= 1, "at least 1")?;
+    let scale = activation.slope / (h as f64).sqrt();
+    let column = head.mapv(|a| scale * a).insert_axis(Axis(1));
+    Ok(column.dot(&direction.insert_axis(Axis(0))))
+}
+
+/// The direction that one step of KFAC with identity output factor learns,
+/// `(Q + λI)⁻¹ b` for `b = Ê[y x]`, `Q = Ê[xxᵀ]`.
+///
+/// # Errors
+/// Where shapes do not fit, the damping is negative or not finite, or `Q + λI` is not positive
+/// definite.
+pub fn ridge_direction(
+    second_moment: ArrayView2<f64>,
+    cross_moment: ArrayView1<f64>,
+    damping: f64,
+) -> Result<Array1<f64>> {
+    let d = cross_moment.len();
+    check_shape("second moment", (d, d), second_moment.dim())?;
+    require("damping", damping, damping >= 0.0 && damping.is_finite(), "zero or positive, finite")?;
+    let mut solved = cross_moment.to_owned().insert_axis(Axis(1));
+    Cholesky::new(second_moment, damping)?.solve_left(&mut solved.view_mut())?;
+    Ok(solved.remove_axis(Axis(1)))
+}
+
+/// Bound on the sine of the angle between the top right singular vector of `M = u vᵀ + E` and v:
+/// `‖E‖/‖M‖` in operator norms, at most 1.
+///
+/// It holds for every E. With `M z = ‖M‖ w`, the part of `‖M‖ z = Mᵀw` outside v is that of
+/// `Eᵀw`, whose norm is at most ‖E‖.
+///
+/// # Errors
+/// Where a norm is negative or not finite, or `step` is zero.
+pub fn misalignment_bound(rest: f64, step: f64) -> Result<f64> {
+    require("norm of the rest", rest, rest >= 0.0 && rest.is_finite(), "zero or positive, finite")?;
+    require("norm of the step", step, step > 0.0 && step.is_finite(), "positive and finite")?;
+    Ok((rest / step).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use layerwise_linalg::{leading_right_singular_vector, singular_values};
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn the_spike_is_an_outer_product() {
+        let activation = LinkMoments { tau: 1.0, slope: 0.6, second: 0.4 };
+        let spike = gradient_spike(
+            array![0.5, -0.5, 0.5, 0.5].view(),
+            array![2.0, -1.0].view(),
+            &activation,
+        )
+        .unwrap();
+        // c₁/√h = 0.3.
+        assert!((spike[[0, 0]] - 0.3).abs() < 1e-15);
+        assert!((spike[[1, 0]] + 0.3).abs() < 1e-15);
+        assert!((spike[[3, 1]] + 0.15).abs() < 1e-15);
+        let error = gradient_spike(array![].view(), array![1.0].view(), &activation).unwrap_err();
+        assert_eq!(error.to_string(), "number of hidden units is 0, but must be at least 1");
+    }
+
+    #[test]
+    fn the_ridge_direction_solves_its_equation() {
+        let q = array![[2.0, 0.5], [0.5, 1.0]];
+        let b = array![1.0, -3.0];
+        let beta = ridge_direction(q.view(), b.view(), 0.25).unwrap();
+        let back = q.dot(&beta) + &beta * 0.25;
+        assert!((&back - &b).iter().all(|e| e.abs() < 1e-14), "{back}");
+        assert!(ridge_direction(q.view(), b.view(), -1.0).is_err());
+        assert!(ridge_direction(q.view(), array![1.0].view(), 0.0).is_err());
+    }
+
+    #[test]
+    fn the_bound_is_attained_and_not_exceeded() {
+        // M = e₁e₁ᵀ + t e₁e₂ᵀ: the top right singular vector is (1, t)/√(1 + t²), the bound t/√(1 + t²).
+        let t = 0.3_f64;
+        let m = array![[1.0, t], [0.0, 0.0]];
+        let v = leading_right_singular_vector(m.view()).unwrap();
+        let bound = misalignment_bound(t, singular_values(m.view()).unwrap()[0]).unwrap();
+        assert!((v[1].abs() - bound).abs() < 1e-14);
+        assert_eq!(misalignment_bound(3.0, 2.0).unwrap(), 1.0);
+        assert!(misalignment_bound(0.1, 0.0).is_err());
+        assert!(misalignment_bound(f64::NAN, 1.0).is_err());
+    }
+}
