@@ -6,9 +6,9 @@ use layerwise_data::{
 use layerwise_linalg::{gram, leading_right_singular_vector};
 use layerwise_metrics::alignment;
 use layerwise_models::{SingleIndexStudent, StudentPass};
-use layerwise_optim::{Averaging, Factor, Method, OneSidedKfac, Optimizer, Sgd, Signal};
+use layerwise_optim::{Averaging, Factor, Method, OneSidedKfac, Sgd, Signal};
 use layerwise_theory::{KfacAlignment, LinkMoments, sgd_alignment};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView2};
 use rand::Rng;
 use rand_distr::StandardNormal;
 
@@ -39,7 +39,7 @@ impl Teacher {
         }
     }
 
-    fn link(self) -> Link {
+    pub(crate) fn link(self) -> Link {
         match self {
             Self::Tanh => Link::Tanh,
             Self::CentredRelu => Link::CentredRelu,
@@ -141,36 +141,86 @@ pub fn run_trial(
     let mut batch = Batch::with_dimensions(d, 1);
     task.draw_batch(n, &mut streams.stream(&setting.stream, "batches", trial), &mut batch)?;
 
-    let mut pass = StudentPass::with_shape(n, h, d);
-    pass.evaluate(&student, &batch)?;
-    let mut input_moment = Array2::zeros((d, d));
-    gram(1.0 / n as f64, batch.x().t(), 0.0, &mut input_moment.view_mut())?;
-    let signal = Signal::new(pass.gradient()).with_input(Factor::SecondMoment(input_moment.view()));
-
-    let step = |mut optimizer: Optimizer<f64>| -> Result<f64> {
-        let mut stepped = student.clone();
-        optimizer.step(&mut stepped.representation_mut(), &signal)?;
-        let change = &stepped.representation() - &student.representation();
+    let gradient = gradient(&student, &batch)?;
+    let factor = input_factor(&batch)?;
+    let learned = |stepped: Array2<f64>| -> Result<f64> {
+        let change = stepped - student.representation();
         let learned = leading_right_singular_vector(change.view())?;
         Ok(alignment(learned.view(), task.direction())?)
     };
-    let sgd = step(Sgd { learning_rate: 1.0.into(), ..Sgd::default() }.build((h, d))?)?;
+    let sgd = learned(sgd_step(&student, gradient.view())?)?;
     let mut kfac = Vec::with_capacity(setting.dampings.len());
     for &damping in &setting.dampings {
         monitor.check()?;
-        kfac.push(step(kfac_with(damping).build((h, d))?)?);
+        kfac.push(learned(kfac_step(&student, gradient.view(), factor.view(), damping)?)?);
     }
     monitor.advance(setting.work());
     Ok(SingleIndexTrial { sgd, kfac })
 }
 
-/// `G₁ = G₀ − ∇_G L̂ (Σ̂ + λI)⁻¹`.
-fn kfac_with(damping: f64) -> OneSidedKfac {
-    OneSidedKfac { learning_rate: 1.0.into(), damping: damping.into(), averaging: Averaging::None }
+/// `∇_G L̂` of a student (h × d) on a batch.
+///
+/// # Errors
+/// Where student and batch differ in shape.
+pub fn gradient(student: &SingleIndexStudent, batch: &Batch) -> Result<Array2<f64>> {
+    let (h, d) = student.representation().dim();
+    let mut pass = StudentPass::with_shape(batch.sample_size(), h, d);
+    pass.evaluate(student, batch)?;
+    Ok(pass.gradient().to_owned())
+}
+
+/// `Ê[xxᵀ]` of a batch, d × d.
+///
+/// # Errors
+/// None for a batch that holds samples.
+pub fn input_factor(batch: &Batch) -> Result<Array2<f64>> {
+    let d = batch.input_dimension();
+    let mut factor = Array2::zeros((d, d));
+    let share = 1.0 / batch.sample_size() as f64;
+    gram(share, batch.x().t(), 0.0, &mut factor.view_mut())?;
+    Ok(factor)
+}
+
+/// A step of SGD at rate 1: `G₁ = G₀ − ∇_G L̂`.
+///
+/// # Errors
+/// Where the gradient does not have the student's shape or is not finite.
+pub fn sgd_step(student: &SingleIndexStudent, gradient: ArrayView2<f64>) -> Result<Array2<f64>> {
+    let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() };
+    step(&sgd, student, &Signal::new(gradient))
+}
+
+/// A step of one-sided KFAC at rate 1: `G₁ = G₀ − ∇_G L̂ (Q + λI)⁻¹`, with the input factor
+/// Q = `Ê[xxᵀ]`.
+///
+/// # Errors
+/// Where shapes differ, the damping is negative, or `Q + λI` is not positive definite.
+pub fn kfac_step(
+    student: &SingleIndexStudent,
+    gradient: ArrayView2<f64>,
+    factor: ArrayView2<f64>,
+    damping: f64,
+) -> Result<Array2<f64>> {
+    let kfac = OneSidedKfac {
+        learning_rate: 1.0.into(),
+        damping: damping.into(),
+        averaging: Averaging::None,
+    };
+    step(&kfac, student, &Signal::new(gradient).with_input(Factor::SecondMoment(factor)))
+}
+
+fn step(
+    method: &impl Method,
+    student: &SingleIndexStudent,
+    signal: &Signal<'_, f64>,
+) -> Result<Array2<f64>> {
+    let mut stepped = student.representation().to_owned();
+    method.build(stepped.dim())?.step(&mut stepped.view_mut(), signal)?;
+    Ok(stepped)
 }
 
 /// Rows of G₀ are N(0, I/d); `a_j = ±1/√h` with equal probability.
-fn draw_student<R: Rng>(h: usize, d: usize, rng: &mut R) -> Result<SingleIndexStudent> {
+pub(crate) fn draw_student<R: Rng>(h: usize, d: usize, rng: &mut R) -> Result<SingleIndexStudent> {
     let scale = (d as f64).sqrt().recip();
     let representation =
         Array2::from_shape_simple_fn((h, d), || scale * rng.sample::<f64, _>(StandardNormal));

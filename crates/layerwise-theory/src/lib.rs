@@ -23,7 +23,6 @@
 
 mod contraction;
 mod error;
-
 mod link;
 mod one_step;
 mod representation;

@@ -1,11 +1,14 @@
 //! The steps that statements are about: by default those that the experiments take.
 
-use layerwise_data::LinearTask;
+use layerwise_data::{Batch, LinearTask, SingleIndexTask};
+use layerwise_models::SingleIndexStudent;
 use layerwise_optim::Kfac;
+use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
 use crate::Result;
 use crate::linear::{Algorithm, Amgd, LayerWise, StepData, head_kfac, representation_kfac};
+use crate::single_index;
 
 /// The rates and the damping of update (1) of arXiv 2502.01763.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,6 +62,52 @@ pub trait Steps: Sync {
         data: &mut StepData,
     ) -> Result<()> {
         data.draw(task, &mut rng)
+    }
+
+    /// `∇_G L̂` of a single-index student (h × d) on a batch.
+    ///
+    /// # Errors
+    /// Where student and batch differ in shape.
+    fn single_index_gradient(
+        &self,
+        student: &SingleIndexStudent,
+        batch: &Batch,
+    ) -> Result<Array2<f64>> {
+        single_index::gradient(student, batch)
+    }
+
+    /// `Ê[xxᵀ]`, the input factor of one-sided KFAC, on the batch that the gradient is taken on.
+    ///
+    /// # Errors
+    /// Where the batch is empty.
+    fn single_index_factor(&self, _task: &SingleIndexTask, batch: &Batch) -> Result<Array2<f64>> {
+        single_index::input_factor(batch)
+    }
+
+    /// `G₁` after a step of SGD at rate 1 from the student's `G₀`.
+    ///
+    /// # Errors
+    /// Where shapes differ.
+    fn single_index_sgd(
+        &self,
+        student: &SingleIndexStudent,
+        gradient: ArrayView2<f64>,
+    ) -> Result<Array2<f64>> {
+        single_index::sgd_step(student, gradient)
+    }
+
+    /// `G₁` after a step of one-sided KFAC at rate 1 and damping λ_G from the student's `G₀`.
+    ///
+    /// # Errors
+    /// Where shapes differ, the damping is negative, or `factor` + λ_G I is singular.
+    fn single_index_kfac(
+        &self,
+        student: &SingleIndexStudent,
+        gradient: ArrayView2<f64>,
+        factor: ArrayView2<f64>,
+        damping: f64,
+    ) -> Result<Array2<f64>> {
+        single_index::kfac_step(student, gradient, factor, damping)
     }
 }
 
