@@ -56,7 +56,7 @@ mod set;
 mod signal;
 mod staged;
 
-pub use layerwise_linalg::{LinalgError, NewtonSchulz, Scalar, ndarray};
+pub use layerwise_linalg::{LinalgError, Scalar, ndarray};
 
 pub use averaging::Averaging;
 pub use composition::{Composition, Grafting, PreconditionerConfig, WeightDecay};

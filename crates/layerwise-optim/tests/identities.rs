@@ -343,3 +343,77 @@ fn momentum_unrolls_to_its_sum() {
     }
     assert!(largest_difference(weight.view(), expected.view()) < 1e-14);
 }
+
+/// The corrected average of equal observations is the observation, so the same signal gives the
+/// same step each time; without the correction it would not.
+#[test]
+fn bias_correction_makes_equal_signals_give_equal_steps() {
+    let problem = Quadratic::<f64>::new(29, (4, 4), 10.0);
+    let gradient = problem.gradient(&Array2::zeros((4, 4)));
+    let averaging = |bias_correction| Averaging::Ema { beta: 0.95.into(), bias_correction };
+    let shampoo = |bias_correction| {
+        Shampoo { averaging: averaging(bias_correction), ..Shampoo::default() }.composition()
+    };
+    let kfac = |bias_correction| {
+        Kfac { averaging: averaging(bias_correction), ..Kfac::default() }.composition()
+    };
+    let exact = |bias_correction| {
+        Kfac {
+            averaging: averaging(bias_correction),
+            input_damping: 0.0.into(),
+            output_damping: 0.0.into(),
+            joint_damping: JointDamping::Exact(1e-3.into()),
+            ..Kfac::default()
+        }
+        .composition()
+    };
+    let spread = |composition: Composition| {
+        let mut optimizer = composition.build::<f64>((4, 4)).unwrap();
+        let mut weight = Array2::<f64>::zeros((4, 4));
+        let mut first = None;
+        let mut worst = 0.0_f64;
+        for _ in 0..6 {
+            let before = weight.clone();
+            optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap();
+            let step = &weight - &before;
+            let first = first.get_or_insert_with(|| step.clone());
+            let scale = first.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+            worst = worst.max(largest_difference(step.view(), first.view()) / scale);
+        }
+        worst
+    };
+    for method in [&shampoo as &dyn Fn(bool) -> Composition, &kfac, &exact] {
+        // κ of the factors is below 1e6 here; an average is rounded a few times.
+        assert!(spread(method(true)) < 1e6 * f64::EPSILON * 10.0);
+        assert!(spread(method(false)) > 0.1);
+    }
+}
+
+#[test]
+fn roots_are_refreshed_at_the_start_and_then_at_multiples() {
+    let refreshed = |method: &dyn Fn(Refresh) -> Composition, refresh: Refresh| {
+        let problem = Quadratic::<f64>::new(32, (3, 4), 10.0);
+        let mut weight = Array2::<f64>::zeros((3, 4));
+        let mut optimizer = method(refresh).build::<f64>((3, 4)).unwrap();
+        let mut steps = Vec::new();
+        for step in 1..=12 {
+            let gradient = problem.gradient(&weight);
+            let report =
+                optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap();
+            if report.refreshed {
+                steps.push(step);
+            }
+        }
+        steps
+    };
+    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.composition();
+    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.composition();
+    let soap = |refresh| Soap { refresh, ..Soap::default() }.composition();
+    for method in [&kfac as &dyn Fn(Refresh) -> Composition, &shampoo, &soap] {
+        assert_eq!(refreshed(method, Refresh::every(5)), [1, 5, 10]);
+        let late = Refresh { every: 4, start: 6, ..Refresh::default() };
+        assert_eq!(refreshed(method, late), [6, 8, 12]);
+    }
+    let published = |refresh| Soap { refresh, ..Soap::as_published() }.composition();
+    assert_eq!(refreshed(&published, Refresh::every(5)), [1, 6, 11]);
+}
