@@ -15,6 +15,7 @@ use crate::covariance::Covariance;
 use crate::error::Result;
 use crate::moments::{Moments, scale_rows};
 use crate::normal::{chi_squared, fill_normal};
+use crate::triangular::{lower_gram, lower_product};
 use crate::workspace::resize;
 
 /// Draws the moments of n inputs N(0, Σ) with targets N(0, σ² I). Arguments are checked by the
@@ -32,14 +33,17 @@ pub(crate) fn draw<R: Rng + ?Sized>(
     let scale = noise / (n as f64).sqrt();
 
     let factor = if full {
-        &mut out.lower
+        draw_factor(covariance, n, rng, &mut out.workspace.factor, &mut out.lower)?;
+        lower_gram(out.lower.view(), &mut out.xx)?;
+        &out.lower
     } else {
-        reshape(&mut out.workspace.factor, (d, n));
-        &mut out.workspace.factor
+        let factor = &mut out.workspace.factor;
+        reshape(factor, (d, n));
+        fill_bartlett(n, rng, factor);
+        multiply_by_lower(covariance, factor)?;
+        gram(1.0, factor.view(), 0.0, &mut out.xx.view_mut())?;
+        factor
     };
-    fill_bartlett(n, rng, factor);
-    multiply_by_lower(covariance, factor)?;
-    gram(1.0, factor.view(), 0.0, &mut out.xx.view_mut())?;
 
     let constant = &mut out.workspace.constant;
     resize(constant, rank);
@@ -74,6 +78,24 @@ fn fill_bartlett<R: Rng + ?Sized>(n: usize, rng: &mut R, out: &mut Array2<f64>) 
             *diagonal = scale * chi_squared((n - i) as f64, rng).sqrt();
         }
     }
+}
+
+/// L A/√n for n ≥ d, lower triangular; `bartlett` is room for A.
+fn draw_factor<R: Rng + ?Sized>(
+    covariance: &Covariance,
+    n: usize,
+    rng: &mut R,
+    bartlett: &mut Array2<f64>,
+    out: &mut Array2<f64>,
+) -> Result<()> {
+    if covariance.is_diagonal() {
+        fill_bartlett(n, rng, out);
+        scale_rows(covariance.lower().diag(), out);
+        return Ok(());
+    }
+    reshape(bartlett, out.dim());
+    fill_bartlett(n, rng, bartlett);
+    lower_product(covariance.lower(), bartlett.view(), out)
 }
 
 /// A ← L A.

@@ -51,6 +51,7 @@ mod single_index;
 mod spectrum;
 mod stream;
 mod task;
+mod triangular;
 mod white;
 mod workspace;
 

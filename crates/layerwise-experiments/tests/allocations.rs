@@ -1,0 +1,120 @@
+//! A training step allocates nothing once it has warmed up.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell as Counter;
+
+use layerwise_data::{Basis, Law, Streams, haar};
+use layerwise_experiments::linear::setting::{INPUTS, OUTPUTS, RANK};
+use layerwise_experiments::linear::{Cell, LinearMethod, LinearSetting, StepData};
+use layerwise_experiments::ndarray::Array2;
+use layerwise_models::TwoLayerLinear;
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+thread_local! {
+    static COUNT: Counter<usize> = const { Counter::new(0) };
+}
+
+// SAFETY: every call is handed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's obligations are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's obligations are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's obligations are passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const METHODS: [LinearMethod; 11] = [
+    LinearMethod::Sgd,
+    LinearMethod::Momentum,
+    LinearMethod::Adam,
+    LinearMethod::Amgd,
+    LinearMethod::AmgdBatchNorm,
+    LinearMethod::GaussNewton,
+    LinearMethod::EmpiricalFisher,
+    LinearMethod::Shampoo,
+    LinearMethod::Soap,
+    LinearMethod::Muon,
+    LinearMethod::Kfac,
+];
+
+fn damping(method: LinearMethod) -> Option<f64> {
+    let damped = [LinearMethod::GaussNewton, LinearMethod::EmpiricalFisher, LinearMethod::Kfac];
+    damped.contains(&method).then_some(1e-3)
+}
+
+/// How often drawing a batch and stepping on it allocates, in `steps` steps after two.
+fn allocations(
+    method: LinearMethod,
+    law: Law,
+    basis: Basis,
+    samples: usize,
+    steps: usize,
+) -> usize {
+    let setting = LinearSetting {
+        name: "allocations",
+        law,
+        basis,
+        condition: 100.0,
+        head_condition: 4.0,
+        samples,
+        iterations: steps,
+        transfer: false,
+        target_distance: None,
+        cells: Vec::new(),
+    };
+    let mut rng = Streams::new(1).stream(setting.name, "steps", 0);
+    let task = setting.task_spec().draw(&mut rng).unwrap();
+    let representation = haar(INPUTS, RANK, &mut rng).unwrap().reversed_axes();
+    let head = Array2::from_shape_fn((OUTPUTS, RANK), |(i, j)| ((3 * i + 7 * j) as f64).sin());
+    let mut net = TwoLayerLinear::new(head, representation).unwrap();
+    let cell = Cell { method, rate: 1e-3, damping: damping(method) };
+    let mut algorithm = cell.algorithm(setting.shape(), samples).unwrap();
+    let mut data = StepData::new(INPUTS, OUTPUTS, samples, algorithm.needs());
+    let mut before = 0;
+    for step in 0..2 + steps {
+        if step == 2 {
+            before = COUNT.get();
+        }
+        data.draw(&task, &mut rng).unwrap();
+        algorithm.step(&mut net, &data).unwrap();
+    }
+    COUNT.get() - before
+}
+
+#[test]
+fn a_warmed_up_training_step_allocates_nothing() {
+    for method in METHODS {
+        for (law, basis) in [
+            (Law::Gaussian, Basis::Haar),
+            (Law::Gaussian, Basis::Axis),
+            (Law::Signs, Basis::Haar),
+            (Law::Signs, Basis::Axis),
+        ] {
+            // More than ten steps: SOAP's bases are computed anew at every tenth.
+            let count = allocations(method, law, basis, 256, 12);
+            assert_eq!(count, 0, "{}, {law:?}, {basis:?}", method.name());
+        }
+    }
+    // The counter does count.
+    let before = COUNT.get();
+    drop(StepData::new(3, 2, 4, layerwise_experiments::linear::Needs::default()));
+    assert!(COUNT.get() > before);
+}
