@@ -1,20 +1,21 @@
 //! Entry-wise preconditioning in the eigenbases of Kronecker factors: SOAP.
 
-use layerwise_linalg::{LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, gemm};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use layerwise_linalg::Scalar;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
+use crate::basis::{BasisSide, Rotation};
 use crate::diagonal::{DiagonalConfig, SecondMoments};
 use crate::error::{OptimError, Result, Side};
-use crate::factor::{FactorStatistic, Source, Statistic};
+use crate::factor::Statistic;
 use crate::finite::{check_finite, check_shape};
-use crate::kronecker::Progress;
 use crate::preconditioner::{Observation, Preconditioner, bytes};
-use crate::refresh::Refresh;
+use crate::refresh::{Progress, Refresh};
 use crate::schedule::Schedule;
 use crate::signal::{Signal, Signals};
 use crate::staged::Staged;
+use crate::statistic::FactorStatistic;
 
 /// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
 /// and `v` the entry-wise second moment of the gradient in that basis (Vyas et al. 2024, SOAP).
@@ -311,226 +312,4 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
     fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
         Some(self)
     }
-}
-
-#[derive(Clone, Copy)]
-enum Rotation {
-    Into,
-    OutOf,
-}
-
-/// One side: its factor, its basis, and what refreshing it needs.
-#[derive(Debug)]
-struct BasisSide<A> {
-    statistic: FactorStatistic<A>,
-    /// Columns are the vectors; none for a side left alone.
-    basis: Option<Staged<Array2<A>>>,
-    eigen: Option<SymmetricEigen<A>>,
-    orthonormalizer: Option<RowOrthonormalizer<A>>,
-    product: Array2<A>,
-    work: Array2<A>,
-    /// Rayleigh quotients, and the order of columns that they give.
-    quotients: Vec<f64>,
-    order: Vec<usize>,
-    /// The order applies to `v` when the step is committed.
-    reorders: bool,
-}
-
-impl<A: Scalar> BasisSide<A> {
-    fn new(config: &EigenbasisConfig, statistic: FactorStatistic<A>) -> Self {
-        let n = statistic.dimension();
-        let active = statistic.kind != Statistic::Identity;
-        let iterates = active && matches!(config.basis, BasisMethod::QrStep { .. });
-        let square =
-            |needed: bool| if needed { Array2::zeros((n, n)) } else { Array2::zeros((0, 0)) };
-        BasisSide {
-            basis: active.then(|| Staged::twice(Array2::eye(n))),
-            eigen: active.then(|| SymmetricEigen::with_dimension(n)),
-            orthonormalizer: iterates.then(|| RowOrthonormalizer::with_shape(n, n)),
-            product: square(iterates),
-            work: square(iterates),
-            quotients: vec![0.0; if iterates { n } else { 0 }],
-            order: (0..n).collect(),
-            reorders: false,
-            statistic,
-        }
-    }
-
-    /// Rotates a matrix into the basis or out of it.
-    fn rotate(
-        &self,
-        used: BasisUse,
-        rotation: Rotation,
-        matrix: &mut ArrayViewMut2<'_, A>,
-        scratch: &mut Array2<A>,
-    ) -> Result<()> {
-        let Some(basis) = &self.basis else { return Ok(()) };
-        let basis = match used {
-            BasisUse::Refreshed => basis.latest().view(),
-            BasisUse::Previous => basis.current().view(),
-        };
-        scratch.assign(matrix);
-        let (one, zero) = (A::one(), A::zero());
-        match (self.statistic.side, rotation) {
-            (Side::Left, Rotation::Into) => gemm(one, basis.t(), scratch.view(), zero, matrix),
-            (Side::Left, Rotation::OutOf) => gemm(one, basis, scratch.view(), zero, matrix),
-            (Side::Right, Rotation::Into) => gemm(one, scratch.view(), basis, zero, matrix),
-            (Side::Right, Rotation::OutOf) => gemm(one, scratch.view(), basis.t(), zero, matrix),
-        }?;
-        Ok(())
-    }
-
-    /// Proposes a new basis; returns how often another routine had to serve.
-    fn refresh(
-        &mut self,
-        config: &EigenbasisConfig,
-        signal: &Signal<'_, A>,
-        step: u64,
-        first: bool,
-    ) -> Result<usize> {
-        let side = self.statistic.side;
-        let wrap = |source| OptimError::Factor { side, source };
-        let by_qr = match (&config.basis, config.basis_use) {
-            (BasisMethod::Eigendecomposition, _) => None,
-            (BasisMethod::QrStep { .. }, BasisUse::Previous) if first => None,
-            (BasisMethod::QrStep { ridge }, _) => Some(ridge.value(step)),
-        };
-        let Some(ridge) = by_qr else {
-            self.by_eigendecomposition(config, signal).map_err(wrap)?;
-            return Ok(0);
-        };
-        match self.by_qr_step(config, signal, ridge) {
-            Ok(()) => Ok(0),
-            Err(LinalgError::RankDeficient { .. }) => {
-                self.by_eigendecomposition(config, signal).map_err(wrap)?;
-                Ok(1)
-            }
-            Err(error) => Err(wrap(error)),
-        }
-    }
-
-    fn by_eigendecomposition(
-        &mut self,
-        config: &EigenbasisConfig,
-        signal: &Signal<'_, A>,
-    ) -> layerwise_linalg::Result<()> {
-        let (Some(basis), Some(eigen)) = (&mut self.basis, &mut self.eigen) else { return Ok(()) };
-        let Source::Moment(moment) = self.statistic.source(signal, false) else { return Ok(()) };
-        eigen.decompose(moment)?;
-        let (_, next) = basis.split();
-        match config.basis_use {
-            BasisUse::Refreshed => next.assign(&eigen.vectors()),
-            BasisUse::Previous => next.assign(&eigen.vectors().slice(s![.., ..;-1])),
-        }
-        basis.propose();
-        Ok(())
-    }
-
-    /// One step of orthogonal iteration on the factor `S` from the basis `Q` held.
-    fn by_qr_step(
-        &mut self,
-        config: &EigenbasisConfig,
-        signal: &Signal<'_, A>,
-        ridge: f64,
-    ) -> layerwise_linalg::Result<()> {
-        let (Some(basis), Some(orthonormalizer)) = (&mut self.basis, &mut self.orthonormalizer)
-        else {
-            return Ok(());
-        };
-        let Source::Moment(moment) = self.statistic.source(signal, false) else { return Ok(()) };
-        let (one, zero) = (A::one(), A::zero());
-        let (current, next) = basis.split();
-        let (product, work) = (&mut self.product, &mut self.work);
-        // S Q + c r Q, c the divisor of the bias correction: the scale does not matter.
-        let added = A::from_f64(ridge * self.statistic.correction);
-        work.assign(current);
-        gemm(one, moment, current.view(), added, &mut work.view_mut())?;
-        match config.basis_use {
-            BasisUse::Refreshed => {
-                // B = Qᵀ(S + c r I)Q is symmetric, so that its rows are its columns; B = U R.
-                gemm(one, current.t(), work.view(), zero, &mut product.view_mut())?;
-                work.assign(product);
-                orthonormalizer.orthonormalize(&mut product.view_mut())?;
-                // R U has the diagonal of UᵀBU; here `product` is Uᵀ and `next` becomes UᵀB.
-                gemm(one, product.view(), work.view(), zero, &mut next.view_mut())?;
-                for ((quotient, row), u) in
-                    self.quotients.iter_mut().zip(next.rows()).zip(product.rows())
-                {
-                    *quotient = row.iter().zip(u).map(|(a, b)| a.as_f64() * b.as_f64()).sum();
-                }
-                sort_by_quotient(&mut self.order, &self.quotients, Direction::Ascending);
-                gemm(one, current.view(), product.t(), zero, &mut work.view_mut())?;
-                for (mut to, &from) in next.columns_mut().into_iter().zip(&self.order) {
-                    to.assign(&work.column(from));
-                }
-            }
-            BasisUse::Previous => {
-                for ((quotient, column), q) in
-                    self.quotients.iter_mut().zip(work.columns()).zip(current.columns())
-                {
-                    *quotient = column.iter().zip(q).map(|(a, b)| a.as_f64() * b.as_f64()).sum();
-                }
-                sort_by_quotient(&mut self.order, &self.quotients, Direction::Descending);
-                self.reorders = true;
-                for (mut to, &from) in product.rows_mut().into_iter().zip(&self.order) {
-                    to.assign(&work.column(from));
-                }
-                orthonormalizer.orthonormalize(&mut product.view_mut())?;
-                next.assign(&product.t());
-            }
-        }
-        basis.propose();
-        Ok(())
-    }
-
-    fn is_reordered(&self) -> bool {
-        self.reorders
-    }
-
-    fn discard_basis(&mut self) {
-        self.reorders = false;
-        if let Some(basis) = &mut self.basis {
-            basis.discard();
-        }
-    }
-
-    fn discard(&mut self) {
-        self.statistic.discard();
-        self.discard_basis();
-    }
-
-    fn commit(&mut self) {
-        self.statistic.commit();
-        self.reorders = false;
-        if let Some(basis) = &mut self.basis {
-            basis.commit();
-        }
-    }
-
-    fn memory_bytes(&self) -> usize {
-        let n = self.statistic.dimension();
-        let held = if self.basis.is_some() { 6 } else { 0 };
-        let iteration = if self.orthonormalizer.is_some() { 3 } else { 0 };
-        self.statistic.memory_bytes() + (held + iteration) * bytes::<A>((n, n))
-    }
-}
-
-enum Direction {
-    Ascending,
-    Descending,
-}
-
-/// An order of columns by quotient, equal ones in their former order; without allocation.
-fn sort_by_quotient(order: &mut [usize], quotients: &[f64], direction: Direction) {
-    for (index, slot) in order.iter_mut().enumerate() {
-        *slot = index;
-    }
-    order.sort_unstable_by(|&a, &b| {
-        let by_quotient = quotients[a].total_cmp(&quotients[b]);
-        match direction {
-            Direction::Ascending => by_quotient,
-            Direction::Descending => by_quotient.reverse(),
-        }
-        .then(a.cmp(&b))
-    });
 }

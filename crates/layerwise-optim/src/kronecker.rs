@@ -5,16 +5,15 @@ use ndarray::{Array2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result, Side};
-use crate::factor::{
-    Damping, FactorConfig, FactorRoot, FactorStatistic, ResolvedDamping, Source, Statistic,
-    mean_diagonal,
-};
+use crate::factor::{Damping, FactorConfig, Statistic};
 use crate::finite::check_shape;
 use crate::preconditioner::{Observation, Preconditioner, bytes};
-use crate::refresh::Refresh;
+use crate::refresh::{Progress, Refresh};
+use crate::root::{FactorRoot, ResolvedDamping, mean_diagonal};
 use crate::schedule::Schedule;
 use crate::signal::{Signal, Signals};
 use crate::staged::Staged;
+use crate::statistic::{FactorStatistic, Source};
 
 /// `D ← P^{-p} D Q^{-q}` with a factor for each side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,15 +90,6 @@ pub struct Kronecker<A> {
     roots: Roots<A>,
     scratch: Array2<A>,
     progress: Staged<Progress>,
-}
-
-/// How far a preconditioner with refreshes has come.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    pub(crate) steps: u64,
-    /// There has been a refresh.
-    pub(crate) ready: bool,
-    pub(crate) failures: u32,
 }
 
 #[derive(Debug)]
@@ -268,14 +258,6 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
                 Roots::Separate { left, right } => left.memory_bytes() + right.memory_bytes(),
                 Roots::Joint(joint) => joint.memory_bytes(),
             }
-    }
-}
-
-impl Progress {
-    /// Counts a failed refresh, and says whether the last good one may serve on.
-    pub(crate) fn tolerates_failure(&mut self, refresh: &Refresh) -> bool {
-        self.failures += 1;
-        self.ready && self.failures <= refresh.tolerated_failures
     }
 }
 

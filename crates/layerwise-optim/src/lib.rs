@@ -37,6 +37,7 @@
 //! not allocate once it has seen each kind of signal that it will be given.
 
 mod averaging;
+mod basis;
 mod composition;
 mod diagonal;
 mod direction;
@@ -51,10 +52,12 @@ mod optimizer;
 mod polar;
 mod preconditioner;
 mod refresh;
+mod root;
 mod schedule;
 mod set;
 mod signal;
 mod staged;
+mod statistic;
 
 pub use layerwise_linalg::{LinalgError, Scalar, ndarray};
 

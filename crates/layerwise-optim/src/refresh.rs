@@ -53,3 +53,20 @@ impl Refresh {
         step == self.start || (step > self.start && step.is_multiple_of(self.every))
     }
 }
+
+/// How far a preconditioner with refreshes has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) steps: u64,
+    /// There has been a refresh.
+    pub(crate) ready: bool,
+    pub(crate) failures: u32,
+}
+
+impl Progress {
+    /// Counts a failed refresh, and says whether the last good one may serve on.
+    pub(crate) fn tolerates_failure(&mut self, refresh: &Refresh) -> bool {
+        self.failures += 1;
+        self.ready && self.failures <= refresh.tolerated_failures
+    }
+}

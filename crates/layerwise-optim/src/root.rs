@@ -1,0 +1,266 @@
+//! The damped inverse root of one side.
+
+use layerwise_linalg::{Cholesky, LinalgError, Ridge, RootOptions, Scalar, SymmetricEigen, gemm};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+use crate::error::{OptimError, Result, Side};
+use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
+use crate::preconditioner::bytes;
+use crate::staged::Staged;
+use crate::statistic::{FactorStatistic, Source};
+
+/// The damped inverse root of one side.
+#[derive(Debug)]
+pub(crate) struct FactorRoot<A> {
+    side: Side,
+    config: InverseRoot,
+    kind: RootKind<A>,
+    /// What the root below has still to be multiplied by.
+    scale: Staged<A>,
+}
+
+#[derive(Debug)]
+enum RootKind<A> {
+    /// Of the identity: a number, which is the scale.
+    Scalar,
+    Cholesky(Staged<Cholesky<A>>),
+    Eigen {
+        eigen: SymmetricEigen<A>,
+        root: Staged<Array2<A>>,
+    },
+}
+
+impl<A: Scalar> FactorRoot<A> {
+    pub(crate) fn new(config: &FactorConfig, statistic: &FactorStatistic<A>) -> Self {
+        let n = statistic.dimension();
+        let kind = match (statistic.kind, &config.root) {
+            (Statistic::Identity, _) => RootKind::Scalar,
+            (_, InverseRoot::Cholesky) => RootKind::Cholesky(Staged::new(
+                Cholesky::with_dimension(n),
+                Cholesky::with_dimension(n),
+            )),
+            (_, InverseRoot::Eigen { .. }) => RootKind::Eigen {
+                eigen: SymmetricEigen::with_dimension(n),
+                root: Staged::twice(Array2::eye(n)),
+            },
+        };
+        FactorRoot {
+            side: statistic.side,
+            config: config.root.clone(),
+            kind,
+            scale: Staged::twice(A::one()),
+        }
+    }
+
+    /// Whether a Cholesky factor can be taken as it is.
+    pub(crate) fn keeps_cholesky(&self, damping: ResolvedDamping) -> bool {
+        matches!(self.kind, RootKind::Cholesky(_)) && damping == ResolvedDamping::None
+    }
+
+    /// Proposes the root of `source/correction + damping`; returns its condition number.
+    pub(crate) fn refresh(
+        &mut self,
+        source: &Source<'_, A>,
+        correction: f64,
+        damping: ResolvedDamping,
+    ) -> std::result::Result<Option<f64>, LinalgError> {
+        if let Source::Moment(moment) = source
+            && damping.is_relative()
+            && mean_diagonal(moment) == 0.0
+        {
+            return Ok(None);
+        }
+        let exponent = self.config.exponent();
+        // (S/c + r I)^{-p} = c^p (S + c r I)^{-p}; a relative ridge does not see c.
+        let (scale, condition) = match (&mut self.kind, source) {
+            (RootKind::Scalar, _) | (_, Source::Identity) => {
+                let damped = 1.0 + damping.on_identity();
+                (damped.powf(-exponent), None)
+            }
+            (RootKind::Cholesky(factor), source) => {
+                let (_, next) = factor.split();
+                match source {
+                    Source::Cholesky(lower) => next.set_lower(*lower)?,
+                    Source::Moment(moment) => {
+                        let ridge = damping.absolute(moment, correction);
+                        next.factor(*moment, A::from_f64(ridge))?;
+                    }
+                    Source::Identity => {}
+                }
+                let condition = 1.0 / next.reciprocal_condition().as_f64();
+                factor.propose();
+                (correction, Some(condition))
+            }
+            (
+                RootKind::Eigen { eigen, root },
+                Source::Moment(moment) | Source::Cholesky(moment),
+            ) => {
+                eigen.decompose(*moment)?;
+                let ridge = damping.ridge(correction);
+                let pseudo_inverse = match &self.config {
+                    InverseRoot::Eigen { pseudo_inverse, .. } => *pseudo_inverse,
+                    InverseRoot::Cholesky => None,
+                };
+                let (_, next) = root.split();
+                let options = RootOptions { ridge, pseudo_inverse };
+                eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
+                root.propose();
+                let added = damping.absolute_of_spectrum(eigen, moment, correction);
+                (correction.powf(exponent), Some(condition_number(eigen, added)))
+            }
+        };
+        *self.scale.split().1 = A::from_f64(scale);
+        self.scale.propose();
+        Ok(condition)
+    }
+
+    /// `D ← P^{-p} D` or `D ← D Q^{-q}`; `scratch` is as large as `D`.
+    pub(crate) fn apply(
+        &self,
+        direction: &mut ArrayViewMut2<'_, A>,
+        scratch: &mut Array2<A>,
+    ) -> Result<()> {
+        let side = self.side;
+        let wrap = |source| OptimError::Factor { side, source };
+        let scale = *self.scale.latest();
+        match &self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => match self.side {
+                Side::Left => factor.latest().solve_left(direction).map_err(wrap)?,
+                Side::Right => factor.latest().solve_right(direction).map_err(wrap)?,
+            },
+            RootKind::Eigen { root, .. } => {
+                scratch.assign(direction);
+                let root = root.latest().view();
+                let (a, b) = match self.side {
+                    Side::Left => (root, scratch.view()),
+                    Side::Right => (scratch.view(), root),
+                };
+                return gemm(scale, a, b, A::zero(), direction).map_err(wrap);
+            }
+        }
+        if scale != A::one() {
+            direction.mapv_inplace(|x| x * scale);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn discard(&mut self) {
+        match &mut self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => factor.discard(),
+            RootKind::Eigen { root, .. } => root.discard(),
+        }
+        self.scale.discard();
+    }
+
+    pub(crate) fn commit(&mut self) {
+        match &mut self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => factor.commit(),
+            RootKind::Eigen { root, .. } => root.commit(),
+        }
+        self.scale.commit();
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match &self.kind {
+            RootKind::Scalar => 0,
+            RootKind::Cholesky(factor) => {
+                let n = factor.current().dimension();
+                4 * bytes::<A>((n, n))
+            }
+            RootKind::Eigen { root, .. } => 6 * bytes::<A>(root.current().dim()),
+        }
+    }
+}
+
+/// A damping at a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ResolvedDamping {
+    None,
+    Absolute(f64),
+    RelativeToLargest(f64),
+    RelativeToTrace(f64),
+}
+
+impl ResolvedDamping {
+    pub(crate) fn at(damping: &Damping, step: u64) -> Self {
+        let resolved = match damping {
+            Damping::None => ResolvedDamping::None,
+            Damping::Absolute(x) => ResolvedDamping::Absolute(x.value(step)),
+            Damping::RelativeToLargest(x) => ResolvedDamping::RelativeToLargest(x.value(step)),
+            Damping::RelativeToTrace(x) => ResolvedDamping::RelativeToTrace(x.value(step)),
+        };
+        match resolved {
+            ResolvedDamping::Absolute(x)
+            | ResolvedDamping::RelativeToLargest(x)
+            | ResolvedDamping::RelativeToTrace(x)
+                if x == 0.0 =>
+            {
+                ResolvedDamping::None
+            }
+            other => other,
+        }
+    }
+
+    fn is_relative(self) -> bool {
+        matches!(self, ResolvedDamping::RelativeToLargest(_) | ResolvedDamping::RelativeToTrace(_))
+    }
+
+    /// On the identity, largest eigenvalue and mean trace are one.
+    fn on_identity(self) -> f64 {
+        match self {
+            ResolvedDamping::None => 0.0,
+            ResolvedDamping::Absolute(x)
+            | ResolvedDamping::RelativeToLargest(x)
+            | ResolvedDamping::RelativeToTrace(x) => x,
+        }
+    }
+
+    /// What is added to the moment before it is divided by the correction. The relation to the
+    /// largest eigenvalue is refused at build where there are none.
+    fn absolute<A: Scalar>(self, moment: &ArrayView2<A>, correction: f64) -> f64 {
+        match self {
+            ResolvedDamping::None | ResolvedDamping::RelativeToLargest(_) => 0.0,
+            ResolvedDamping::Absolute(x) => x * correction,
+            ResolvedDamping::RelativeToTrace(x) => x * mean_diagonal(moment),
+        }
+    }
+
+    fn absolute_of_spectrum<A: Scalar>(
+        self,
+        eigen: &SymmetricEigen<A>,
+        moment: &ArrayView2<A>,
+        correction: f64,
+    ) -> f64 {
+        match self {
+            ResolvedDamping::RelativeToLargest(x) => {
+                x * eigen.values().last().map_or(0.0, |x| x.as_f64())
+            }
+            other => other.absolute(moment, correction),
+        }
+    }
+
+    fn ridge(self, correction: f64) -> Ridge {
+        match self {
+            ResolvedDamping::None => Ridge::None,
+            ResolvedDamping::Absolute(x) => Ridge::Absolute(x * correction),
+            ResolvedDamping::RelativeToLargest(x) => Ridge::RelativeToLargest(x),
+            ResolvedDamping::RelativeToTrace(x) => Ridge::RelativeToTrace(x),
+        }
+    }
+}
+
+/// `tr S/n`.
+pub(crate) fn mean_diagonal<A: Scalar>(moment: &ArrayView2<A>) -> f64 {
+    let trace: f64 = moment.diag().iter().map(|x| x.as_f64()).sum();
+    trace / moment.nrows() as f64
+}
+
+fn condition_number<A: Scalar>(eigen: &SymmetricEigen<A>, ridge: f64) -> f64 {
+    let values = eigen.values();
+    let at = |x: Option<&A>| x.map_or(0.0, |x| x.as_f64()) + ridge;
+    let (least, largest) = (at(values.first()), at(values.last()));
+    if least > 0.0 { largest / least } else { f64::INFINITY }
+}

@@ -1,0 +1,230 @@
+//! A side's second moment as it accumulates.
+
+use layerwise_linalg::{Scalar, gram};
+use ndarray::{Array2, ArrayView2, Zip};
+
+use crate::averaging::{AverageClock, AverageWeights, Averaging};
+use crate::error::{OptimError, Result, Side};
+use crate::factor::Statistic;
+use crate::finite::{check_finite, check_shape, first_non_finite};
+use crate::preconditioner::bytes;
+use crate::signal::{Factor, Signal};
+use crate::staged::Staged;
+
+/// A side's second moment as it accumulates.
+#[derive(Debug)]
+pub(crate) struct FactorStatistic<A> {
+    pub(crate) side: Side,
+    pub(crate) kind: Statistic,
+    dimension: usize,
+    averaging: Averaging,
+    /// The average; absent without averaging.
+    average: Option<Staged<Array2<A>>>,
+    /// The latest second moment where it has to be formed without averaging, and a Cholesky
+    /// factor without what stands above its diagonal; sized when first needed.
+    formed: Array2<A>,
+    lower: Array2<A>,
+    clock: Staged<AverageClock>,
+    /// The divisor of the bias correction at the latest observation.
+    pub(crate) correction: f64,
+}
+
+/// Where a side's second moment stands after an observation.
+pub(crate) enum Source<'s, A> {
+    Identity,
+    Moment(ArrayView2<'s, A>),
+    Cholesky(ArrayView2<'s, A>),
+}
+
+impl<A: Scalar> FactorStatistic<A> {
+    pub(crate) fn new(
+        side: Side,
+        kind: Statistic,
+        averaging: &Averaging,
+        shape: (usize, usize),
+    ) -> Self {
+        let dimension = match side {
+            Side::Left => shape.0,
+            Side::Right => shape.1,
+        };
+        let square = || Array2::zeros((dimension, dimension));
+        let is_averaged = kind != Statistic::Identity && *averaging != Averaging::None;
+        let is_formed = kind == Statistic::Gradient && !is_averaged;
+        FactorStatistic {
+            side,
+            kind,
+            dimension,
+            averaging: averaging.clone(),
+            average: is_averaged.then(|| Staged::twice(square())),
+            formed: if is_formed { square() } else { Array2::zeros((0, 0)) },
+            lower: Array2::zeros((0, 0)),
+            clock: Staged::twice(AverageClock::start()),
+            correction: 1.0,
+        }
+    }
+
+    pub(crate) fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Takes a signal in. With `keep_cholesky`, a Cholesky factor that is not averaged is left
+    /// as it is; else its second moment is formed.
+    pub(crate) fn observe(&mut self, signal: &Signal<'_, A>, keep_cholesky: bool) -> Result<()> {
+        if self.kind == Statistic::Identity {
+            return Ok(());
+        }
+        let (clock, weights) = self.clock.current().tick(&self.averaging);
+        self.correction = weights.correction;
+        if self.kind == Statistic::Gradient {
+            let gradient = signal.gradient();
+            let rows = match self.side {
+                Side::Left => gradient,
+                Side::Right => gradient.reversed_axes(),
+            };
+            self.take_gram(rows, A::one(), weights)?;
+        } else {
+            self.take_factor(signal, weights, keep_cholesky)?;
+        }
+        if let Some(average) = &mut self.average {
+            let next = &average.split().1.view();
+            if let Some((row, col, value)) = first_non_finite(next) {
+                let what = "a factor's statistic";
+                return Err(OptimError::Overflow { what, row, col, value });
+            }
+            average.propose();
+        }
+        *self.clock.split().1 = clock;
+        self.clock.propose();
+        Ok(())
+    }
+
+    fn take_factor(
+        &mut self,
+        signal: &Signal<'_, A>,
+        weights: AverageWeights,
+        keep_cholesky: bool,
+    ) -> Result<()> {
+        let factor = signal.factor(self.side)?;
+        let what = match self.side {
+            Side::Left => "output factor",
+            Side::Right => "input factor",
+        };
+        let array = factor.array();
+        let n = self.dimension;
+        let samples = array.nrows();
+        let expected = match factor {
+            Factor::Samples(_) => (samples.max(1), n),
+            _ => (n, n),
+        };
+        check_shape(what, &array, expected)?;
+        match factor {
+            Factor::Samples(_) => {
+                check_finite(what, &array)?;
+                self.take_gram(array.reversed_axes(), A::from_f64(1.0 / samples as f64), weights)
+            }
+            Factor::SecondMoment(_) => {
+                check_finite(what, &array)?;
+                if let Some(average) = &mut self.average {
+                    let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
+                    let (current, next) = average.split();
+                    Zip::from(next).and(current).and(&array).for_each(|next, &s, &x| {
+                        *next = old * s + new * x;
+                    });
+                }
+                Ok(())
+            }
+            Factor::Cholesky(_) => {
+                if keep_cholesky && self.average.is_none() {
+                    return Ok(());
+                }
+                let mut lower = std::mem::replace(&mut self.lower, Array2::zeros((0, 0)));
+                if lower.dim() != (n, n) {
+                    lower = Array2::zeros((n, n));
+                }
+                Zip::indexed(&mut lower).and(&array).for_each(|(row, col), lower, &x| {
+                    *lower = if col <= row { x } else { A::zero() };
+                });
+                let result = check_finite(what, &lower.view())
+                    .and_then(|()| self.take_gram(lower.view(), A::one(), weights));
+                self.lower = lower;
+                result
+            }
+        }
+    }
+
+    /// Takes `scale · rows rowsᵀ` in.
+    fn take_gram(
+        &mut self,
+        rows: ArrayView2<'_, A>,
+        scale: A,
+        weights: AverageWeights,
+    ) -> Result<()> {
+        let side = self.side;
+        let wrap = |source| OptimError::Factor { side, source };
+        match &mut self.average {
+            Some(average) => {
+                let (current, next) = average.split();
+                next.assign(current);
+                gram(
+                    scale * A::from_f64(weights.new),
+                    rows,
+                    A::from_f64(weights.old),
+                    &mut next.view_mut(),
+                )
+                .map_err(wrap)
+            }
+            None => {
+                if self.formed.dim() != (self.dimension, self.dimension) {
+                    self.formed = Array2::zeros((self.dimension, self.dimension));
+                }
+                gram(scale, rows, A::zero(), &mut self.formed.view_mut()).map_err(wrap)
+            }
+        }
+    }
+
+    /// The second moment after the latest observation, which was of this signal. It has still to
+    /// be divided by the bias correction.
+    pub(crate) fn source<'s>(
+        &'s self,
+        signal: &'s Signal<'_, A>,
+        keep_cholesky: bool,
+    ) -> Source<'s, A> {
+        if self.kind == Statistic::Identity {
+            return Source::Identity;
+        }
+        if let Some(average) = &self.average {
+            return Source::Moment(average.latest().view());
+        }
+        if self.kind == Statistic::Signal {
+            match signal.factor(self.side) {
+                Ok(Factor::SecondMoment(moment)) => return Source::Moment(moment.reborrow()),
+                Ok(Factor::Cholesky(lower)) if keep_cholesky => {
+                    return Source::Cholesky(lower.reborrow());
+                }
+                _ => {}
+            }
+        }
+        Source::Moment(self.formed.view())
+    }
+
+    pub(crate) fn discard(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.discard();
+        }
+        self.clock.discard();
+    }
+
+    pub(crate) fn commit(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.commit();
+        }
+        self.clock.commit();
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let average = if self.average.is_some() { 2 } else { 0 };
+        average * bytes::<A>((self.dimension, self.dimension))
+            + bytes::<A>(self.formed.dim())
+            + bytes::<A>(self.lower.dim())
+    }
+}
