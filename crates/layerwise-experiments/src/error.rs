@@ -44,6 +44,9 @@ pub enum ExperimentError {
         /// The method that asked for it.
         method: &'static str,
     },
+    /// Two figures ask for different settings under one name.
+    #[error("two settings differ but are both named {0:?}")]
+    ConflictingSettings(String),
     /// A figure was asked to report on something that was not run.
     #[error("no results for {0}")]
     MissingResults(String),

@@ -67,22 +67,33 @@ impl<'a> Unit<'a> {
 }
 
 /// Joins the demands of several figures: a setting that two of them share is run once.
-#[must_use]
-pub fn merge(demands: Vec<Demand>) -> Demand {
+///
+/// # Errors
+/// [`ExperimentError::ConflictingSettings`] where two settings differ under one name.
+pub fn merge(demands: Vec<Demand>) -> Result<Demand> {
     let mut merged = Demand::default();
     for demand in demands {
-        for entry in demand.linear {
-            if merged.linear.iter().all(|(setting, _)| setting.name != entry.0.name) {
-                merged.linear.push(entry);
-            }
-        }
-        for entry in demand.single_index {
-            if merged.single_index.iter().all(|(setting, _)| setting.name != entry.0.name) {
-                merged.single_index.push(entry);
+        merge_into(&mut merged.linear, demand.linear, |setting| setting.name)?;
+        merge_into(&mut merged.single_index, demand.single_index, |setting| &setting.name)?;
+    }
+    Ok(merged)
+}
+
+fn merge_into<S: PartialEq, T: PartialEq>(
+    merged: &mut Vec<(S, T)>,
+    more: Vec<(S, T)>,
+    name: impl Fn(&S) -> &str,
+) -> Result<()> {
+    for entry in more {
+        match merged.iter().find(|known| name(&known.0) == name(&entry.0)) {
+            None => merged.push(entry),
+            Some(known) if *known == entry => {}
+            Some(_) => {
+                return Err(ExperimentError::ConflictingSettings(name(&entry.0).into()));
             }
         }
     }
-    merged
+    Ok(())
 }
 
 /// Work of a demand, in the units of [`Monitor::advance`].

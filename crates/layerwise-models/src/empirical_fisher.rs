@@ -2,7 +2,7 @@
 
 use layerwise_data::Batch;
 use layerwise_linalg::{Cholesky, gemm, gram};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Zip};
 
 use crate::error::{check_damping, check_shape};
 use crate::{Result, TwoLayerLinear};
@@ -47,6 +47,29 @@ fn check_batch(net: &TwoLayerLinear, batch: &Batch) -> Result<()> {
     check_shape("targets", (n, outputs), batch.y().dim())
 }
 
+/// The n × n storage of a solve, which solvers on batches of the same size can share.
+#[derive(Debug, Clone)]
+pub struct FisherWorkspace {
+    factor: Cholesky<f64>,
+    kernel: Array2<f64>,
+    product: Array2<f64>,
+    other: Array2<f64>,
+}
+
+impl FisherWorkspace {
+    /// Storage for batches of `samples`.
+    #[must_use]
+    pub fn with_samples(samples: usize) -> Self {
+        let square = || Array2::zeros((samples, samples));
+        Self {
+            factor: Cholesky::with_dimension(samples),
+            kernel: square(),
+            product: square(),
+            other: square(),
+        }
+    }
+}
+
 /// The damped natural-gradient direction `(Ê[g gᵀ] + λI)⁻¹ Ê[g]` of the whole network.
 ///
 /// By Woodbury's identity it is `Σ_i α_i g_i` with `α = (K + nλI)⁻¹ 1`, and the n × n Gram matrix
@@ -54,9 +77,6 @@ fn check_batch(net: &TwoLayerLinear, batch: &Batch) -> Result<()> {
 #[derive(Debug, Clone)]
 pub struct EmpiricalFisher {
     damping: f64,
-    factor: Cholesky<f64>,
-    kernel: Array2<f64>,
-    products: [Array2<f64>; 3],
     features: Array2<f64>,
     residuals: Array2<f64>,
     back: Array2<f64>,
@@ -78,9 +98,6 @@ impl EmpiricalFisher {
         check_damping(damping)?;
         Ok(Self {
             damping,
-            factor: Cholesky::with_dimension(samples),
-            kernel: Array2::zeros((samples, samples)),
-            products: [0; 3].map(|_| Array2::zeros((samples, samples))),
             features: Array2::zeros((samples, k)),
             residuals: Array2::zeros((samples, outputs)),
             back: Array2::zeros((samples, k)),
@@ -91,7 +108,7 @@ impl EmpiricalFisher {
     }
 
     /// Solves for the direction on a batch; `input_gram` is its `X Xᵀ` (n × n), which all solves
-    /// on that batch share. Read the result with [`direction`](Self::direction).
+    /// on that batch share, as they may the workspace. Read the result with [`direction`](Self::direction).
     ///
     /// # Errors
     /// [`crate::ModelError::Shape`] where batch and storage differ in shape,
@@ -101,9 +118,14 @@ impl EmpiricalFisher {
         net: &TwoLayerLinear,
         batch: &Batch,
         input_gram: ArrayView2<f64>,
+        workspace: &mut FisherWorkspace,
     ) -> Result<()> {
         check_batch(net, batch)?;
-        check_shape("Gram matrix of the inputs", self.kernel.dim(), input_gram.dim())?;
+        let n = self.features.nrows();
+        check_shape("batch", (n, batch.x().ncols()), batch.x().dim())?;
+        check_shape("Gram matrix of the inputs", (n, n), input_gram.dim())?;
+        let FisherWorkspace { factor, kernel, product, other } = workspace;
+        check_shape("workspace", (n, n), kernel.dim())?;
         let x = batch.x();
         gemm(1.0, x, net.representation().t(), 0.0, &mut self.features.view_mut())?;
         self.residuals.assign(&batch.y());
@@ -111,22 +133,14 @@ impl EmpiricalFisher {
         gemm(1.0, self.features.view(), net.head().t(), -1.0, residuals)?;
         gemm(1.0, self.residuals.view(), net.head(), 0.0, &mut self.back.view_mut())?;
 
-        for (product, factor) in
-            self.products.iter_mut().zip([&self.back, &self.residuals, &self.features])
-        {
-            gram(1.0, factor.view(), 0.0, &mut product.view_mut())?;
-        }
-        let [back, residuals, features] = &self.products;
-        ndarray::Zip::from(&mut self.kernel)
-            .and(back)
-            .and(input_gram)
-            .and(residuals)
-            .and(features)
-            .for_each(|k, b, x, r, z| *k = b * x + r * z);
-        let samples = self.kernel.nrows() as f64;
-        self.factor.factor(self.kernel.view(), samples * self.damping)?;
+        gram(1.0, self.back.view(), 0.0, &mut kernel.view_mut())?;
+        *kernel *= &input_gram;
+        gram(1.0, self.residuals.view(), 0.0, &mut product.view_mut())?;
+        gram(1.0, self.features.view(), 0.0, &mut other.view_mut())?;
+        Zip::from(&mut *kernel).and(&*product).and(&*other).for_each(|k, r, z| *k += r * z);
+        factor.factor(kernel.view(), n as f64 * self.damping)?;
         self.weights.fill(1.0);
-        self.factor.solve_left(&mut self.weights.view_mut())?;
+        factor.solve_left(&mut self.weights.view_mut())?;
 
         for samples in [&mut self.back, &mut self.residuals] {
             for (mut row, weight) in samples.rows_mut().into_iter().zip(&self.weights) {

@@ -14,7 +14,7 @@ mod input_norm;
 mod linear;
 mod single_index;
 
-pub use empirical_fisher::{EmpiricalFisher, empirical_fisher_matrix};
+pub use empirical_fisher::{EmpiricalFisher, FisherWorkspace, empirical_fisher_matrix};
 pub use error::{ModelError, Result};
 pub use gauss_newton::{GaussNewton, SpectralMoment, gauss_newton_matrix};
 pub use input_norm::InputNorm;

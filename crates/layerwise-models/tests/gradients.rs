@@ -6,9 +6,9 @@ use layerwise_data::{Batch, Link, Moments};
 use layerwise_linalg::{Cholesky, SymmetricEigen};
 use layerwise_models::ndarray::{Array1, Array2, ArrayView2, s};
 use layerwise_models::{
-    EmpiricalFisher, GaussNewton, InputNorm, LeastSquaresHead, LinearPass, ModelError,
-    SingleIndexStudent, SpectralMoment, StudentPass, TwoLayerLinear, empirical_fisher_matrix,
-    gauss_newton_matrix,
+    EmpiricalFisher, FisherWorkspace, GaussNewton, InputNorm, LeastSquaresHead, LinearPass,
+    ModelError, SingleIndexStudent, SpectralMoment, StudentPass, TwoLayerLinear,
+    empirical_fisher_matrix, gauss_newton_matrix,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -135,7 +135,8 @@ proptest! {
         let dense = dense_solve(matrix.view(), &stack(pass.representation_gradient(), pass.head_gradient()), damping);
         let mut solver = EmpiricalFisher::new(shape, samples, damping).unwrap();
         let gram = batch.x().dot(&batch.x().t());
-        solver.solve(&net, &batch, gram.view()).unwrap();
+        let mut workspace = FisherWorkspace::with_samples(samples);
+        solver.solve(&net, &batch, gram.view(), &mut workspace).unwrap();
         let (representation, head) = solver.direction();
         let largest = SymmetricEigen::new(matrix.view()).unwrap().values().last().copied().unwrap();
         assert_close(&stack(representation, head), &dense, 1000.0 * f64::EPSILON * (largest + damping) / damping);
@@ -256,7 +257,9 @@ fn bad_shapes_and_dampings_are_refused() {
     }
     let Case { net, batch, .. } = case(1, (2, 2, 3), 6);
     let gram = Array2::zeros((5, 5));
-    let error = EmpiricalFisher::new((2, 2, 3), 6, 1.0).unwrap().solve(&net, &batch, gram.view());
+    let mut workspace = FisherWorkspace::with_samples(6);
+    let mut solver = EmpiricalFisher::new((2, 2, 3), 6, 1.0).unwrap();
+    let error = solver.solve(&net, &batch, gram.view(), &mut workspace);
     assert!(matches!(error, Err(ModelError::Shape { what: "Gram matrix of the inputs", .. })));
     let student =
         SingleIndexStudent::new(Array2::zeros((2, 3)), Array1::zeros(3), Link::Tanh).unwrap_err();

@@ -200,11 +200,12 @@ impl Algorithm for NaturalGradient {
                 solver.direction()
             }
             Curvature::EmpiricalFisher(solver) => {
-                let (batch, gram) = data.batch().ok_or(ExperimentError::MissingData {
+                let batch = data.batch().ok_or(ExperimentError::MissingData {
                     what: "samples",
                     method: "NGD (empirical Fisher)",
                 })?;
-                solver.solve(net, batch, gram)?;
+                let workspace = &mut batch.workspace();
+                solver.solve(net, batch.samples(), batch.input_gram(), workspace)?;
                 solver.direction()
             }
         };

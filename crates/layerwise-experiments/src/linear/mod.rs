@@ -13,4 +13,4 @@ pub use method::{Cell, LinearMethod, head_kfac, representation_kfac};
 pub use results::{Chosen, LinearResults, last};
 pub use runs::{LinearTrial, Run, run_trial};
 pub use setting::{LinearSetting, recorded_iterations};
-pub use step_data::{Needs, StepData};
+pub use step_data::{Needs, SampledBatch, StepData};

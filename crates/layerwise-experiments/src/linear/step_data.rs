@@ -1,8 +1,10 @@
 //! What one batch offers to every algorithm that steps on it.
 
+use std::cell::{RefCell, RefMut};
+
 use layerwise_data::{Batch, LinearTask, Moments, Task};
 use layerwise_linalg::gram;
-use layerwise_models::{InputNorm, SpectralMoment};
+use layerwise_models::{FisherWorkspace, InputNorm, SpectralMoment};
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
@@ -38,7 +40,36 @@ pub struct StepData {
     moments: Moments,
     spectrum: Option<SpectralMoment>,
     normalized: Option<(InputNorm, Moments)>,
-    batch: Option<(Batch, Array2<f64>)>,
+    batch: Option<SampledBatch>,
+}
+
+/// The samples of a batch, and what solves on them share.
+#[derive(Debug, Clone)]
+pub struct SampledBatch {
+    samples: Batch,
+    input_gram: Array2<f64>,
+    /// Scratch of whoever steps; cells step one after another.
+    workspace: RefCell<FisherWorkspace>,
+}
+
+impl SampledBatch {
+    /// The samples.
+    #[must_use]
+    pub fn samples(&self) -> &Batch {
+        &self.samples
+    }
+
+    /// `X Xᵀ`, n × n.
+    #[must_use]
+    pub fn input_gram(&self) -> ArrayView2<'_, f64> {
+        self.input_gram.view()
+    }
+
+    /// Storage for one solve at a time.
+    #[must_use]
+    pub fn workspace(&self) -> RefMut<'_, FisherWorkspace> {
+        self.workspace.borrow_mut()
+    }
 }
 
 impl StepData {
@@ -51,9 +82,10 @@ impl StepData {
             moments: moments(),
             spectrum: needs.spectrum.then(|| SpectralMoment::with_dimension(inputs)),
             normalized: needs.normalized.then(|| (InputNorm::with_dimension(inputs), moments())),
-            batch: needs.samples.then(|| {
-                let gram = Array2::zeros((samples, samples));
-                (Batch::with_dimensions(inputs, outputs), gram)
+            batch: needs.samples.then(|| SampledBatch {
+                samples: Batch::with_dimensions(inputs, outputs),
+                input_gram: Array2::zeros((samples, samples)),
+                workspace: RefCell::new(FisherWorkspace::with_samples(samples)),
             }),
         }
     }
@@ -63,10 +95,10 @@ impl StepData {
     /// # Errors
     /// Where the task's dimensions are not the storage's, or a coordinate does not vary.
     pub fn draw<R: Rng>(&mut self, task: &LinearTask, rng: &mut R) -> Result<()> {
-        if let Some((batch, input_gram)) = &mut self.batch {
-            task.draw_batch(self.samples, rng, batch)?;
-            self.moments.set_from_batch(batch)?;
-            gram(1.0, batch.x(), 0.0, &mut input_gram.view_mut())?;
+        if let Some(SampledBatch { samples, input_gram, .. }) = &mut self.batch {
+            task.draw_batch(self.samples, rng, samples)?;
+            self.moments.set_from_batch(samples)?;
+            gram(1.0, samples.x(), 0.0, &mut input_gram.view_mut())?;
         } else {
             task.draw_moments(self.samples, rng, &mut self.moments)?;
         }
@@ -122,9 +154,9 @@ impl StepData {
         self.spectrum.as_ref()
     }
 
-    /// The samples and the Gram matrix `XXᵀ` of their inputs, if they were asked for.
+    /// The samples, if they were asked for.
     #[must_use]
-    pub fn batch(&self) -> Option<(&Batch, ArrayView2<'_, f64>)> {
-        self.batch.as_ref().map(|(batch, gram)| (batch, gram.view()))
+    pub fn batch(&self) -> Option<&SampledBatch> {
+        self.batch.as_ref()
     }
 }
