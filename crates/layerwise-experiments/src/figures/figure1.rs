@@ -1,4 +1,4 @@
-//! Figure 1: all methods converge in loss; few of them learn the features.
+//! Figure 1: which methods converge in loss, and which learn the features that transfer.
 
 use layerwise_data::{Basis, Law};
 
@@ -68,7 +68,7 @@ impl Figure for Figure1 {
     }
 
     fn title(&self) -> &'static str {
-        "Small training loss, wrong features"
+        "Training loss, features, and transfer"
     }
 
     fn caption(&self) -> &'static str {

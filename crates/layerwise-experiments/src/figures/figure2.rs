@@ -1,4 +1,4 @@
-//! Figure 2: batch-norm mends the loss, not the features.
+//! Figure 2: what batch-norm does to the loss, and what to the features.
 
 use layerwise_data::Law;
 
@@ -25,14 +25,15 @@ impl Figure for Figure2 {
     }
 
     fn title(&self) -> &'static str {
-        "Batch-norm mends the loss, not the features"
+        "Batch-norm: the loss and the features"
     }
 
     fn caption(&self) -> &'static str {
-        "Gaussian inputs, eigenvectors of Σ on the axes, κ(Σ) = 1000, κ(F⋆) = 4: with batch-norm \
-         AMGD reaches a smaller training loss, but its representation settles at another row \
-         space, that of G⋆D⁻¹ (dotted: its distance); only the effective layer GD (dashed) tends \
-         to the features. KFAC finds them without normalization."
+        "Gaussian inputs, eigenvectors of Σ on the axes, κ(Σ) = 1000, κ(F⋆) = 4: excess \
+         training loss and subspace distance of AMGD, AMGD with batch-norm, and KFAC without. \
+         Behind batch-norm, theory has G settle at the row space of G⋆D⁻¹ (dotted: its distance), \
+         and the effective layer GD (dashed) tend to the features. Lines are medians of the \
+         trials, bands their quartiles."
     }
 
     fn demand(&self, plan: &Plan) -> Demand {

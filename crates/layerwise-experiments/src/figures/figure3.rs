@@ -75,7 +75,7 @@ impl Figure for Figure3 {
     }
 
     fn title(&self) -> &'static str {
-        "One step on a single-index model: SGD is biased, KFAC is not"
+        "One step of SGD and of KFAC on a single-index model"
     }
 
     fn caption(&self) -> &'static str {
