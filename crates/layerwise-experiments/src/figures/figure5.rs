@@ -31,7 +31,8 @@ impl Figure for Figure5 {
 
     fn caption(&self) -> &'static str {
         "Subspace distance after 1000 iterations against the learning rate, for the methods and \
-         the setting of figure 1; natural gradient at its tuned damping. Lines are medians of the trials, bands their quartiles."
+         the setting of figure 1; natural gradient at its tuned damping. \
+         Lines are medians of the trials, bands their quartiles."
     }
 
     fn demand(&self, plan: &Plan) -> Demand {
