@@ -4,8 +4,29 @@
 //! A [`Statement`] knows its text, whose it is, and how to check itself; what it checks are the
 //! [`Steps`] that it is handed, the real ones or, in tests, deliberately wrong ones.
 
+pub mod comparison;
+pub mod l1;
+pub mod l2;
+pub mod l3;
+pub mod l4;
+pub mod l5;
+pub mod l6;
+pub mod l7;
+pub mod l8;
+pub mod l9;
+pub mod monte_carlo;
+mod multi_task;
+pub mod problems;
+pub mod rounding;
+pub mod s1;
+pub mod s2;
+pub mod s3;
+pub mod s4;
+pub mod s5;
+pub mod single_index_problem;
 pub mod statement;
 pub mod steps;
+pub mod transfer;
 
 use layerwise_data::Streams;
 use rayon::prelude::*;
@@ -17,7 +38,8 @@ pub use statement::{Context, Outcome, Part, Row, Scale, Statement};
 pub use steps::{KfacRates, RealSteps, Steps};
 
 /// All statements, in the order of the table.
-pub const STATEMENTS: &[&dyn Statement] = &[];
+pub const STATEMENTS: &[&dyn Statement] =
+    &[&l1::L1, &l2::L2, &l3::L3, &l4::L4, &l5::L5, &l6::L6, &l7::L7, &l8::L8, &l9::L9];
 
 /// Checks `statements` on `threads` threads. Neither their number nor the set of statements
 /// changes what a statement finds.

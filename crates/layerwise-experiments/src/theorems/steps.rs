@@ -7,8 +7,10 @@ use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
 use crate::Result;
-use crate::linear::{Algorithm, Amgd, LayerWise, StepData, head_kfac, representation_kfac};
+use crate::linear::{Algorithm, Amgd, Cell, LayerWise, StepData, head_kfac, representation_kfac};
 use crate::single_index;
+use crate::theorems::multi_task;
+use crate::theorems::transfer::TransferTask;
 
 /// The rates and the damping of update (1) of arXiv 2502.01763.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,6 +51,43 @@ pub trait Steps: Sync {
         shape: (usize, usize, usize),
     ) -> Result<Box<dyn Algorithm>> {
         Ok(Box::new(Amgd::new(rate, batch_norm, shape)))
+    }
+
+    /// A method as the figures run it, such as SGD on both layers jointly.
+    ///
+    /// # Errors
+    /// Where a hyperparameter is out of range.
+    fn method(
+        &self,
+        cell: Cell,
+        shape: (usize, usize, usize),
+        samples: usize,
+    ) -> Result<Box<dyn Algorithm>> {
+        cell.algorithm(shape, samples)
+    }
+
+    /// A KFAC step without damping on several tasks that share their representation G (k × d_X):
+    /// the mean of `∇_G L̂_t Σ̂_t⁻¹`, preconditioned by the mean of the heads' `F_tᵀF_t`. Returns `G₊`.
+    ///
+    /// # Errors
+    /// Where heads and batches differ in number or shape, or a factor is singular.
+    fn multi_task_kfac(
+        &self,
+        eta: f64,
+        representation: ArrayView2<'_, f64>,
+        heads: &[Array2<f64>],
+        batches: &[StepData],
+    ) -> Result<Array2<f64>> {
+        multi_task::step(eta, representation, heads, batches)
+    }
+
+    /// Excess loss on a transfer task of a representation `g` with the population's head of
+    /// least squares.
+    ///
+    /// # Errors
+    /// Where shapes differ or `G Σ_t Gᵀ` is singular.
+    fn transfer_loss(&self, g: ArrayView2<'_, f64>, task: &TransferTask) -> Result<f64> {
+        task.excess_loss_of_best_head(g)
     }
 
     /// Draws the next batch of a linear task.

@@ -1,0 +1,104 @@
+//! What a learned representation loses on a transfer task.
+
+use layerwise_data::{Basis, Covariance, Spectrum, haar};
+use ndarray::{Array2, ArrayView2};
+use rand::{Rng, RngCore};
+
+use crate::Result;
+use crate::claim::Whose;
+use crate::theorems::comparison::{Comparison, over_cases};
+use crate::theorems::problems::normals;
+use crate::theorems::rounding;
+use crate::theorems::transfer::TransferTask;
+use crate::theorems::{Context, Outcome, Statement, Steps};
+
+/// The statement.
+pub struct L5;
+
+impl Statement for L5 {
+    fn id(&self) -> &'static str {
+        "L5"
+    }
+
+    fn text(&self) -> &'static str {
+        "The excess transfer risk with the population's head is 1/2 tr(F_t G* S G*^T F_t^T), S = Sigma_t - Sigma_t G^T (G Sigma_t G^T)^-1 G Sigma_t, between bounds by ||G* (I - P_G)||_F^2 and dist(G, G*)^2."
+    }
+
+    fn whose(&self) -> Whose {
+        Whose::Ours
+    }
+
+    fn check(&self, context: &Context<'_>) -> Result<Outcome> {
+        let cases = context.scale.choose(60, 400);
+        let exact = over_cases(context, "L5", cases, |rng| {
+            let (task, g) = random_transfer(rng)?;
+            compare_exact(&task, g.view(), context.steps)
+        })?;
+        let bounded = over_cases(context, "L5", cases, |rng| {
+            let (task, g) = random_transfer(rng)?;
+            compare_bounds(&task, g.view(), context.steps)
+        })?;
+        let from = "rounding: eps * dimension * ||G||^2 ||Sigma_t|| / lambda_min(G Sigma_t G^T)";
+        Ok(Outcome {
+            parts: vec![
+                exact.part("excess loss with the fitted head", "1/2 tr(F_t G* S G*^T F_t^T)", from),
+                bounded.part("by how much it leaves its bounds", "0", from),
+            ],
+        })
+    }
+}
+
+/// A transfer task of random dimensions (k = 1, d_X = k + 1, d_Y < k among them), κ(Σ_t) up to
+/// 10⁴, and a representation somewhere between random and `G⋆` in another basis.
+///
+/// # Errors
+/// None for these dimensions.
+pub fn random_transfer(rng: &mut dyn RngCore) -> Result<(TransferTask, Array2<f64>)> {
+    let k = rng.random_range(1..=5);
+    let d = k + rng.random_range(1..=10);
+    let outputs = rng.random_range(1..=8);
+    let head = normals(outputs, k, rng);
+    let reference = haar(d, k, rng)?.reversed_axes().as_standard_layout().into_owned();
+    let condition = 10_f64.powf(rng.random_range(0.0..=4.0));
+    let spectrum = Spectrum::LogSpaced { condition };
+    let covariance = Covariance::draw(&spectrum, Basis::Haar, d, rng)?;
+    let away = 10_f64.powf(rng.random_range(-4.0..=1.0));
+    let g = haar(k, k, rng)?.dot(&reference) + normals(k, d, rng) * away;
+    Ok((TransferTask::new(head, reference, covariance.matrix().to_owned())?, g))
+}
+
+/// The loss with the fitted head against the closed form, relative to the zero predictor's.
+///
+/// # Errors
+/// Faults of the task or of the fit.
+pub fn compare_exact(
+    task: &TransferTask,
+    g: ArrayView2<'_, f64>,
+    steps: &dyn Steps,
+) -> Result<Comparison> {
+    let measured = steps.transfer_loss(g, task)?;
+    Ok(Comparison {
+        deviation: (measured - task.predicted(g)?).abs() / task.zero_loss()?,
+        tolerance: rounding::least_squares(g, task.covariance())?,
+    })
+}
+
+/// By how much the loss with the fitted head lies outside its bounds, relative to the zero
+/// predictor's.
+///
+/// # Errors
+/// Faults of the task or of the fit.
+pub fn compare_bounds(
+    task: &TransferTask,
+    g: ArrayView2<'_, f64>,
+    steps: &dyn Steps,
+) -> Result<Comparison> {
+    let measured = steps.transfer_loss(g, task)?;
+    let (lower, upper) = task.bounds(g)?;
+    let inside = lower <= measured && measured <= upper;
+    let outside = if inside { 0.0 } else { (measured - measured.clamp(lower, upper)).abs() };
+    Ok(Comparison {
+        deviation: outside / task.zero_loss()?,
+        tolerance: rounding::least_squares(g, task.covariance())?,
+    })
+}
