@@ -220,7 +220,11 @@ fn step(
 }
 
 /// Rows of G₀ are N(0, I/d); `a_j = ±1/√h` with equal probability.
-pub(crate) fn draw_student<R: Rng>(h: usize, d: usize, rng: &mut R) -> Result<SingleIndexStudent> {
+pub(crate) fn draw_student<R: Rng + ?Sized>(
+    h: usize,
+    d: usize,
+    rng: &mut R,
+) -> Result<SingleIndexStudent> {
     let scale = (d as f64).sqrt().recip();
     let representation =
         Array2::from_shape_simple_fn((h, d), || scale * rng.sample::<f64, _>(StandardNormal));
