@@ -1,0 +1,224 @@
+//! One step of each optimizer on one weight matrix, beside the BLAS and LAPACK calls that the
+//! method cannot do without.
+//!
+//! `optimizer_step/…` and `unavoidable_calls/…` have the same names below. What is `large` (1024²)
+//! stands in groups of its own, so that a filter leaves it out: `cargo xtask bench
+//! optimizer_step/`.
+#![expect(clippy::unwrap_used, reason = "a benchmark whose step fails has nothing to measure")]
+
+use criterion::{
+    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
+use layerwise_benches::{criterion, normals, second_moment};
+use layerwise_linalg::ndarray::Array2;
+use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, gemm, gram};
+use layerwise_optim::{
+    Adagrad, Adam, AdamW, BasisMethod, Composition, Factor, Kfac, Method, Muon, OneSidedKfac,
+    Refresh, RmsProp, Sgd, Shampoo, Signal, Soap,
+};
+
+/// Never again after the first step, which is warm-up.
+const PLAIN: Refresh = Refresh { every: u64::MAX, start: 1, tolerated_failures: 0 };
+/// At every step.
+const REFRESHING: Refresh = Refresh { every: 1, start: 1, tolerated_failures: 0 };
+
+/// Every method. Those with roots or bases twice: a step that uses them, and one that computes
+/// them anew; an amortized step follows from the two.
+fn methods() -> Vec<(&'static str, Composition)> {
+    let mut methods = vec![
+        ("sgd", Sgd::default().composition()),
+        ("momentum", Sgd { momentum: 0.9.into(), ..Sgd::default() }.composition()),
+        ("adagrad", Adagrad::default().composition()),
+        ("rmsprop", RmsProp::default().composition()),
+        ("adam", Adam::default().composition()),
+        ("adamw", AdamW::default().composition()),
+        ("muon", Muon::default().composition()),
+    ];
+    methods.extend(preconditioned());
+    methods
+}
+
+/// The methods with roots or bases.
+fn preconditioned() -> Vec<(&'static str, Composition)> {
+    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.composition();
+    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.composition();
+    let soap = |basis, refresh| Soap { basis, refresh, ..Soap::default() }.composition();
+    let qr = BasisMethod::QrStep { ridge: 0.0.into() };
+    vec![
+        ("kfac_plain", kfac(PLAIN)),
+        ("kfac_refreshing", kfac(REFRESHING)),
+        ("one_sided_kfac", OneSidedKfac::default().composition()),
+        ("shampoo_plain", shampoo(PLAIN)),
+        ("shampoo_refreshing", shampoo(REFRESHING)),
+        ("soap_plain", soap(BasisMethod::Eigendecomposition, PLAIN)),
+        ("soap_refreshing", soap(BasisMethod::Eigendecomposition, REFRESHING)),
+        ("soap_qr_refreshing", soap(qr, REFRESHING)),
+    ]
+}
+
+/// What a layer of n × n reports, n² fresh numbers each in a few variants, so that averages move.
+struct Layer<A> {
+    gradients: Vec<Array2<A>>,
+    input: Array2<A>,
+    output: Array2<A>,
+}
+
+impl<A: Scalar> Layer<A> {
+    fn new(n: usize) -> Self {
+        Layer {
+            gradients: (0..4).map(|seed| normals(n, n, seed)).collect(),
+            input: second_moment(n, 11).unwrap(),
+            output: second_moment(n, 12).unwrap(),
+        }
+    }
+
+    fn signal(&self, step: usize) -> Signal<'_, A> {
+        Signal::new(self.gradients[step % self.gradients.len()].view())
+            .with_input(Factor::SecondMoment(self.input.view()))
+            .with_output(Factor::SecondMoment(self.output.view()))
+    }
+}
+
+fn optimizers<A: Scalar>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    n: usize,
+    methods: Vec<(&'static str, Composition)>,
+) {
+    let layer = Layer::<A>::new(n);
+    for (name, composition) in methods {
+        let mut weight = Array2::<A>::zeros((n, n));
+        let mut optimizer = composition.build::<A>((n, n)).unwrap();
+        let mut step = 0;
+        // The first step initializes, and is a refreshing one.
+        let mut next = || {
+            optimizer.step(&mut weight.view_mut(), &layer.signal(step)).unwrap();
+            step += 1;
+        };
+        next();
+        next();
+        group.bench_function(name, |b| b.iter(&mut next));
+    }
+}
+
+/// The calls to BLAS and LAPACK that methods are made of, on n × n matrices, by way of
+/// `layerwise-linalg`, whose checks of shapes, finiteness and symmetry are included.
+struct Calls<A> {
+    dense: Array2<A>,
+    moment: Array2<A>,
+    out: Array2<A>,
+    cholesky: Cholesky<A>,
+    eigen: SymmetricEigen<A>,
+}
+
+impl<A: Scalar> Calls<A> {
+    fn new(n: usize) -> Self {
+        Calls {
+            dense: normals(n, n, 5),
+            moment: second_moment(n, 6).unwrap(),
+            out: Array2::zeros((n, n)),
+            cholesky: Cholesky::with_dimension(n),
+            eigen: SymmetricEigen::with_dimension(n),
+        }
+    }
+
+    fn gemm(&mut self) {
+        let out = &mut self.out.view_mut();
+        gemm(A::one(), self.dense.view(), self.moment.view(), A::zero(), out).unwrap();
+    }
+
+    fn syrk(&mut self) {
+        gram(A::one(), self.dense.view(), A::zero(), &mut self.out.view_mut()).unwrap();
+    }
+
+    fn potrf(&mut self) {
+        self.cholesky.factor(self.moment.view(), A::from_f64(1e-6)).unwrap();
+    }
+
+    /// Two triangular solves with n right-hand sides.
+    fn trsm_pair(&mut self) {
+        self.out.assign(&self.dense);
+        self.cholesky.solve_right(&mut self.out.view_mut()).unwrap();
+    }
+
+    fn syevd(&mut self) {
+        self.eigen.decompose(self.moment.view()).unwrap();
+    }
+}
+
+/// Muon: per Newton-Schulz step XXᵀ, its square, and a product with X. KFAC: a factorization and
+/// a pair of solves a side. Shampoo: a Gram matrix and a product a side, and for the root an
+/// eigendecomposition and a Gram matrix. SOAP: a Gram matrix a side; gradient and momentum
+/// rotated into the basis, the direction out of it, two products each; an eigendecomposition a
+/// side.
+fn unavoidable<A: Scalar>(group: &mut BenchmarkGroup<'_, WallTime>, n: usize) {
+    let mut calls = Calls::<A>::new(n);
+    let mut entry = |name: &str, run: &mut dyn FnMut(&mut Calls<A>)| {
+        group.bench_function(name, |b| b.iter(|| run(&mut calls)));
+    };
+    let twice = |calls: &mut Calls<A>, run: fn(&mut Calls<A>)| {
+        run(calls);
+        run(calls);
+    };
+    entry("muon", &mut |calls| {
+        for _ in 0..5 {
+            twice(calls, Calls::syrk);
+            calls.gemm();
+        }
+    });
+    entry("kfac_plain", &mut |calls| twice(calls, Calls::trsm_pair));
+    entry("kfac_refreshing", &mut |calls| {
+        twice(calls, Calls::potrf);
+        twice(calls, Calls::trsm_pair);
+    });
+    entry("shampoo_plain", &mut |calls| {
+        twice(calls, Calls::syrk);
+        twice(calls, Calls::gemm);
+    });
+    entry("shampoo_refreshing", &mut |calls| {
+        twice(calls, Calls::syrk);
+        twice(calls, Calls::syevd);
+        twice(calls, Calls::syrk);
+        twice(calls, Calls::gemm);
+    });
+    entry("soap_plain", &mut |calls| {
+        twice(calls, Calls::syrk);
+        for _ in 0..3 {
+            twice(calls, Calls::gemm);
+        }
+    });
+    entry("soap_refreshing", &mut |calls| {
+        twice(calls, Calls::syrk);
+        twice(calls, Calls::syevd);
+        for _ in 0..3 {
+            twice(calls, Calls::gemm);
+        }
+    });
+    entry("one_sided_kfac", &mut |calls| {
+        calls.potrf();
+        calls.trsm_pair();
+    });
+}
+
+fn size_256(c: &mut Criterion) {
+    optimizers::<f32>(&mut c.benchmark_group("optimizer_step/f32/256"), 256, methods());
+    optimizers::<f64>(&mut c.benchmark_group("optimizer_step/f64/256"), 256, methods());
+    unavoidable::<f32>(&mut c.benchmark_group("unavoidable_calls/f32/256"), 256);
+    unavoidable::<f64>(&mut c.benchmark_group("unavoidable_calls/f64/256"), 256);
+}
+
+fn size_1024(c: &mut Criterion) {
+    let mut group = c.benchmark_group("optimizer_step_large/f32/1024");
+    group.sample_size(10);
+    optimizers::<f32>(&mut group, 1024, methods());
+    group.finish();
+    let mut group = c.benchmark_group("unavoidable_calls_large/f32/1024");
+    group.sample_size(10);
+    unavoidable::<f32>(&mut group, 1024);
+}
+
+criterion_group! {
+    name = benches;
+    config = criterion();
+    targets = size_256, size_1024
+}
+criterion_main!(benches);
