@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind as UsageError;
 use clap::{Args, Parser, Subcommand};
 
 use crate::claim::Verdict;
@@ -16,7 +17,7 @@ use crate::{ExperimentError, Result};
 
 /// Done.
 pub const SUCCESS: u8 = 0;
-/// Something failed; nothing was written.
+/// Something failed: the results, or the words about them, could not be made or written.
 pub const FAILURE: u8 = 1;
 /// The arguments are not valid.
 pub const USAGE: u8 = 2;
@@ -48,13 +49,14 @@ pub struct FiguresArguments {
     #[arg(long)]
     pub quick: bool,
     /// Trials to show in every figure, 1 to 100000
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "N", value_parser = parse_trials, allow_negative_numbers = true)]
     pub trials: Option<u64>,
-    /// Seed of all random numbers
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    /// Seed of all random numbers, 0 to 2⁶⁴ − 1
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = parse_seed,
+        allow_negative_numbers = true)]
     pub seed: u64,
     /// Threads, 1 to 1024; the results do not depend on it [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = parse_threads, allow_negative_numbers = true)]
     pub threads: Option<u16>,
     /// Folder for the results
     #[arg(long, value_name = "DIR", default_value = "figures")]
@@ -86,6 +88,28 @@ fn parse_numbers(text: &str) -> std::result::Result<Numbers, String> {
     Ok(Numbers(numbers))
 }
 
+fn parse_trials(text: &str) -> std::result::Result<u64, String> {
+    whole_number(text, 1, 100_000)
+}
+
+fn parse_seed(text: &str) -> std::result::Result<u64, String> {
+    whole_number(text, 0, u64::MAX)
+}
+
+fn parse_threads(text: &str) -> std::result::Result<u16, String> {
+    whole_number(text, 1, 1024)
+}
+
+fn whole_number<T>(text: &str, least: T, largest: T) -> std::result::Result<T, String>
+where
+    T: std::str::FromStr + std::fmt::Display + PartialOrd,
+{
+    text.parse()
+        .ok()
+        .filter(|number| (&least..=&largest).contains(&number))
+        .ok_or_else(|| format!("choose a whole number from {least} to {largest}"))
+}
+
 /// Runs the program on its command line.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -99,7 +123,7 @@ pub fn main() -> ExitCode {
             SUCCESS
         }
         Err(error) => {
-            complain(one_line(&error.to_string()));
+            complain(&usage_message(&error));
             USAGE
         }
     };
@@ -114,22 +138,29 @@ fn finish(outcome: Result<u8>) -> u8 {
             INTERRUPTED
         }
         Err(error) => {
-            complain(error.to_string());
+            complain(&error.to_string());
             FAILURE
         }
     }
 }
 
-fn complain(message: impl AsRef<str>) {
+/// One line on stderr, whatever is in the message: a path may hold line breaks.
+fn complain(message: &str) {
+    let lines = message.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join(" ");
     // Where stderr is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "error: {}", message.as_ref());
+    let _ = writeln!(std::io::stderr(), "error: {line}");
 }
 
-/// The message of a usage error without its hints, which follow after an empty line.
-fn one_line(message: &str) -> String {
-    let lines = message.lines().take_while(|line| !line.trim().is_empty());
-    let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-    line.trim_start_matches("error: ").to_string()
+/// The message of a usage error without the hints that follow it.
+fn usage_message(error: &clap::Error) -> String {
+    if error.kind() == UsageError::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "no command is given; try 'layerwise figures', or --help".into();
+    }
+    let text = error.to_string();
+    let hints = ["\n\n  tip:", "\n\nUsage:", "\n\nFor more information"];
+    let end = hints.iter().filter_map(|hint| text.find(hint)).min().unwrap_or(text.len());
+    text[..end].trim_start_matches("error: ").to_string()
 }
 
 /// Makes the figures of `catalogue` that the arguments name, and says on `out` what holds.
@@ -145,6 +176,7 @@ pub fn figures(
     // One BLAS thread: the bits of a product depend on their number, and trials run in parallel.
     layerwise_linalg::set_blas_threads(1);
     let plan = Plan { quick: arguments.quick, trials: arguments.trials, seed: arguments.seed };
+    let run = RunInfo::new(plan);
     let chosen: Vec<&dyn Figure> = catalogue
         .iter()
         .copied()
@@ -157,8 +189,8 @@ pub fn figures(
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let mut folder = OutputFolder::open(&arguments.out, &plan, arguments.fresh)?;
-    let demand: Demand = runner::merge(chosen.iter().map(|figure| figure.demand(&plan)).collect());
+    let mut folder = OutputFolder::open(&arguments.out, &run, arguments.fresh)?;
+    let demand: Demand = runner::merge(chosen.iter().map(|figure| figure.demand(&plan)).collect())?;
     let results = {
         let progress = Progress::start(runner::work(&demand));
         runner::run(&demand, &plan, threads, &progress)?
@@ -167,7 +199,7 @@ pub fn figures(
         .iter()
         .map(|&figure| Ok((figure, figure.report(&plan, &results)?)))
         .collect::<Result<_>>()?;
-    folder.save(&RunInfo::new(plan), &reports)?;
+    folder.save(&run, &reports)?;
     summarize(arguments, &reports, out)?;
     let all_hold = reports
         .iter()

@@ -15,6 +15,8 @@ use crate::plan::Plan;
 use crate::runner::Demand;
 use crate::{ExperimentError, Result, claims_page, plot, single_index};
 
+const CLAIMS_PAGE: &str = "claims.md";
+
 /// What made the results in a folder. Results of different runs do not mix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -64,23 +66,29 @@ pub struct OutputFolder {
     path: PathBuf,
     /// Open and locked; the lock goes with it.
     _lock: File,
-    /// True where this run made the folder and nothing is in it yet.
-    empty: bool,
+    /// Folders that this run made, and has not filled yet; the innermost first.
+    made: Vec<PathBuf>,
+    /// Results of a former run are replaced.
+    fresh: bool,
     kept: Vec<FigureFile>,
 }
 
 impl OutputFolder {
     /// Makes the folder where it does not exist, locks it, and sees that it can be written to and
-    /// holds no results of a run with another plan; with `fresh` such results are replaced.
+    /// holds no results of another kind of run; with `fresh` such results are replaced.
     ///
     /// # Errors
     /// [`ExperimentError::Output`] with what stands in the way.
-    pub fn open(path: &Path, plan: &Plan, fresh: bool) -> Result<Self> {
+    pub fn open(path: &Path, run: &RunInfo, fresh: bool) -> Result<Self> {
         let refuse = |reason: String| ExperimentError::Output { path: path.into(), reason };
         if path.exists() && !path.is_dir() {
             return Err(refuse("is not a folder; name a folder with --out".into()));
         }
-        let empty = !path.exists();
+        let made = path
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .map(Path::to_path_buf)
+            .collect();
         fs::create_dir_all(path).map_err(|e| refuse(format!("cannot be made: {e}")))?;
         let lock = File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
         match lock.try_lock() {
@@ -92,12 +100,15 @@ impl OutputFolder {
             }
             Err(TryLockError::Error(e)) => return Err(refuse(format!("cannot be locked: {e}"))),
         }
-        let mut folder = Self { path: path.into(), _lock: lock, empty, kept: Vec::new() };
+        let mut folder = Self { path: path.into(), _lock: lock, made, fresh, kept: Vec::new() };
+        if let Some(name) = names_of_all().find(|name| path.join(name).is_dir()) {
+            return Err(refuse(format!("holds a folder {name}, where a file is to be written")));
+        }
         folder.probe().map_err(|e| refuse(format!("cannot be written to: {e}")))?;
         if !fresh {
             for figure in FIGURES {
                 if let Some(file) = folder.read(figure.number())? {
-                    if file.run.plan != *plan || file.run.version != env!("CARGO_PKG_VERSION") {
+                    if file.run != *run {
                         return Err(refuse(format!(
                             "holds figure {} of a run with other settings ({}); replace it with \
                              --fresh, or choose another --out",
@@ -135,8 +146,8 @@ impl OutputFolder {
     /// written beside their places, and moved there when every one is complete.
     ///
     /// # Errors
-    /// [`ExperimentError::Io`], and what drawing a picture can fail with; then no file has
-    /// changed.
+    /// [`ExperimentError::Io`], and what drawing a picture can fail with. Every file is then
+    /// whole, the former one or the new one, and none has changed unless moving one failed.
     pub fn save(&mut self, run: &RunInfo, reports: &[(&dyn Figure, Report)]) -> Result<()> {
         let mut files = Vec::new();
         let mut pages: Vec<FigureFile> = self.kept.clone();
@@ -154,19 +165,20 @@ impl OutputFolder {
             let rendered = plot::render(&report.picture)?;
             let mut json = serde_json::to_vec_pretty(&page)?;
             json.push(b'\n');
-            files.push((format!("figure{number}.svg"), rendered.svg.into_bytes()));
-            files.push((format!("figure{number}.png"), rendered.png));
-            files.push((format!("figure{number}.csv"), report.table.to_csv().into_bytes()));
-            files.push((format!("figure{number}.json"), json));
+            let csv = report.table.to_csv().into_bytes();
+            let contents = [rendered.svg.into_bytes(), rendered.png, csv, json];
+            files.extend(names(number).into_iter().zip(contents));
             pages.retain(|kept| kept.figure != number);
             pages.push(page);
         }
         pages.sort_by_key(|page| page.figure);
-        files.push(("claims.md".into(), claims_page::write(run, &pages).into_bytes()));
+        files.push((CLAIMS_PAGE.into(), claims_page::write(run, &pages).into_bytes()));
         self.replace(&files)?;
-        self.remove_others(&pages);
+        if self.fresh {
+            self.remove_others(&pages);
+        }
         self.kept = pages;
-        self.empty = false;
+        self.made.clear();
         Ok(())
     }
 
@@ -192,12 +204,11 @@ impl OutputFolder {
         moved
     }
 
-    /// With `fresh`, figures of the former run that this one did not make.
+    /// Removes the figures of a former run that this one did not make.
     fn remove_others(&self, pages: &[FigureFile]) {
         for figure in FIGURES {
             if pages.iter().all(|page| page.figure != figure.number()) {
-                for kind in ["svg", "png", "csv", "json"] {
-                    let name = format!("figure{}.{kind}", figure.number());
+                for name in names(figure.number()) {
                     let _ = fs::remove_file(self.path.join(name));
                 }
             }
@@ -206,12 +217,22 @@ impl OutputFolder {
 }
 
 impl Drop for OutputFolder {
-    /// A folder that this run made and did not fill goes again.
+    /// Folders that this run made and did not fill go again.
     fn drop(&mut self) {
-        if self.empty {
-            let _ = fs::remove_dir(&self.path);
+        for folder in &self.made {
+            let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// The files of a figure.
+fn names(number: u8) -> [String; 4] {
+    ["svg", "png", "csv", "json"].map(|kind| format!("figure{number}.{kind}"))
+}
+
+/// The files of a whole folder.
+fn names_of_all() -> impl Iterator<Item = String> {
+    FIGURES.iter().flat_map(|figure| names(figure.number())).chain([CLAIMS_PAGE.to_string()])
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -224,7 +245,7 @@ fn describe(run: &RunInfo) -> String {
     let Plan { quick, trials, seed } = run.plan;
     let trials = trials.map_or("default trials".into(), |n| format!("{n} trials"));
     let size = if quick { "quick" } else { "full size" };
-    format!("{size}, {trials}, seed {seed}, version {}", run.version)
+    format!("{size}, {trials}, seed {seed}, version {}, {}", run.version, run.blas)
 }
 
 /// The settings of a figure for its JSON.
