@@ -42,6 +42,12 @@ impl Comparison {
     }
 }
 
+/// The larger of two numbers, NaN if either is: `f64::max` would lose it.
+#[must_use]
+pub fn larger(a: f64, b: f64) -> f64 {
+    if b.is_nan() || b > a { b } else { a }
+}
+
 /// Many comparisons of the same kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {

@@ -10,7 +10,7 @@ use rand::{Rng, RngCore};
 use crate::Result;
 use crate::claim::Whose;
 use crate::linear::{Needs, StepData};
-use crate::theorems::comparison::{Comparison, over_cases};
+use crate::theorems::comparison::{Comparison, larger, over_cases};
 use crate::theorems::problems::{
     conditioned_task, extreme_eigenvalues, extreme_singular_values, norm, normals,
 };
@@ -226,10 +226,7 @@ pub fn compare_contraction(task: &LinearTask, steps: &dyn Steps) -> Result<Compa
     for eta in grid.into_iter().chain([map.best_rate()]) {
         let measured = contraction(task, eta, steps)?;
         let difference = (measured - map.contraction(eta)).abs();
-        // `max` would drop a NaN.
-        if !(difference.max(map.best_contraction() - measured) <= deviation) {
-            deviation = difference.max(map.best_contraction() - measured);
-        }
+        deviation = larger(deviation, larger(difference, map.best_contraction() - measured));
     }
     let columns = (task.rank() * (task.map().ncols() - task.rank())) as f64;
     Ok(Comparison {

@@ -48,21 +48,29 @@ impl Statement for L5 {
     }
 }
 
-/// A transfer task of random dimensions (k = 1, d_X = k + 1, d_Y < k among them), κ(Σ_t) up to
-/// 10⁴, and a representation somewhere between random and `G⋆` in another basis.
+/// A random transfer problem; k = 1, d_X = k + 1 and d_Y < k are among them, κ(Σ_t) is at most 10⁴.
+fn random_transfer(rng: &mut dyn RngCore) -> Result<(TransferTask, Array2<f64>)> {
+    let k = rng.random_range(1..=5);
+    let shape = (rng.random_range(1..=8), k, k + rng.random_range(1..=10));
+    let condition = 10_f64.powf(rng.random_range(0.0..=4.0));
+    transfer_problem(shape, condition, 10_f64.powf(rng.random_range(-4.0..=1.0)), rng)
+}
+
+/// A transfer task of shape `(d_Y, k, d_X)` with a dense Σ_t of the given condition number, and a
+/// representation: `G⋆` in another basis plus `away` times standard normals.
 ///
 /// # Errors
-/// None for these dimensions.
-pub fn random_transfer(rng: &mut dyn RngCore) -> Result<(TransferTask, Array2<f64>)> {
-    let k = rng.random_range(1..=5);
-    let d = k + rng.random_range(1..=10);
-    let outputs = rng.random_range(1..=8);
+/// Where a dimension is zero, d_X < k, or the condition number is below 1.
+pub fn transfer_problem(
+    (outputs, k, d): (usize, usize, usize),
+    condition: f64,
+    away: f64,
+    rng: &mut dyn RngCore,
+) -> Result<(TransferTask, Array2<f64>)> {
     let head = normals(outputs, k, rng);
     let reference = haar(d, k, rng)?.reversed_axes().as_standard_layout().into_owned();
-    let condition = 10_f64.powf(rng.random_range(0.0..=4.0));
     let spectrum = Spectrum::LogSpaced { condition };
     let covariance = Covariance::draw(&spectrum, Basis::Haar, d, rng)?;
-    let away = 10_f64.powf(rng.random_range(-4.0..=1.0));
     let g = haar(k, k, rng)?.dot(&reference) + normals(k, d, rng) * away;
     Ok((TransferTask::new(head, reference, covariance.matrix().to_owned())?, g))
 }

@@ -9,7 +9,7 @@ use rand::{Rng, RngCore};
 use crate::Result;
 use crate::claim::Whose;
 use crate::linear::Needs;
-use crate::theorems::comparison::{Comparison, over_cases};
+use crate::theorems::comparison::{Comparison, larger, over_cases};
 use crate::theorems::problems::{Problem, ProblemSpec, distance, norm};
 use crate::theorems::rounding;
 use crate::theorems::{Context, KfacRates, Outcome, Statement, Steps};
@@ -189,7 +189,7 @@ pub fn compare_step(spec: &ProblemSpec, eta: f64, steps: &dyn Steps) -> Result<C
     let second = rounding::head_step(&net, moments)?;
     let inherited = second / rounding::chain(outputs + k + inputs);
     Ok(Comparison {
-        deviation: representation.max(head),
+        deviation: larger(representation, head),
         tolerance: 2.0 * (first * (1.0 + inherited) + second),
     })
 }

@@ -10,7 +10,7 @@ use rand::{Rng, RngCore};
 use crate::Result;
 use crate::claim::Whose;
 use crate::linear::{Algorithm, Cell, LinearMethod, Needs, StepData};
-use crate::theorems::comparison::{Comparison, over_cases};
+use crate::theorems::comparison::{Comparison, larger, over_cases};
 use crate::theorems::problems::{
     Problem, ProblemSpec, condition_number, distance, norm, with_condition,
 };
@@ -154,11 +154,7 @@ fn run(
     for _ in 0..STEPS {
         let other = StepData::from_moments(changed(data.moments(), a)?, Needs::default())?;
         before(&runs, &data, &other)?;
-        let difference = runs.step(&data, &other, a)?;
-        // `max` would drop a NaN.
-        if !(difference <= largest) {
-            largest = difference;
-        }
+        largest = larger(largest, runs.step(&data, &other, a)?);
         steps.draw(&task, &mut batches, &mut data)?;
     }
     Ok(largest)
