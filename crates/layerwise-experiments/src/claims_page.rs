@@ -9,7 +9,7 @@ const PREAMBLE: &str = "\
 Each claim is one number with a threshold that was fixed before the results were seen. It
 **holds** where the whole 95 % interval over the trials lies on the claim's side of the threshold,
 is **not reproduced** where the whole interval lies on the other side, and is **undecided**
-otherwise. A claim that does not hold stays here with its number; neither settings nor thresholds
+otherwise; a dash is a number that is not finite, or an end that the trials do not bound. A claim that does not hold stays here with its number; neither settings nor thresholds
 are tuned.
 
 *Whose*: a claim marked *paper* is made in words by arXiv 2502.01763 (ICML 2025); the number that
@@ -106,12 +106,10 @@ fn rates(page: &mut String, figure: &FigureFile) {
 }
 
 /// Three significant digits, in plain or scientific notation, whichever is shorter to read.
-fn number(value: f64) -> String {
-    if value.is_nan() {
+pub(crate) fn number(value: f64) -> String {
+    // JSON keeps no infinities, so that a page made from it cannot tell them apart either.
+    if !value.is_finite() {
         return "–".into();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "∞".into() } else { "−∞".into() };
     }
     let size = value.abs();
     if size != 0.0 && !(1e-3..1e4).contains(&size) {
@@ -140,7 +138,7 @@ mod tests {
             (-12.345, "-12.3"),
             (1234.5, "1234"),
             (1e-7, "1.00e-7"),
-            (f64::NEG_INFINITY, "−∞"),
+            (f64::NEG_INFINITY, "–"),
             (f64::NAN, "–"),
         ] {
             assert_eq!(number(value), text);

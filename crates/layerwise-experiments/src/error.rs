@@ -105,6 +105,9 @@ impl ExperimentError {
             None => matches!(
                 self,
                 Self::Optim(OptimError::NonFinite { .. } | OptimError::Overflow { .. })
+                    | Self::Metrics(
+                        MetricsError::NonFinite { .. } | MetricsError::ZeroVector { .. }
+                    )
             ),
         }
     }

@@ -118,8 +118,8 @@ impl Figure for Figure3 {
             let right = comparisons(
                 epsilons(plan).into_iter().map(|epsilon| right(teacher, epsilon)).collect(),
             )?;
-            panels.push(left_panel(teacher, &left));
-            panels.push(right_panel(teacher, &right));
+            panels.push(left_panel(teacher, &left)?);
+            panels.push(right_panel(teacher, &right)?);
             left.iter().chain(&right).for_each(|comparison| comparison.tabulate(&mut table));
             claims.push(theory_claim(teacher, plan, left.iter().chain(&right)));
             claims.extend(fall_claims(teacher, &right));
@@ -210,12 +210,15 @@ fn simulated(method: &str, x: Vec<f64>, points: &[Point], shape: Shape) -> Mark 
     Mark::Points { x, y, error, colour: method_style(method).colour, shape }
 }
 
-fn theory(method: &str, x: Vec<f64>, points: &[Point], stroke: Stroke) -> Mark {
-    let y = points.iter().map(|point| point.predicted).collect();
+fn theory(method: &str, x: Vec<f64>, y: Vec<f64>, stroke: Stroke) -> Mark {
     Mark::Line { x, y, band: None, style: style(method, stroke) }
 }
 
-fn left_panel(teacher: Teacher, comparisons: &[Comparison<'_>]) -> Panel {
+/// The grid on which theory is drawn: that of the full figure, refined, also in a quick run.
+const FINE: usize = 97;
+const FULL: Plan = Plan { quick: false, trials: None, seed: 0 };
+
+fn left_panel(teacher: Teacher, comparisons: &[Comparison<'_>]) -> Result<Panel> {
     let mut marks = Vec::new();
     for (comparison, (_, stroke, shape)) in comparisons.iter().zip(RATIOS) {
         let dampings = &comparison.results.setting.dampings;
@@ -225,37 +228,42 @@ fn left_panel(teacher: Teacher, comparisons: &[Comparison<'_>]) -> Panel {
         let middle = dampings.len() / 2;
         let between = (dampings[middle - 1] * dampings[middle]).sqrt();
         marks.push(simulated("SGD", vec![between], &[sgd], shape));
-        let kfac = comparison.kfac();
-        marks.push(theory("KFAC", dampings.clone(), &kfac, stroke));
-        marks.push(simulated("KFAC", dampings.clone(), &kfac, shape));
+        let fine = FULL.grid(-3.0, 1.0, FINE, 1);
+        let setting =
+            SingleIndexSetting { dampings: fine.clone(), ..comparison.results.setting.clone() };
+        marks.push(theory("KFAC", fine, setting.predict()?.kfac, stroke));
+        marks.push(simulated("KFAC", dampings.clone(), &comparison.kfac(), shape));
     }
-    Panel {
+    Ok(Panel {
         title: teacher.name().into(),
         x: Axis { label: "damping λ".into(), scale: Scale::Log10, range: None },
         y: alignment_axis(),
         marks,
         note: None,
-    }
+    })
 }
 
-fn right_panel(teacher: Teacher, comparisons: &[Comparison<'_>]) -> Panel {
+fn right_panel(teacher: Teacher, comparisons: &[Comparison<'_>]) -> Result<Panel> {
     let x: Vec<f64> = comparisons.iter().map(|c| c.results.setting.epsilon).collect();
+    let fine = FULL.linear_grid(0.0, 0.95, FINE, 1);
+    let predicted: Vec<Predicted> =
+        fine.iter().map(|&epsilon| right(teacher, epsilon).predict()).collect::<Result<_>>()?;
     let (_, stroke, shape) = RATIOS[2];
-    let mut marks = Vec::new();
-    for (method, points) in [
-        ("SGD", comparisons.iter().map(Comparison::sgd).collect::<Vec<_>>()),
-        ("KFAC", comparisons.iter().flat_map(Comparison::kfac).collect()),
-    ] {
-        marks.push(theory(method, x.clone(), &points, stroke));
-        marks.push(simulated(method, x.clone(), &points, shape));
-    }
-    Panel {
+    let sgd: Vec<Point> = comparisons.iter().map(Comparison::sgd).collect();
+    let kfac: Vec<Point> = comparisons.iter().flat_map(Comparison::kfac).collect();
+    let marks = vec![
+        theory("SGD", fine.clone(), predicted.iter().map(|p| p.sgd).collect(), stroke),
+        simulated("SGD", x.clone(), &sgd, shape),
+        theory("KFAC", fine, predicted.iter().flat_map(|p| p.kfac.clone()).collect(), stroke),
+        simulated("KFAC", x, &kfac, shape),
+    ];
+    Ok(Panel {
         title: teacher.name().into(),
         x: Axis { label: "anisotropy ε".into(), scale: Scale::Linear, range: None },
         y: alignment_axis(),
         marks,
         note: None,
-    }
+    })
 }
 
 fn legend() -> Vec<LegendEntry> {

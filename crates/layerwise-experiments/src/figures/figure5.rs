@@ -9,13 +9,16 @@ use crate::figures::figure1::{self, METHODS, WITHOUT_LAYERWISE};
 use crate::figures::{Figure, Report};
 use crate::linear::{Chosen, LinearMethod, LinearResults};
 use crate::plan::Plan;
-use crate::plot::{Axis, Mark, Panel, Picture, Scale, method_style};
+use crate::plot::{Axis, Colour, LegendEntry, Mark, Panel, Picture, Scale, Shape, method_style};
 use crate::runner::{Demand, Results};
 use crate::statistics::quantile;
 use crate::table::Table;
 
 /// A distance that counts as having found the features.
 const FOUND: f64 = 0.25;
+
+/// Marks a rate at which a method diverges.
+const DIVERGED: Shape = Shape::Plus;
 
 /// The figure.
 pub(crate) struct Figure5;
@@ -42,6 +45,13 @@ impl Figure for Figure5 {
     fn report(&self, _plan: &Plan, results: &Results) -> Result<Report> {
         let (results, chosen) = figure1::shared(results)?;
         let sweeps: Vec<Sweep> = chosen.iter().map(|choice| Sweep::new(results, choice)).collect();
+        let mut legend = method_legend(&METHODS);
+        legend.push(LegendEntry::Points {
+            label: "most trials diverged".into(),
+            colour: Colour::INK,
+            shape: DIVERGED,
+            error: false,
+        });
         let picture = Picture {
             title: String::new(),
             panels: vec![Panel {
@@ -52,11 +62,15 @@ impl Figure for Figure5 {
                     scale: Scale::Log10,
                     range: None,
                 },
-                marks: sweeps.iter().map(Sweep::line).collect(),
+                marks: sweeps
+                    .iter()
+                    .map(Sweep::line)
+                    .chain(sweeps.iter().map(Sweep::diverged_points))
+                    .collect(),
                 note: divergence_note(results, &chosen),
             }],
             columns: 1,
-            legend: method_legend(&METHODS),
+            legend,
             colour_bar: None,
         };
 
@@ -126,6 +140,8 @@ struct Sweep {
     method: LinearMethod,
     rates: Vec<f64>,
     distances: Vec<Vec<f64>>,
+    /// Rates at which more than half of the trials diverged.
+    diverged: Vec<f64>,
     /// The smallest distance over all of the method's cells, its dampings included, by trial.
     best: Vec<f64>,
 }
@@ -142,9 +158,18 @@ impl Sweep {
         let best = (0..results.shown.len())
             .map(|trial| all.iter().map(|row| row[trial]).fold(f64::INFINITY, f64::min))
             .collect();
+        let diverged = cells
+            .iter()
+            .filter(|&&cell| {
+                let runs = results.runs(cell);
+                2 * runs.iter().filter(|run| run.diverged.is_some()).count() > runs.len()
+            })
+            .map(|&cell| results.setting.cells[cell].rate)
+            .collect();
         Self {
             method,
             best,
+            diverged,
             rates: cells.iter().map(|&cell| results.setting.cells[cell].rate).collect(),
             distances: cells.iter().map(|&cell| ends(results, cell, Series::Distance)).collect(),
         }
@@ -158,6 +183,17 @@ impl Sweep {
             y: column(0.5),
             band: Some((column(0.25), column(0.75))),
             style: method_style(self.method.name()),
+        }
+    }
+
+    /// Nothing is learned where most trials diverged: distance 1, marked.
+    fn diverged_points(&self) -> Mark {
+        Mark::Points {
+            x: self.diverged.clone(),
+            y: vec![1.0; self.diverged.len()],
+            error: None,
+            colour: Colour::INK,
+            shape: DIVERGED,
         }
     }
 

@@ -141,8 +141,8 @@ fn claims(maps: &[Map<'_>]) -> Vec<Claim> {
             Whose::Paper,
             format!(
                 "KFAC's fastest cell needs no more steps to a distance of {TARGET} than {name}'s \
-                 ({:.0} against {:.0}, medians; paired difference in steps, mean; a run that does \
-                 not get there counts as {} steps)",
+                 ({:.0} against {:.0}, medians; the cells are chosen on the same trials; paired \
+                 difference in steps, mean; a run that does not get there counts as {} steps)",
                 median(&kfac.steps()),
                 median(&other.steps()),
                 ITERATIONS + 1
