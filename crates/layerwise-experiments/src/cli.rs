@@ -13,6 +13,7 @@ use crate::output::{OutputFolder, RunInfo};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::runner::{self, Demand};
+use crate::theorems_cli::{self, TheoremsArguments};
 use crate::{ExperimentError, Result};
 
 /// Done.
@@ -21,7 +22,7 @@ pub const SUCCESS: u8 = 0;
 pub const FAILURE: u8 = 1;
 /// The arguments are not valid.
 pub const USAGE: u8 = 2;
-/// All files are written, but with `--require-claims` a claim does not hold.
+/// All files are written, but with `--require-claims` a claim does not hold, or a statement fails.
 pub const CLAIM_FAILED: u8 = 3;
 /// Interrupted by the user.
 pub const INTERRUPTED: u8 = 130;
@@ -37,6 +38,8 @@ struct Arguments {
 enum Command {
     /// Regenerate the six figures, each with its data and a verdict on every claim
     Figures(FiguresArguments),
+    /// Check every statement: predicted, measured, verdict
+    Theorems(TheoremsArguments),
 }
 
 /// Arguments of `figures`.
@@ -92,11 +95,11 @@ fn parse_trials(text: &str) -> std::result::Result<u64, String> {
     whole_number(text, 1, 100_000)
 }
 
-fn parse_seed(text: &str) -> std::result::Result<u64, String> {
+pub(crate) fn parse_seed(text: &str) -> std::result::Result<u64, String> {
     whole_number(text, 0, u64::MAX)
 }
 
-fn parse_threads(text: &str) -> std::result::Result<u16, String> {
+pub(crate) fn parse_threads(text: &str) -> std::result::Result<u16, String> {
     whole_number(text, 1, 1024)
 }
 
@@ -116,6 +119,9 @@ pub fn main() -> ExitCode {
     let status = match Arguments::try_parse() {
         Ok(Arguments { command: Command::Figures(arguments) }) => {
             finish(figures(&arguments, &FIGURES, &mut std::io::stdout()))
+        }
+        Ok(Arguments { command: Command::Theorems(arguments) }) => {
+            finish(theorems_cli::main(&arguments))
         }
         Err(error) if !error.use_stderr() => {
             // Help and version are answers, not errors.

@@ -10,6 +10,7 @@ mod claims_page;
 pub mod cli;
 mod error;
 pub mod figures;
+mod folder;
 pub mod linear;
 pub mod monitor;
 pub mod output;
@@ -21,6 +22,7 @@ pub mod single_index;
 pub mod statistics;
 pub mod table;
 pub mod theorems;
+pub mod theorems_cli;
 
 pub use error::{ExperimentError, Result};
 pub use layerwise_linalg::ndarray;

@@ -1,19 +1,18 @@
-//! The folder of results: taken by one run at a time, written whole or not at all.
+//! What a run of figures leaves in its folder.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::claim::Claim;
 use crate::figures::{FIGURES, Figure, Report};
+use crate::folder::Folder;
 use crate::linear::Chosen;
 use crate::linear::setting::{INPUTS, NOISE, OUTPUTS, RANK};
 use crate::plan::Plan;
 use crate::runner::Demand;
-use crate::{ExperimentError, Result, claims_page, plot, single_index};
+use crate::{Result, claims_page, plot, single_index};
 
 const CLAIMS_PAGE: &str = "claims.md";
 
@@ -60,14 +59,10 @@ pub struct FigureFile {
     pub claims: Vec<Claim>,
 }
 
-/// A folder that this run alone may write to, until it is dropped.
+/// A folder of figures that this run alone may write to, until it is dropped.
 #[derive(Debug)]
 pub struct OutputFolder {
-    path: PathBuf,
-    /// Open and locked; the lock goes with it.
-    _lock: File,
-    /// Folders that this run made, and has not filled yet; the innermost first.
-    made: Vec<PathBuf>,
+    folder: Folder,
     /// Results of a former run are replaced.
     fresh: bool,
     kept: Vec<FigureFile>,
@@ -80,66 +75,25 @@ impl OutputFolder {
     /// # Errors
     /// [`ExperimentError::Output`] with what stands in the way.
     pub fn open(path: &Path, run: &RunInfo, fresh: bool) -> Result<Self> {
-        let refuse = |reason: String| ExperimentError::Output { path: path.into(), reason };
-        if path.exists() && !path.is_dir() {
-            return Err(refuse("is not a folder; name a folder with --out".into()));
-        }
-        let made = path
-            .ancestors()
-            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-            .map(Path::to_path_buf)
-            .collect();
-        fs::create_dir_all(path).map_err(|e| refuse(format!("cannot be made: {e}")))?;
-        let lock = File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(refuse(
-                    "is being written by another run; wait for it, or choose another --out".into(),
-                ));
-            }
-            Err(TryLockError::Error(e)) => return Err(refuse(format!("cannot be locked: {e}"))),
-        }
-        let mut folder = Self { path: path.into(), _lock: lock, made, fresh, kept: Vec::new() };
-        if let Some(name) = names_of_all().find(|name| path.join(name).is_dir()) {
-            return Err(refuse(format!("holds a folder {name}, where a file is to be written")));
-        }
-        folder.probe().map_err(|e| refuse(format!("cannot be written to: {e}")))?;
+        let folder = Folder::open(path, names_of_all())?;
+        let mut kept = Vec::new();
         if !fresh {
             for figure in FIGURES {
-                if let Some(file) = folder.read(figure.number())? {
+                let name = format!("figure{}.json", figure.number());
+                if let Some(file) = folder.read::<FigureFile>(&name, "a figure's data")? {
                     if file.run != *run {
-                        return Err(refuse(format!(
+                        return Err(folder.refusal(format!(
                             "holds figure {} of a run with other settings ({}); replace it with \
                              --fresh, or choose another --out",
                             file.figure,
                             describe(&file.run)
                         )));
                     }
-                    folder.kept.push(file);
+                    kept.push(file);
                 }
             }
         }
-        Ok(folder)
-    }
-
-    fn probe(&self) -> std::io::Result<()> {
-        let probe = self.path.join(".layerwise.tmp");
-        File::create(&probe)?;
-        fs::remove_file(probe)
-    }
-
-    fn read(&self, number: u8) -> Result<Option<FigureFile>> {
-        let path = self.path.join(format!("figure{number}.json"));
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(ExperimentError::Io { path, source }),
-        };
-        serde_json::from_str(&text).map(Some).map_err(|e| ExperimentError::Output {
-            path,
-            reason: format!("is not a figure's data ({e}); remove it, or use --fresh"),
-        })
+        Ok(Self { folder, fresh, kept })
     }
 
     /// Writes the figures' files and the page of all claims in the folder. All of them are first
@@ -173,35 +127,12 @@ impl OutputFolder {
         }
         pages.sort_by_key(|page| page.figure);
         files.push((CLAIMS_PAGE.into(), claims_page::write(run, &pages).into_bytes()));
-        self.replace(&files)?;
+        self.folder.replace(&files)?;
         if self.fresh {
             self.remove_others(&pages);
         }
         self.kept = pages;
-        self.made.clear();
         Ok(())
-    }
-
-    fn replace(&self, files: &[(String, Vec<u8>)]) -> Result<()> {
-        let beside = |name: &str| self.path.join(format!(".{name}.tmp"));
-        let written = files.iter().try_for_each(|(name, bytes)| {
-            let path = beside(name);
-            write_synced(&path, bytes).map_err(|source| ExperimentError::Io { path, source })
-        });
-        let moved = written.and_then(|()| {
-            files.iter().try_for_each(|(name, _)| {
-                let path = self.path.join(name);
-                fs::rename(beside(name), &path)
-                    .map_err(|source| ExperimentError::Io { path, source })
-            })
-        });
-        if moved.is_err() {
-            for (name, _) in files {
-                // Some were not written or are already in their places.
-                let _ = fs::remove_file(beside(name));
-            }
-        }
-        moved
     }
 
     /// Removes the figures of a former run that this one did not make.
@@ -209,18 +140,9 @@ impl OutputFolder {
         for figure in FIGURES {
             if pages.iter().all(|page| page.figure != figure.number()) {
                 for name in names(figure.number()) {
-                    let _ = fs::remove_file(self.path.join(name));
+                    self.folder.remove(&name);
                 }
             }
-        }
-    }
-}
-
-impl Drop for OutputFolder {
-    /// Folders that this run made and did not fill go again.
-    fn drop(&mut self) {
-        for folder in &self.made {
-            let _ = fs::remove_dir(folder);
         }
     }
 }
@@ -235,15 +157,9 @@ fn names_of_all() -> impl Iterator<Item = String> {
     FIGURES.iter().flat_map(|figure| names(figure.number())).chain([CLAIMS_PAGE.to_string()])
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 fn describe(run: &RunInfo) -> String {
     let Plan { quick, trials, seed } = run.plan;
-    let trials = trials.map_or("default trials".into(), |n| format!("{n} trials"));
+    let trials = trials.map_or("default trials".into(), |n| format!("trials: {n}"));
     let size = if quick { "quick" } else { "full size" };
     format!("{size}, {trials}, seed {seed}, version {}, {}", run.version, run.blas)
 }

@@ -16,6 +16,8 @@ pub mod l8;
 pub mod l9;
 pub mod monte_carlo;
 mod multi_task;
+pub mod page;
+pub mod pictures;
 pub mod problems;
 pub mod rounding;
 pub mod s1;
@@ -38,8 +40,22 @@ pub use statement::{Context, Outcome, Part, Row, Scale, Statement};
 pub use steps::{KfacRates, RealSteps, Steps};
 
 /// All statements, in the order of the table.
-pub const STATEMENTS: &[&dyn Statement] =
-    &[&l1::L1, &l2::L2, &l3::L3, &l4::L4, &l5::L5, &l6::L6, &l7::L7, &l8::L8, &l9::L9];
+pub const STATEMENTS: &[&dyn Statement] = &[
+    &l1::L1,
+    &l2::L2,
+    &l3::L3,
+    &l4::L4,
+    &l5::L5,
+    &l6::L6,
+    &l7::L7,
+    &l8::L8,
+    &l9::L9,
+    &s1::S1 { head: s1::HeadSize::InverseRoot },
+    &s2::S2,
+    &s3::S3,
+    &s4::S4,
+    &s5::S5,
+];
 
 /// Checks `statements` on `threads` threads. Neither their number nor the set of statements
 /// changes what a statement finds.
@@ -56,11 +72,7 @@ pub fn run(
     monitor: &dyn Monitor,
 ) -> Result<Vec<Row>> {
     let streams = Streams::new(seed);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| ExperimentError::Threads { threads, reason: error.to_string() })?;
-    pool.install(|| {
+    pool(threads)?.install(|| {
         statements
             .par_iter()
             .with_max_len(1)
@@ -73,4 +85,15 @@ pub fn run(
             })
             .collect()
     })
+}
+
+/// As many worker threads.
+///
+/// # Errors
+/// [`ExperimentError::Threads`].
+pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| ExperimentError::Threads { threads, reason: error.to_string() })
 }
