@@ -1,6 +1,6 @@
 //! Eigendecomposition of symmetric matrices.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Zip};
 
 use crate::{
     LinalgError, Result, RootOptions, Scalar,
@@ -84,6 +84,24 @@ impl<A: Scalar> SymmetricEigen<A> {
         })?;
         std::mem::swap(&mut self.rows, &mut self.spare);
         std::mem::swap(&mut self.values, &mut self.spare_values);
+        Ok(())
+    }
+
+    /// Takes a decomposition itself, for instance one saved earlier: the eigenvalues, ascending, and
+    /// the n × n matrix whose columns are the eigenvectors, which is not checked for orthogonality.
+    ///
+    /// # Errors
+    ///
+    /// [`LinalgError::Shape`] where there are not n of each, [`LinalgError::NonFinite`]. The former
+    /// decomposition stays.
+    pub fn set(&mut self, values: ArrayView1<A>, vectors: ArrayView2<A>) -> Result<()> {
+        let n = self.dimension();
+        check::shape("eigenvalues", (1, values.len()), (1, n))?;
+        check::shape("eigenvectors", vectors.dim(), (n, n))?;
+        check::finite(values.insert_axis(Axis(0)))?;
+        check::finite(vectors)?;
+        self.values.assign(&values);
+        self.rows.assign(&vectors.t());
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::schedule::Schedule;
+use crate::persist::persist;
+use crate::schedule::{Schedule, When};
 
 /// How a statistic `S` takes in the observation `X` of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,14 +20,19 @@ pub enum Averaging {
         /// (Kingma and Ba 2015, §3).
         bias_correction: bool,
     },
+    /// `S ← β S + X`, from zero.
+    Decay {
+        /// `β`, in [0, 1).
+        beta: Schedule,
+    },
     /// `S ← S + X` (Adagrad, and Shampoo as first published).
     Sum,
 }
 
 impl Averaging {
-    pub(crate) fn check(&self, name: &'static str) -> Result<()> {
+    pub(crate) fn check(&self, when: When, name: &'static str) -> Result<()> {
         match self {
-            Averaging::Ema { beta, .. } => beta.check_decay(name),
+            Averaging::Ema { beta, .. } | Averaging::Decay { beta } => beta.check_decay(when, name),
             Averaging::None | Averaging::Sum => Ok(()),
         }
     }
@@ -47,6 +53,8 @@ pub(crate) struct AverageWeights {
     pub(crate) correction: f64,
 }
 
+persist!(AverageClock { count, decay });
+
 impl AverageClock {
     pub(crate) fn start() -> Self {
         AverageClock { count: 0, decay: 1.0 }
@@ -65,6 +73,13 @@ impl AverageClock {
                 AverageClock { count, decay: self.decay },
                 AverageWeights { old: 0.0, new: 1.0, correction: 1.0 },
             ),
+            Averaging::Decay { beta } => {
+                let beta = beta.value(self.count);
+                (
+                    AverageClock { count, decay: self.decay * beta },
+                    AverageWeights { old: beta, new: 1.0, correction: 1.0 },
+                )
+            }
             Averaging::Sum => (
                 AverageClock { count, decay: self.decay },
                 AverageWeights { old: 1.0, new: 1.0, correction: 1.0 },

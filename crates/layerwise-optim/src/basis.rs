@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayViewMut2, s};
 use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
+use crate::persist::persist;
 use crate::preconditioner::bytes;
 use crate::signal::Signal;
 use crate::staged::Staged;
@@ -33,6 +34,8 @@ pub(crate) struct BasisSide<A> {
     /// The order applies to `v` when the step is committed.
     reorders: bool,
 }
+
+persist!(BasisSide<A> { statistic, basis });
 
 impl<A: Scalar> BasisSide<A> {
     pub(crate) fn new(config: &EigenbasisConfig, statistic: FactorStatistic<A>) -> Self {

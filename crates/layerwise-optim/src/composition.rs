@@ -3,23 +3,29 @@
 use layerwise_linalg::Scalar;
 use serde::{Deserialize, Serialize};
 
+use crate::clipping::Clipping;
 use crate::diagonal::{Diagonal, DiagonalConfig};
 use crate::direction::{Direction, Momentum};
 use crate::eigenbasis::{EigenbasisConfig, EigenbasisDiagonal};
 use crate::error::{OptimError, Result};
+use crate::factor::{FactorConfig, Statistic};
+use crate::iterates::IterateAveraging;
 use crate::kronecker::{Kronecker, KroneckerConfig};
 use crate::optimizer::Optimizer;
+use crate::partition::{Extent, Partition};
 use crate::polar::{Polar, PolarConfig};
 use crate::preconditioner::{Identity, Preconditioner};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, When};
+use crate::sign::Sign;
 use crate::signal::Signals;
 
 /// A method, unchecked: anything can be written here, and only what is valid can be
 /// [built](Composition::build).
 ///
-/// A step takes the gradient `g` (plus `λ W` under [`WeightDecay::L2`]), makes it a
-/// [`Direction`], preconditions that, rescales it under [`Grafting`], passes it through
-/// `velocity`, and subtracts `η` times the result from the weight.
+/// A step takes the gradient `g`, clips it, turns its sign where the objective is to be maximized,
+/// adds `λ W` under [`WeightDecay::L2`], makes it a [`Direction`], preconditions that (in the parts
+/// that the [`Partition`] lays out, each of which [`Grafting`] rescales), normalizes it, passes it
+/// through `velocity`, clips it, and subtracts `η` times the result from the weight.
 ///
 /// ```
 /// use layerwise_optim::{Composition, Direction, Momentum, PreconditionerConfig};
@@ -48,6 +54,18 @@ pub struct Composition {
     pub velocity: Option<Momentum>,
     /// How the weight itself shrinks.
     pub weight_decay: WeightDecay,
+    /// How the weight is laid out for its preconditioner.
+    pub partition: Partition,
+    /// How long the preconditioned direction is.
+    pub normalization: Normalization,
+    /// Bounds of the gradient as it is given.
+    pub gradient_clipping: Clipping,
+    /// Bounds of the direction that `η` multiplies.
+    pub update_clipping: Clipping,
+    /// Step up the gradient instead of down.
+    pub maximize: bool,
+    /// Averaging of the weights themselves.
+    pub iterate_averaging: Option<IterateAveraging>,
 }
 
 impl Default for Composition {
@@ -60,8 +78,26 @@ impl Default for Composition {
             grafting: None,
             velocity: None,
             weight_decay: WeightDecay::None,
+            partition: Partition::default(),
+            normalization: Normalization::None,
+            gradient_clipping: Clipping::None,
+            update_clipping: Clipping::None,
+            maximize: false,
+            iterate_averaging: None,
         }
     }
+}
+
+/// How long a preconditioned direction `D` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Normalization {
+    /// As it comes.
+    #[default]
+    None,
+    /// `D ← D / (rms(D) + 10⁻³⁰)`, without the bias corrections of direction and statistic, which
+    /// multiply the result (`normalize_grads` of SOAP's authors).
+    RootMeanSquare,
 }
 
 /// Which preconditioner.
@@ -71,6 +107,8 @@ pub enum PreconditionerConfig {
     /// None.
     #[default]
     Identity,
+    /// The signs of the direction's entries.
+    Sign,
     /// Entry-wise.
     Diagonal(DiagonalConfig),
     /// By a left and a right factor.
@@ -94,6 +132,9 @@ pub enum WeightDecay {
     Decoupled(Schedule),
     /// `W ← (1 − η λ)(W − η D)`: the same, of the new weight.
     DecoupledAfter(Schedule),
+    /// `λ W` is added to the preconditioned direction, and enters `velocity` (Distributed
+    /// Shampoo). Without `velocity` it is the decoupled decay.
+    Direction(Schedule),
 }
 
 /// The step length of another method: the preconditioned direction `D` becomes
@@ -118,7 +159,7 @@ impl Composition {
     ///
     /// Any hyperparameter out of range, combinations that make no sense, and empty shapes.
     pub fn build<A: Scalar>(&self, shape: (usize, usize)) -> Result<Optimizer<A>> {
-        self.check()?;
+        self.check(When::Build)?;
         let (rows, cols) = shape;
         if rows == 0 || cols == 0 {
             return Err(OptimError::EmptyShape { rows, cols });
@@ -147,47 +188,85 @@ impl Composition {
             PreconditionerConfig::Kronecker(config) => config.required(),
             PreconditionerConfig::Eigenbasis(config) => config.required(),
             PreconditionerConfig::Identity
+            | PreconditionerConfig::Sign
             | PreconditionerConfig::Diagonal(_)
             | PreconditionerConfig::Polar(_) => Signals::GRADIENT,
         }
     }
 
-    fn check(&self) -> Result<()> {
-        self.learning_rate.check_non_negative("learning_rate")?;
-        self.direction.check()?;
+    /// Schedules that are functions can leave their range at any step, so that this is asked at
+    /// each; it does not allocate.
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.learning_rate.check_non_negative(when, "learning_rate")?;
+        self.direction.check(when)?;
         match &self.preconditioner {
-            PreconditionerConfig::Identity => {}
-            PreconditionerConfig::Diagonal(config) => config.check()?,
-            PreconditionerConfig::Kronecker(config) => config.check()?,
-            PreconditionerConfig::Eigenbasis(config) => config.check()?,
+            PreconditionerConfig::Identity | PreconditionerConfig::Sign => {}
+            PreconditionerConfig::Diagonal(config) => config.check(when)?,
+            PreconditionerConfig::Kronecker(config) => config.check(when)?,
+            PreconditionerConfig::Eigenbasis(config) => config.check(when)?,
             PreconditionerConfig::Polar(config) => config.check()?,
         }
         if let Some(Grafting::Diagonal(config)) = &self.grafting {
-            config.check()?;
+            config.check(when)?;
         }
         if let Some(velocity) = &self.velocity {
-            velocity.check()?;
+            velocity.check(when)?;
+        }
+        self.partition.check()?;
+        self.gradient_clipping.check(when, "gradient_clipping")?;
+        self.update_clipping.check(when, "update_clipping")?;
+        if let Some(averaging) = &self.iterate_averaging {
+            averaging.check(when)?;
         }
         match &self.weight_decay {
             WeightDecay::None => Ok(()),
             WeightDecay::L2(rate)
             | WeightDecay::Decoupled(rate)
-            | WeightDecay::DecoupledAfter(rate) => rate.check_non_negative("weight_decay"),
+            | WeightDecay::DecoupledAfter(rate)
+            | WeightDecay::Direction(rate) => rate.check_non_negative(when, "weight_decay"),
         }
     }
 }
 
 impl PreconditionerConfig {
+    /// The preconditioner of a part of a weight.
     pub(crate) fn build<A: Scalar>(
         &self,
-        shape: (usize, usize),
+        extent: &Extent,
+        partition: &Partition,
     ) -> Result<Box<dyn Preconditioner<A>>> {
+        let shape = extent.shape();
         Ok(match self {
             PreconditionerConfig::Identity => Box::new(Identity),
+            PreconditionerConfig::Sign => Box::new(Sign::new(shape)),
             PreconditionerConfig::Diagonal(config) => Box::new(Diagonal::new(config, shape)?),
-            PreconditionerConfig::Kronecker(config) => Box::new(Kronecker::new(config, shape)?),
+            PreconditionerConfig::Kronecker(config) => {
+                let mut config = config.clone();
+                if extent.is_vector() {
+                    config.right = partition.vector_factor(&config.left, &config.right);
+                }
+                for (alone, factor) in
+                    [(extent.alone.0, &mut config.left), (extent.alone.1, &mut config.right)]
+                {
+                    if alone {
+                        *factor = FactorConfig::identity();
+                    }
+                }
+                Box::new(Kronecker::new(&config, shape)?)
+            }
             PreconditionerConfig::Eigenbasis(config) => {
-                Box::new(EigenbasisDiagonal::new(config, shape)?)
+                let mut config = config.clone();
+                if extent.is_vector() && config.right == Statistic::Identity {
+                    config.right = config.left;
+                }
+                for (alone, statistic) in
+                    [(extent.alone.0, &mut config.left), (extent.alone.1, &mut config.right)]
+                {
+                    if alone {
+                        *statistic = Statistic::Identity;
+                    }
+                }
+                Box::new(EigenbasisDiagonal::new(&config, shape)?)
             }
             PreconditionerConfig::Polar(config) => Box::new(Polar::new(config, shape)?),
         })

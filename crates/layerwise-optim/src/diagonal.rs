@@ -1,4 +1,4 @@
-//! Entry-wise preconditioning: Adagrad, RMSprop, Adam.
+//! Entry-wise preconditioning: Adagrad, RMSprop, Adam, AMSGrad.
 
 use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::averaging::{AverageClock, Averaging};
 use crate::error::{OptimError, Result};
 use crate::finite::{check_shape, first_non_finite};
+use crate::persist::{Persist, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
-use crate::schedule::{Schedule, check_number};
+use crate::schedule::{Schedule, When, check_number};
 use crate::signal::Signal;
 use crate::staged::Staged;
+use crate::state::{StateReader, StateWriter};
 
-/// Entry-wise second moments `v` of gradients, and the map `D ← D / (√v̂ + ε)`.
+/// Entry-wise second moments `v` of gradients, and the map `D ← D / (v̂^p + ε)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiagonalConfig {
     /// How `v` takes in `g²`.
@@ -21,6 +23,14 @@ pub struct DiagonalConfig {
     pub epsilon: Schedule,
     /// Where `ε` enters.
     pub epsilon_placement: EpsilonPlacement,
+    /// `p` > 0: ½ for a root of squares.
+    pub exponent: f64,
+    /// Use the largest `v` so far in place of `v`, entry by entry and before the bias correction
+    /// (Reddi et al. 2018, AMSGrad; PyTorch).
+    pub maximum: bool,
+    /// Take the square of the averaged gradient off `v`, so that it is a variance (Graves 2013,
+    /// centred RMSprop). Where rounding makes that negative, it counts as zero.
+    pub centered: bool,
     /// What `v` starts from, ≥ 0 (Adagrad's initial accumulator).
     pub initial: f64,
 }
@@ -32,6 +42,9 @@ impl Default for DiagonalConfig {
             averaging: Averaging::Ema { beta: 0.999.into(), bias_correction: true },
             epsilon: 1e-8.into(),
             epsilon_placement: EpsilonPlacement::default(),
+            exponent: 0.5,
+            maximum: false,
+            centered: false,
             initial: 0.0,
         }
     }
@@ -41,18 +54,28 @@ impl Default for DiagonalConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EpsilonPlacement {
-    /// `√(v/c) + ε` (Kingma and Ba 2015, algorithm 1; PyTorch; Distributed Shampoo).
+    /// `(v/c)^p + ε` (Kingma and Ba 2015, algorithm 1; PyTorch; Distributed Shampoo).
     #[default]
     AfterCorrection,
-    /// `(√v + ε)/√c` (Kingma and Ba 2015, end of §2; SOAP's authors).
+    /// `(v^p + ε)/c^p` (Kingma and Ba 2015, end of §2; SOAP's authors).
     BeforeCorrection,
 }
 
 impl DiagonalConfig {
-    pub(crate) fn check(&self) -> Result<()> {
-        self.averaging.check("diagonal.averaging.beta")?;
-        self.epsilon.check_non_negative("diagonal.epsilon")?;
-        check_number("diagonal.initial", self.initial, "finite and ≥ 0", |x| x >= 0.0)
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.averaging.check(when, "diagonal.averaging.beta")?;
+        self.epsilon.check_non_negative(when, "diagonal.epsilon")?;
+        check_number("diagonal.exponent", self.exponent, "finite and > 0", |x| x > 0.0)?;
+        check_number("diagonal.initial", self.initial, "finite and ≥ 0", |x| x >= 0.0)?;
+        let no_average = matches!(self.averaging, Averaging::Sum | Averaging::Decay { .. });
+        if self.centered && (self.maximum || no_average) {
+            return Err(OptimError::Incompatible {
+                first: "a centred second moment",
+                second: "its maximum, or a statistic that is not an average",
+                why: "the square of a mean is taken off the mean of squares",
+            });
+        }
+        Ok(())
     }
 }
 
@@ -61,25 +84,44 @@ impl DiagonalConfig {
 pub(crate) struct SecondMoments<A> {
     config: DiagonalConfig,
     moments: Staged<Array2<A>>,
+    /// The largest moments so far, and the mean, where they are asked for.
+    largest: Option<Staged<Array2<A>>>,
+    mean: Option<Staged<Array2<A>>>,
     clock: Staged<AverageClock>,
-    /// Of the latest observation: `D ← D·scale/(√v + ε)`.
+    /// Of the latest observation: `D ← D·scale/(v^p + ε)`.
     scale: A,
     epsilon: A,
+    /// The divisor `c` of the bias correction.
+    correction: A,
 }
+
+persist!(SecondMoments<A> { moments, largest, mean, clock });
 
 impl<A: Scalar> SecondMoments<A> {
     pub(crate) fn new(config: &DiagonalConfig, shape: (usize, usize)) -> Self {
         SecondMoments {
             config: config.clone(),
             moments: Staged::twice(Array2::from_elem(shape, A::from_f64(config.initial))),
+            largest: config.maximum.then(|| Staged::twice(Array2::zeros(shape))),
+            mean: config.centered.then(|| Staged::twice(Array2::zeros(shape))),
             clock: Staged::twice(AverageClock::start()),
             scale: A::one(),
             epsilon: A::zero(),
+            correction: A::one(),
         }
     }
 
     /// Proposes `v` with the squares of `entries` taken in.
     pub(crate) fn observe(&mut self, entries: &ArrayView2<A>) -> Result<()> {
+        self.take_in(entries, |x| x * x)
+    }
+
+    /// Proposes `v` with these squares taken in.
+    pub(crate) fn observe_squares(&mut self, squares: &ArrayView2<A>) -> Result<()> {
+        self.take_in(squares, |x| x)
+    }
+
+    fn take_in(&mut self, entries: &ArrayView2<A>, square: impl Fn(A) -> A) -> Result<()> {
         self.discard();
         let step = self.clock.current().count;
         let (clock, weights) = self.clock.current().tick(&self.config.averaging);
@@ -88,15 +130,30 @@ impl<A: Scalar> SecondMoments<A> {
         let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
         let (moments, next) = self.moments.split();
         Zip::from(next).and(moments).and(entries).for_each(|next, &v, &g| {
-            *next = old * v + new * g * g;
+            *next = old * v + new * square(g);
         });
         if let Some((row, col, value)) = first_non_finite(&self.moments.split().1.view()) {
             let what = "the second moment of the gradient";
             return Err(OptimError::Overflow { what, row, col, value });
         }
         self.moments.propose();
-        // √(v/c) + ε = (√v + ε√c)/√c
-        let root = weights.correction.sqrt();
+        if let Some(largest) = &mut self.largest {
+            let (current, next) = largest.split();
+            Zip::from(next).and(current).and(self.moments.latest()).for_each(|next, &u, &v| {
+                *next = if v > u { v } else { u };
+            });
+            largest.propose();
+        }
+        if let Some(mean) = &mut self.mean {
+            let (current, next) = mean.split();
+            Zip::from(next).and(current).and(entries).for_each(|next, &mean, &g| {
+                *next = old * mean + new * g;
+            });
+            mean.propose();
+        }
+        // (v/c)^p + ε = (v^p + ε c^p)/c^p
+        let root = power(weights.correction, self.config.exponent);
+        self.correction = A::from_f64(weights.correction);
         let epsilon = self.config.epsilon.value(step);
         self.scale = A::from_f64(root);
         self.epsilon = A::from_f64(match self.config.epsilon_placement {
@@ -108,31 +165,64 @@ impl<A: Scalar> SecondMoments<A> {
 
     pub(crate) fn apply(&self, direction: &mut ArrayViewMut2<'_, A>) {
         let (scale, epsilon) = (self.scale, self.epsilon);
-        Zip::from(direction).and(self.moments.latest()).for_each(|d, &v| {
-            let denominator = v.sqrt() + epsilon;
+        let exponent = self.config.exponent;
+        let divide = |d: &mut A, v: A| {
+            let root = match exponent {
+                0.5 => v.sqrt(),
+                1.0 => v,
+                _ => v.powf(A::from_f64(exponent)),
+            };
+            let denominator = root + epsilon;
             // An entry whose statistic is zero never had a gradient.
             *d = if denominator > A::zero() { *d * scale / denominator } else { A::zero() };
-        });
+        };
+        let moments = self.moments.latest();
+        match (&self.largest, &self.mean) {
+            (Some(largest), _) => {
+                Zip::from(direction).and(largest.latest()).for_each(|d, &v| divide(d, v));
+            }
+            (None, Some(mean)) => {
+                let correction = self.correction;
+                Zip::from(direction).and(moments).and(mean.latest()).for_each(|d, &v, &mean| {
+                    divide(d, (v - mean * mean / correction).max(A::zero()));
+                });
+            }
+            (None, None) => Zip::from(direction).and(moments).for_each(|d, &v| divide(d, v)),
+        }
+    }
+
+    /// What the bias correction of the latest observation multiplies directions by.
+    pub(crate) fn scale(&self) -> f64 {
+        self.scale.as_f64()
     }
 
     pub(crate) fn discard(&mut self) {
-        self.moments.discard();
+        for array in self.arrays_mut() {
+            array.discard();
+        }
         self.clock.discard();
     }
 
     pub(crate) fn commit(&mut self) {
-        self.moments.commit();
+        for array in self.arrays_mut() {
+            array.commit();
+        }
         self.clock.commit();
     }
 
-    /// The latest `v`, to be rearranged before it is committed.
-    pub(crate) fn latest_mut(&mut self) -> &mut Array2<A> {
-        self.moments.latest_mut()
+    /// All that there is for each entry, for instance to be rearranged before it is committed.
+    pub(crate) fn arrays_mut(&mut self) -> impl Iterator<Item = &mut Staged<Array2<A>>> {
+        [Some(&mut self.moments), self.largest.as_mut(), self.mean.as_mut()].into_iter().flatten()
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        2 * bytes::<A>(self.moments.current().dim())
+        let arrays = 1 + usize::from(self.largest.is_some()) + usize::from(self.mean.is_some());
+        2 * arrays * bytes::<A>(self.moments.current().dim())
     }
+}
+
+fn power(x: f64, exponent: f64) -> f64 {
+    if exponent == 0.5 { x.sqrt() } else { x.powf(exponent) }
 }
 
 /// Entry-wise preconditioning in the coordinates of the weight.
@@ -149,7 +239,7 @@ impl<A: Scalar> Diagonal<A> {
     ///
     /// Hyperparameters out of range.
     pub fn new(config: &DiagonalConfig, shape: (usize, usize)) -> Result<Self> {
-        config.check()?;
+        config.check(When::Build)?;
         Ok(Diagonal { moments: SecondMoments::new(config, shape), shape })
     }
 }
@@ -159,7 +249,7 @@ impl<A: Scalar> Preconditioner<A> for Diagonal<A> {
         let gradient = signal.gradient();
         check_shape("gradient", &gradient, self.shape)?;
         self.moments.observe(&gradient)?;
-        Ok(Observation::default())
+        Ok(Observation { scale: Some(self.moments.scale()), ..Observation::default() })
     }
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
@@ -174,5 +264,13 @@ impl<A: Scalar> Preconditioner<A> for Diagonal<A> {
 
     fn memory_bytes(&self) -> usize {
         self.moments.memory_bytes()
+    }
+
+    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
+        self.moments.save(path, out);
+    }
+
+    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.moments.load(path, from)
     }
 }

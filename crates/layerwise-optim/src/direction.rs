@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::{AverageClock, Averaging};
 use crate::error::Result;
+use crate::persist::{Persist, persist};
 use crate::preconditioner::bytes;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, When};
 use crate::staged::Staged;
+use crate::state::{StateReader, StateWriter};
 
 /// The direction `D` made of gradients `g`, before it is preconditioned.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,30 +33,43 @@ pub enum Direction {
 }
 
 /// Momentum as in `torch.optim.SGD` (Sutskever et al. 2013): `b ← μ b + (1−δ) g`, where the first
-/// buffer is the first gradient, undampened.
+/// buffer is the first gradient, undampened, unless it is to start [from zero](Self::from_zero).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Momentum {
     /// `μ`, in [0, 1).
     pub momentum: Schedule,
     /// `δ`, in [0, 1).
     pub dampening: Schedule,
-    /// Step along `g + μ b` instead of `b`; needs `δ = 0` and `μ > 0`.
+    /// Step along `(1−δ) g + μ b` instead of `b`; needs `μ > 0`, and `δ = 0` where the buffer does
+    /// not start from zero.
     pub nesterov: bool,
+    /// The buffer starts from zero, so that the first gradient is dampened as all others
+    /// (Distributed Shampoo).
+    pub from_zero: bool,
 }
 
 impl Momentum {
     /// Heavy-ball momentum without dampening.
     #[must_use]
     pub fn heavy_ball(momentum: impl Into<Schedule>) -> Self {
-        Momentum { momentum: momentum.into(), dampening: 0.0.into(), nesterov: false }
+        Momentum {
+            momentum: momentum.into(),
+            dampening: 0.0.into(),
+            nesterov: false,
+            from_zero: false,
+        }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
-        self.momentum.check_decay("momentum")?;
-        self.dampening.check_decay("dampening")?;
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.momentum.check_decay(when, "momentum")?;
+        self.dampening.check_decay(when, "dampening")?;
         if self.nesterov {
-            self.dampening.check("dampening", "0 with Nesterov momentum", |x| x == 0.0)?;
-            self.momentum.check("momentum", "in (0, 1) with Nesterov momentum", |x| x > 0.0)?;
+            if !self.from_zero {
+                self.dampening
+                    .check(when, "dampening", "0 with Nesterov momentum", |x| x == 0.0)?;
+            }
+            self.momentum
+                .check(when, "momentum", "in (0, 1) with Nesterov momentum", |x| x > 0.0)?;
         }
         Ok(())
     }
@@ -76,14 +91,14 @@ pub enum Filter {
 }
 
 impl Direction {
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self, when: When) -> Result<()> {
         match self {
             Direction::Gradient => Ok(()),
-            Direction::Momentum(momentum) => momentum.check(),
+            Direction::Momentum(momentum) => momentum.check(when),
             Direction::Ema { beta, filter, .. } => {
-                beta.check_decay("direction.beta")?;
+                beta.check_decay(when, "direction.beta")?;
                 match filter {
-                    Filter::Separate(beta) => beta.check_decay("direction.filter"),
+                    Filter::Separate(beta) => beta.check_decay(when, "direction.filter"),
                     Filter::Average | Filter::Nesterov => Ok(()),
                 }
             }
@@ -107,6 +122,26 @@ pub(crate) struct EmaState<A> {
     clock: Staged<AverageClock>,
 }
 
+persist!(EmaState<A> { mean, clock });
+
+impl<A: Scalar> Persist<A> for DirectionState<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        match self {
+            DirectionState::Gradient => {}
+            DirectionState::Momentum(state) => state.save(path, out),
+            DirectionState::Ema(state) => state.save(path, out),
+        }
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        match self {
+            DirectionState::Gradient => Ok(()),
+            DirectionState::Momentum(state) => state.load(path, from),
+            DirectionState::Ema(state) => state.load(path, from),
+        }
+    }
+}
+
 impl<A: Scalar> DirectionState<A> {
     pub(crate) fn new(config: &Direction, shape: (usize, usize)) -> Self {
         match config {
@@ -123,13 +158,15 @@ impl<A: Scalar> DirectionState<A> {
         }
     }
 
-    /// Writes the direction, and proposes the state after this gradient.
-    pub(crate) fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) {
+    /// Writes the direction, and proposes the state after this gradient. Returns the divisor of
+    /// the bias correction.
+    pub(crate) fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) -> f64 {
         match self {
             DirectionState::Gradient => direction.assign(gradient),
             DirectionState::Momentum(state) => state.propose(gradient, direction),
-            DirectionState::Ema(state) => state.propose(gradient, direction),
+            DirectionState::Ema(state) => return state.propose(gradient, direction),
         }
+        1.0
     }
 
     pub(crate) fn commit(&mut self) {
@@ -153,7 +190,7 @@ impl<A: Scalar> DirectionState<A> {
 }
 
 impl<A: Scalar> EmaState<A> {
-    fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) {
+    fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) -> f64 {
         let (clock, weights) = self.clock.current().tick(&self.averaging);
         let step = self.clock.current().count;
         *self.clock.split().1 = clock;
@@ -167,8 +204,8 @@ impl<A: Scalar> EmaState<A> {
                 (beta, 1.0 - beta, self.separate_correction(beta))
             }
         };
-        let correction = A::from_f64(correction);
-        let (keep, take) = (A::from_f64(keep) / correction, A::from_f64(take) / correction);
+        let divisor = A::from_f64(correction);
+        let (keep, take) = (A::from_f64(keep) / divisor, A::from_f64(take) / divisor);
         let (mean, next) = self.mean.split();
         let pass = Zip::from(next).and(mean).and(gradient).and(direction);
         match &self.filter {
@@ -186,6 +223,7 @@ impl<A: Scalar> EmaState<A> {
             }),
         }
         self.mean.propose();
+        correction
     }
 
     /// The weights of all gradients in `β₃ m + (1−β₃) g` sum to `1 − β₃ Π β` over earlier steps.
@@ -207,6 +245,8 @@ pub(crate) struct MomentumState<A> {
     steps: Staged<u64>,
 }
 
+persist!(MomentumState<A> { buffer, steps });
+
 impl<A: Scalar> MomentumState<A> {
     pub(crate) fn new(config: &Momentum, shape: (usize, usize)) -> Self {
         MomentumState {
@@ -223,7 +263,7 @@ impl<A: Scalar> MomentumState<A> {
         let momentum = A::from_f64(self.config.momentum.value(step));
         let take = A::from_f64(1.0 - self.config.dampening.value(step));
         let (buffer, next) = self.buffer.split();
-        if step == 0 {
+        if step == 0 && !self.config.from_zero {
             next.assign(gradient);
         } else {
             Zip::from(&mut *next).and(buffer).and(gradient).for_each(|next, &buffer, &g| {
@@ -234,7 +274,7 @@ impl<A: Scalar> MomentumState<A> {
             Zip::from(direction)
                 .and(&*next)
                 .and(gradient)
-                .for_each(|d, &next, &g| *d = g + momentum * next);
+                .for_each(|d, &next, &g| *d = take * g + momentum * next);
         } else {
             direction.assign(next);
         }

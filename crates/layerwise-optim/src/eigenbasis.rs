@@ -10,11 +10,13 @@ use crate::diagonal::{DiagonalConfig, SecondMoments};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
 use crate::finite::{check_finite, check_shape};
+use crate::persist::{Persist, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, When};
 use crate::signal::{Signal, Signals};
 use crate::staged::Staged;
+use crate::state::{StateReader, StateWriter};
 use crate::statistic::FactorStatistic;
 
 /// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
@@ -69,12 +71,19 @@ pub enum BasisUse {
 }
 
 impl EigenbasisConfig {
-    pub(crate) fn check(&self) -> Result<()> {
-        self.averaging.check("eigenbasis.averaging.beta")?;
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.averaging.check(when, "eigenbasis.averaging.beta")?;
         self.refresh.check()?;
-        self.diagonal.check()?;
+        self.diagonal.check(when)?;
+        if self.diagonal.centered {
+            return Err(OptimError::Incompatible {
+                first: "a centred second moment",
+                second: "eigenbases",
+                why: "a mean does not survive the arbitrary signs of eigenvectors",
+            });
+        }
         if let BasisMethod::QrStep { ridge } = &self.basis {
-            ridge.check_non_negative("eigenbasis.basis.ridge")?;
+            ridge.check_non_negative(when, "eigenbasis.basis.ridge")?;
         }
         if self.basis_use == BasisUse::Previous && self.refresh.start != 1 {
             return Err(OptimError::Incompatible {
@@ -104,6 +113,8 @@ pub struct EigenbasisDiagonal<A> {
     scratch: Array2<A>,
 }
 
+persist!(EigenbasisDiagonal<A> { left, right, moments, progress });
+
 impl<A: Scalar> EigenbasisDiagonal<A> {
     /// For weights of this shape.
     ///
@@ -111,7 +122,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     ///
     /// Hyperparameters out of range.
     pub fn new(config: &EigenbasisConfig, shape: (usize, usize)) -> Result<Self> {
-        config.check()?;
+        config.check(When::Build)?;
         let side = |side, statistic| {
             BasisSide::new(config, FactorStatistic::new(side, statistic, &config.averaging, shape))
         };
@@ -263,6 +274,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
                 }
             }
         }
+        observation.scale = Some(self.moments.scale());
         *self.progress.split().1 = next;
         self.progress.propose();
         Ok(observation)
@@ -285,14 +297,16 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         // v follows the columns' new order; the step itself used the former.
         for side in [&self.left, &self.right] {
             if side.is_reordered() {
-                let moments = self.moments.latest_mut();
                 let axis = match side.statistic.side {
                     Side::Left => Axis(0),
                     Side::Right => Axis(1),
                 };
-                self.scratch.assign(moments);
-                for (mut to, &from) in moments.axis_iter_mut(axis).zip(&side.order) {
-                    to.assign(&self.scratch.index_axis(axis, from));
+                for moments in self.moments.arrays_mut() {
+                    let moments = moments.latest_mut();
+                    self.scratch.assign(moments);
+                    for (mut to, &from) in moments.axis_iter_mut(axis).zip(&side.order) {
+                        to.assign(&self.scratch.index_axis(axis, from));
+                    }
                 }
             }
         }
@@ -311,5 +325,13 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
 
     fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
         Some(self)
+    }
+
+    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
+        self.save(path, out);
+    }
+
+    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.load(path, from)
     }
 }

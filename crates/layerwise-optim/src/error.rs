@@ -41,6 +41,12 @@ pub enum OptimError {
         /// What would be accepted.
         allowed: &'static str,
     },
+    /// A schedule that has a name only, as one that was read from a file has.
+    #[error("the schedule {name:?} has a name only: its function is not part of what is saved")]
+    ScheduleWithoutFunction {
+        /// The name.
+        name: String,
+    },
     /// Hyperparameters that are each valid but not together.
     #[error("{first} cannot be combined with {second}: {why}")]
     Incompatible {
@@ -131,6 +137,63 @@ pub enum OptimError {
         rows: usize,
         /// Its columns.
         cols: usize,
+    },
+    /// A state in another layout than this version of the crate reads.
+    #[error("the state has layout version {found}, expected {expected}")]
+    StateVersion {
+        /// [`STATE_VERSION`](crate::STATE_VERSION).
+        expected: u32,
+        /// The state's.
+        found: u32,
+    },
+    /// A state of another scalar type.
+    #[error("the state is of type {found}, expected {expected}")]
+    StateScalar {
+        /// The optimizer's.
+        expected: &'static str,
+        /// The state's.
+        found: String,
+    },
+    /// A state of a weight of another shape.
+    #[error(
+        "the state is of a weight of {} × {}, expected {} × {}", found.0, found.1, expected.0,
+        expected.1
+    )]
+    StateShape {
+        /// The optimizer's rows and columns.
+        expected: (usize, usize),
+        /// The state's.
+        found: (usize, usize),
+    },
+    /// A state of another method, or of the same with other hyperparameters.
+    #[error("the state is of another method: {path} is {found}, expected {expected}")]
+    StateMethod {
+        /// Where the compositions differ.
+        path: String,
+        /// What stands there in the optimizer's, as JSON.
+        expected: String,
+        /// What stands there in the state's, as JSON.
+        found: String,
+    },
+    /// A value of a state that does not belong to the optimizer.
+    #[error("value {name:?} of the state {problem}")]
+    StateEntry {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A text that is no state.
+    #[error("not a state: {message}")]
+    StateText {
+        /// What was met, and where.
+        message: String,
+    },
+    /// A state of a set that lacks one of the set's parameters.
+    #[error("the state has no parameter {name:?}")]
+    StateParameter {
+        /// The name.
+        name: String,
     },
     /// An error of one parameter of a set.
     #[error("parameter {name:?}: {source}")]

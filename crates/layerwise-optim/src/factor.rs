@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
 use crate::error::{OptimError, Result};
-use crate::schedule::{Schedule, check_number};
+use crate::schedule::{Schedule, When, check_number};
 
 /// What a side's second moment is taken of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,30 @@ pub enum Statistic {
     Gradient,
     /// Of the layer: the signal's output factor on the left, its input factor on the right (KFAC).
     Signal,
+}
+
+/// Which sides of a weight are preconditioned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sides {
+    /// Outputs and inputs.
+    #[default]
+    Both,
+    /// Outputs (rows) alone.
+    Left,
+    /// Inputs (columns) alone.
+    Right,
+}
+
+impl Sides {
+    /// The statistic of the left side.
+    pub(crate) fn left(self, statistic: Statistic) -> Statistic {
+        if self == Sides::Right { Statistic::Identity } else { statistic }
+    }
+
+    /// The statistic of the right side.
+    pub(crate) fn right(self, statistic: Statistic) -> Statistic {
+        if self == Sides::Left { Statistic::Identity } else { statistic }
+    }
 }
 
 /// A multiple of the identity added to a (bias-corrected) factor before its root is taken.
@@ -91,13 +115,15 @@ impl FactorConfig {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
-        self.averaging.check("factor.averaging.beta")?;
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.averaging.check(when, "factor.averaging.beta")?;
         match &self.damping {
             Damping::None => {}
             Damping::Absolute(damping)
             | Damping::RelativeToLargest(damping)
-            | Damping::RelativeToTrace(damping) => damping.check_non_negative("factor.damping")?,
+            | Damping::RelativeToTrace(damping) => {
+                damping.check_non_negative(when, "factor.damping")?;
+            }
         }
         match &self.root {
             InverseRoot::Cholesky => {

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, Statistic};
 use crate::finite::check_shape;
+use crate::persist::{Persist, join, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
 use crate::root::{FactorRoot, ResolvedDamping, mean_diagonal};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, When};
 use crate::signal::{Signal, Signals};
 use crate::staged::Staged;
+use crate::state::{StateReader, StateWriter};
 use crate::statistic::{FactorStatistic, Source};
 
 /// `D ← P^{-p} D Q^{-q}` with a factor for each side.
@@ -44,15 +46,15 @@ pub enum JointDamping {
 }
 
 impl KroneckerConfig {
-    pub(crate) fn check(&self) -> Result<()> {
-        self.left.check()?;
-        self.right.check()?;
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.left.check(when)?;
+        self.right.check(when)?;
         self.refresh.check()?;
         let damping = match &self.damping {
             JointDamping::None => return Ok(()),
             JointDamping::FactoredTikhonov(damping) | JointDamping::Exact(damping) => damping,
         };
-        damping.check_non_negative("kronecker.damping")?;
+        damping.check_non_negative(when, "kronecker.damping")?;
         for factor in [&self.left, &self.right] {
             if factor.damping != Damping::None {
                 return Err(OptimError::Incompatible {
@@ -99,6 +101,32 @@ enum Roots<A> {
     Joint(JointRoots<A>),
 }
 
+persist!(Kronecker<A> { left, right, roots, progress });
+persist!(JointRoots<A> { left, right, numbers });
+persist!(JointNumbers { damping, correction });
+
+impl<A: Scalar> Persist<A> for Roots<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        match self {
+            Roots::Separate { left, right } => {
+                left.save(&join(path, "left"), out);
+                right.save(&join(path, "right"), out);
+            }
+            Roots::Joint(joint) => joint.save(path, out),
+        }
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        match self {
+            Roots::Separate { left, right } => {
+                left.load(&join(path, "left"), from)?;
+                right.load(&join(path, "right"), from)
+            }
+            Roots::Joint(joint) => joint.load(path, from),
+        }
+    }
+}
+
 impl<A: Scalar> Kronecker<A> {
     /// For weights of this shape.
     ///
@@ -106,7 +134,7 @@ impl<A: Scalar> Kronecker<A> {
     ///
     /// Hyperparameters out of range.
     pub fn new(config: &KroneckerConfig, shape: (usize, usize)) -> Result<Self> {
-        config.check()?;
+        config.check(When::Build)?;
         let statistic = |side, factor: &FactorConfig| {
             FactorStatistic::new(side, factor.statistic, &factor.averaging, shape)
         };
@@ -258,6 +286,14 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
                 Roots::Separate { left, right } => left.memory_bytes() + right.memory_bytes(),
                 Roots::Joint(joint) => joint.memory_bytes(),
             }
+    }
+
+    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
+        self.save(path, out);
+    }
+
+    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.load(path, from)
     }
 }
 

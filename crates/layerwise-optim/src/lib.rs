@@ -38,6 +38,8 @@
 
 mod averaging;
 mod basis;
+mod blocks;
+mod clipping;
 mod composition;
 mod diagonal;
 mod direction;
@@ -45,38 +47,49 @@ mod eigenbasis;
 mod error;
 mod factor;
 mod finite;
+mod iterates;
 mod kronecker;
 mod method;
 mod methods;
 mod optimizer;
+mod partition;
+mod persist;
 mod polar;
 mod preconditioner;
 mod refresh;
 mod root;
 mod schedule;
 mod set;
+mod sign;
 mod signal;
 mod staged;
+mod state;
 mod statistic;
 
 pub use layerwise_linalg::{LinalgError, Scalar, ndarray};
 
 pub use averaging::Averaging;
-pub use composition::{Composition, Grafting, PreconditionerConfig, WeightDecay};
+pub use clipping::Clipping;
+pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay};
 pub use diagonal::{Diagonal, DiagonalConfig, EpsilonPlacement};
 pub use direction::{Direction, Filter, Momentum};
 pub use eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig, EigenbasisDiagonal};
 pub use error::{OptimError, Result, Side};
-pub use factor::{Damping, FactorConfig, InverseRoot, Statistic};
+pub use factor::{Damping, FactorConfig, InverseRoot, Sides, Statistic};
+pub use iterates::IterateAveraging;
 pub use kronecker::{JointDamping, Kronecker, KroneckerConfig};
 pub use method::Method;
 pub use methods::{
-    Adagrad, Adam, AdamW, Kfac, Muon, OneSidedKfac, OutputFactor, RmsProp, Sgd, Shampoo, Soap,
+    Adagrad, Adam, AdamW, Exponents, Kfac, Lion, Muon, OneSidedKfac, OutputFactor, RmsProp, Sgd,
+    Shampoo, Soap,
 };
 pub use optimizer::{Optimizer, StepReport};
+pub use partition::{LargeDimension, Merging, Partition};
 pub use polar::{Polar, PolarConfig};
 pub use preconditioner::{Identity, Observation, Preconditioner};
 pub use refresh::Refresh;
-pub use schedule::Schedule;
+pub use schedule::{NamedSchedule, Schedule};
 pub use set::{Group, OptimizerSet, Selector, Update};
+pub use sign::Sign;
 pub use signal::{Factor, Signal, Signals};
+pub use state::{OptimizerSetState, OptimizerState, STATE_VERSION, StateReader, StateWriter};

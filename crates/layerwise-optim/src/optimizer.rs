@@ -1,18 +1,24 @@
 //! A checked method on one weight.
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ArrayViewMut2, Zip};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
 
-use crate::composition::{Composition, Grafting, WeightDecay};
+use crate::blocks::Blocks;
+use crate::clipping::Clipping;
+use crate::composition::{Composition, Normalization, WeightDecay};
 use crate::direction::{DirectionState, MomentumState};
 use crate::eigenbasis::EigenbasisDiagonal;
 use crate::error::{OptimError, Result};
 use crate::finite::{check_finite, check_shape, distance, first_non_finite, frobenius_norm};
-use crate::preconditioner::{Identity, Observation, Preconditioner, bytes};
+use crate::iterates::IterateState;
+use crate::persist::{Persist, persist};
+use crate::preconditioner::bytes;
+use crate::schedule::When;
 use crate::signal::{Signal, Signals};
+use crate::state::{OptimizerState, StateWriter};
 
-/// What is added to the norm that a grafted direction is divided by.
-const GRAFTING_FLOOR: f64 = 1e-16;
+/// What is added to the root mean square that a normalized direction is divided by.
+const NORMALIZATION_FLOOR: f64 = 1e-30;
 
 /// An optimizer of one weight matrix, made by [`Composition::build`] or by a
 /// [`Method`](crate::Method).
@@ -21,19 +27,14 @@ pub struct Optimizer<A> {
     shape: (usize, usize),
     steps: u64,
     direction: DirectionState<A>,
-    preconditioner: Box<dyn Preconditioner<A>>,
-    graft: Option<Graft<A>>,
+    blocks: Blocks<A>,
     velocity: Option<MomentumState<A>>,
-    /// `g + λ W`, where that is asked for.
-    decayed_gradient: Option<Array2<A>>,
+    iterates: Option<IterateState<A>>,
+    /// The gradient as the method takes it, where that is not as it is given.
+    prepared: Option<Array2<A>>,
     /// The direction, then the new weight.
     proposal: Array2<A>,
     scratch: Option<Array2<A>>,
-}
-
-struct Graft<A> {
-    preconditioner: Box<dyn Preconditioner<A>>,
-    direction: Array2<A>,
 }
 
 /// What a step did.
@@ -72,30 +73,24 @@ impl<A> std::fmt::Debug for Optimizer<A> {
     }
 }
 
+persist!(Optimizer<A> { direction, blocks, velocity, iterates });
+
 impl<A: Scalar> Optimizer<A> {
     /// The composition must have been checked.
     pub(crate) fn new(composition: Composition, shape: (usize, usize)) -> Result<Self> {
-        let preconditioner = composition.preconditioner.build(shape)?;
-        let graft = match &composition.grafting {
-            None => None,
-            Some(grafting) => Some(Graft {
-                preconditioner: match grafting {
-                    Grafting::Direction => Box::new(Identity),
-                    Grafting::Diagonal(config) => {
-                        Box::new(crate::diagonal::Diagonal::new(config, shape)?)
-                    }
-                },
-                direction: Array2::zeros(shape),
-            }),
-        };
+        let blocks = Blocks::new(&composition, shape)?;
         let velocity =
             composition.velocity.as_ref().map(|config| MomentumState::new(config, shape));
-        let decays_gradient = matches!(composition.weight_decay, WeightDecay::L2(_));
+        let iterates = composition.iterate_averaging.as_ref();
+        let prepares = composition.maximize
+            || composition.gradient_clipping != Clipping::None
+            || matches!(composition.weight_decay, WeightDecay::L2(_))
+            || blocks.reshapes();
         Ok(Optimizer {
             direction: DirectionState::new(&composition.direction, shape),
-            preconditioner,
-            graft,
-            decayed_gradient: decays_gradient.then(|| Array2::zeros(shape)),
+            blocks,
+            iterates: iterates.map(|config| IterateState::new(config, shape)),
+            prepared: prepares.then(|| Array2::zeros(shape)),
             proposal: Array2::zeros(shape),
             scratch: velocity.is_some().then(|| Array2::zeros(shape)),
             velocity,
@@ -134,20 +129,12 @@ impl<A: Scalar> Optimizer<A> {
         if !gradient_norm.is_finite() {
             check_finite("gradient", &gradient)?;
         }
+        self.composition.check(When::Step(self.steps))?;
         let learning_rate = self.composition.learning_rate.value(self.steps);
-        let gradient = match (&mut self.decayed_gradient, &self.composition.weight_decay) {
-            (Some(decayed), WeightDecay::L2(rate)) => {
-                let rate = A::from_f64(rate.value(self.steps));
-                Zip::from(&mut *decayed).and(&gradient).and(weight).for_each(|d, &g, &w| {
-                    *d = g + rate * w;
-                });
-                check_finite("gradient with weight decay", &decayed.view())?;
-                decayed.view()
-            }
-            _ => gradient,
-        };
+        self.prepare(&gradient, weight)?;
+        let gradient = self.prepared.as_ref().map_or(gradient, |prepared| prepared.view());
         let signal = signal.with_gradient(gradient);
-        let observation = self.preconditioner.observe(&signal)?;
+        let observation = self.blocks.observe(&signal)?;
         let mut report = StepReport {
             step: self.steps + 1,
             learning_rate,
@@ -163,17 +150,21 @@ impl<A: Scalar> Optimizer<A> {
             check_finite("weight", &weight.view())?;
             return Ok(report);
         }
-        self.direction.propose(&gradient, &mut self.proposal);
-        if let Some(graft) = &mut self.graft {
-            graft.preconditioner.observe(&signal)?;
-            graft.direction.assign(&self.proposal);
-            graft.preconditioner.apply(&mut graft.direction.view_mut())?;
+        let correction = self.direction.propose(&gradient, &mut self.proposal);
+        self.blocks.apply(&mut self.proposal)?;
+        if self.composition.normalization == Normalization::RootMeanSquare {
+            let corrections = observation.scale.unwrap_or(1.0) / correction;
+            normalize(&mut self.proposal, corrections);
         }
-        self.precondition(&observation)?;
+        if let WeightDecay::Direction(rate) = &self.composition.weight_decay {
+            let rate = A::from_f64(rate.value(self.steps));
+            self.proposal.zip_mut_with(weight, |d, &w| *d += rate * w);
+        }
         if let (Some(velocity), Some(scratch)) = (&mut self.velocity, &mut self.scratch) {
             velocity.propose(&self.proposal.view(), scratch);
             std::mem::swap(&mut self.proposal, scratch);
         }
+        self.composition.update_clipping.apply(&mut self.proposal, self.steps);
         report.update_norm = self.propose_weight(weight, learning_rate)?;
         Ok(report)
     }
@@ -181,34 +172,37 @@ impl<A: Scalar> Optimizer<A> {
     /// Makes the last proposal happen; the weight must be the one that it was made for.
     pub(crate) fn accept(&mut self, weight: &mut ArrayViewMut2<'_, A>, report: &StepReport) {
         self.steps = report.step;
-        self.preconditioner.commit();
+        self.blocks.commit(report.skipped);
         if report.skipped {
             return;
         }
         self.direction.commit();
-        if let Some(graft) = &mut self.graft {
-            graft.preconditioner.commit();
-        }
         if let Some(velocity) = &mut self.velocity {
             velocity.commit();
+        }
+        if let Some(iterates) = &mut self.iterates {
+            iterates.commit();
         }
         weight.assign(&self.proposal);
     }
 
-    /// Preconditions the direction, and grafts it.
-    fn precondition(&mut self, observation: &Observation) -> Result<()> {
-        let Some(graft) = &self.graft else {
-            return self.preconditioner.apply(&mut self.proposal.view_mut());
-        };
-        if observation.warming_up {
-            self.proposal.assign(&graft.direction);
-            return Ok(());
+    /// Clips the gradient, turns its sign, and adds the decay, where that is asked for.
+    fn prepare(
+        &mut self,
+        gradient: &ArrayView2<'_, A>,
+        weight: &ArrayViewMut2<'_, A>,
+    ) -> Result<()> {
+        let Some(prepared) = &mut self.prepared else { return Ok(()) };
+        prepared.assign(gradient);
+        self.composition.gradient_clipping.apply(prepared, self.steps);
+        if self.composition.maximize {
+            prepared.mapv_inplace(|x| -x);
         }
-        self.preconditioner.apply(&mut self.proposal.view_mut())?;
-        let target = frobenius_norm(&graft.direction.view());
-        let own = frobenius_norm(&self.proposal.view());
-        let ratio = A::from_f64(target / (own + GRAFTING_FLOOR));
-        self.proposal.mapv_inplace(|x| x * ratio);
+        if let WeightDecay::L2(rate) = &self.composition.weight_decay {
+            let rate = A::from_f64(rate.value(self.steps));
+            prepared.zip_mut_with(weight, |g, &w| *g += rate * w);
+            check_finite("gradient with weight decay", &prepared.view())?;
+        }
         Ok(())
     }
 
@@ -216,7 +210,7 @@ impl<A: Scalar> Optimizer<A> {
     fn propose_weight(&mut self, weight: &ArrayViewMut2<'_, A>, learning_rate: f64) -> Result<f64> {
         let rate = A::from_f64(learning_rate);
         let (before, after) = match &self.composition.weight_decay {
-            WeightDecay::None | WeightDecay::L2(_) => (1.0, 1.0),
+            WeightDecay::None | WeightDecay::L2(_) | WeightDecay::Direction(_) => (1.0, 1.0),
             WeightDecay::Decoupled(decay) => (1.0 - learning_rate * decay.value(self.steps), 1.0),
             WeightDecay::DecoupledAfter(decay) => {
                 (1.0, 1.0 - learning_rate * decay.value(self.steps))
@@ -226,6 +220,9 @@ impl<A: Scalar> Optimizer<A> {
         Zip::from(&mut self.proposal).and(weight).for_each(|d, &w| {
             *d = (before * w - rate * *d) * after;
         });
+        if let Some(iterates) = &mut self.iterates {
+            iterates.propose(&weight.view(), &mut self.proposal, learning_rate);
+        }
         let norm = distance(&self.proposal.view(), &weight.view());
         if !norm.is_finite() {
             check_finite("weight", &weight.view())?;
@@ -234,6 +231,50 @@ impl<A: Scalar> Optimizer<A> {
             }
         }
         Ok(norm)
+    }
+
+    /// All that it needs to go on later as if it had never stopped; the weight is the caller's to
+    /// save.
+    #[must_use]
+    pub fn state(&self) -> OptimizerState<A> {
+        let mut out = StateWriter::new();
+        self.save("state", &mut out);
+        OptimizerState::new(&self.composition, self.shape, self.steps, out)
+    }
+
+    /// Takes the state of an optimizer of the same method and shape.
+    ///
+    /// # Errors
+    ///
+    /// A state of another layout version, scalar type, shape or method, or with missing, unknown
+    /// or unsuitable values, each by name. Nothing has changed then.
+    pub fn load(&mut self, state: &OptimizerState<A>) -> Result<()> {
+        *self = self.loaded(state)?;
+        Ok(())
+    }
+
+    /// What it is after [`Optimizer::load`].
+    pub(crate) fn loaded(&self, state: &OptimizerState<A>) -> Result<Self> {
+        state.check_kind()?;
+        state.check_fits(&self.composition, self.shape)?;
+        let mut loaded = Optimizer::new(self.composition.clone(), self.shape)?;
+        let mut reader = state.reader();
+        Persist::load(&mut loaded, "state", &mut reader)?;
+        reader.finish()?;
+        loaded.steps = state.steps();
+        Ok(loaded)
+    }
+
+    /// The optimizer that a state was taken of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::build`] and [`Optimizer::load`].
+    pub fn from_state(state: &OptimizerState<A>) -> Result<Self> {
+        state.check_kind()?;
+        let mut optimizer = state.composition().build(state.shape())?;
+        optimizer.load(state)?;
+        Ok(optimizer)
     }
 
     /// The shape of the weight.
@@ -248,6 +289,13 @@ impl<A: Scalar> Optimizer<A> {
         self.steps
     }
 
+    /// The number of blocks, each with its own preconditioner, that the composition's
+    /// [`Partition`](crate::Partition) lays the weight out in.
+    #[must_use]
+    pub fn blocks(&self) -> usize {
+        self.blocks.count()
+    }
+
     /// What it was built from.
     #[must_use]
     pub fn composition(&self) -> &Composition {
@@ -257,25 +305,51 @@ impl<A: Scalar> Optimizer<A> {
     /// Which signals beyond the gradient [`Optimizer::step`] needs.
     #[must_use]
     pub fn required(&self) -> Signals {
-        self.preconditioner.required()
+        self.blocks.required()
     }
 
     /// Bytes of the arrays held: state, the places where the next state is prepared, and workspace.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let array = bytes::<A>(self.shape);
-        let optional =
-            usize::from(self.decayed_gradient.is_some()) + usize::from(self.scratch.is_some());
+        let optional = usize::from(self.prepared.is_some()) + usize::from(self.scratch.is_some());
         array * (1 + optional)
             + self.direction.memory_bytes()
-            + self.preconditioner.memory_bytes()
+            + self.blocks.memory_bytes()
             + self.velocity.as_ref().map_or(0, MomentumState::memory_bytes)
-            + self.graft.as_ref().map_or(0, |graft| array + graft.preconditioner.memory_bytes())
+            + self.iterates.as_ref().map_or(0, IterateState::memory_bytes)
     }
 
     /// The preconditioner as a diagonal in eigenbases, where it is one: its bases can be read and
-    /// replaced.
+    /// replaced. Of a weight in blocks, that of the first.
     pub fn eigenbasis_mut(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
-        self.preconditioner.as_eigenbasis()
+        self.eigenbases_mut().next()
     }
+
+    /// The same of all blocks, row by row.
+    pub fn eigenbases_mut(&mut self) -> impl Iterator<Item = &mut EigenbasisDiagonal<A>> {
+        self.blocks.eigenbases_mut()
+    }
+
+    /// The average of iterates that is to be evaluated in place of the weight (m × n), under
+    /// [`IterateAveraging`](crate::IterateAveraging); a copy of the weight without.
+    ///
+    /// # Errors
+    ///
+    /// A weight of another shape.
+    pub fn evaluation_weight(&self, weight: &ArrayView2<'_, A>) -> Result<Array2<A>> {
+        check_shape("weight", weight, self.shape)?;
+        Ok(match &self.iterates {
+            Some(iterates) => iterates.evaluation_weight(weight),
+            None => weight.to_owned(),
+        })
+    }
+}
+
+/// Gives a direction the root mean square of its corrections, which it already carries.
+fn normalize<A: Scalar>(direction: &mut Array2<A>, corrections: f64) {
+    let entries = direction.len() as f64;
+    let size = frobenius_norm(&direction.view()) / entries.sqrt() / corrections;
+    let factor = A::from_f64(1.0 / (size + NORMALIZATION_FLOOR));
+    direction.mapv_inplace(|x| x * factor);
 }

@@ -9,6 +9,7 @@ use crate::finite::check_shape;
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::schedule::check_number;
 use crate::signal::Signal;
+use crate::state::{StateReader, StateWriter};
 
 /// Replaces a direction (m × n) by `√max(1, m/n)` times its approximate polar factor, by
 /// Newton-Schulz steps `X ← a X + (b (XXᵀ) + c (XXᵀ)²) X` from `X = D/(‖D‖_F + ε)`
@@ -104,5 +105,11 @@ impl<A: Scalar> Preconditioner<A> for Polar<A> {
         let short = self.shape.0.min(self.shape.1);
         // The iterate, its successor, and two Gram matrices of the short side.
         2 * bytes::<A>(self.shape) + 2 * bytes::<A>((short, short))
+    }
+
+    fn save_state(&self, _path: &str, _out: &mut StateWriter<A>) {}
+
+    fn load_state(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
+        Ok(())
     }
 }

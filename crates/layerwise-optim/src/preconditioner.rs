@@ -6,6 +6,7 @@ use ndarray::ArrayViewMut2;
 use crate::eigenbasis::EigenbasisDiagonal;
 use crate::error::Result;
 use crate::signal::{Signal, Signals};
+use crate::state::{StateReader, StateWriter};
 
 /// What observing a signal led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,6 +17,9 @@ pub struct Observation {
     pub warming_up: bool,
     /// Roots or bases were computed anew.
     pub refreshed: bool,
+    /// What the bias correction of an entry-wise statistic multiplies directions by, where there
+    /// is one.
+    pub scale: Option<f64>,
     /// How many refreshes failed, so that the last good root was kept, or a slower routine served.
     pub fallbacks: usize,
     /// Condition number of the damped left factor, where one was refreshed: exact from
@@ -62,6 +66,17 @@ pub trait Preconditioner<A: Scalar>: Send {
     /// Bytes of the arrays held, workspace included.
     fn memory_bytes(&self) -> usize;
 
+    /// Writes what a later run needs, under names that begin with `path`; called between steps.
+    fn save_state(&self, path: &str, out: &mut StateWriter<A>);
+
+    /// Reads what [`save_state`](Self::save_state) of an equal one wrote.
+    ///
+    /// # Errors
+    ///
+    /// Values that are missing, of another kind or shape, or not finite. What was read before
+    /// the error has replaced the state.
+    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()>;
+
     /// Itself, where it is a diagonal in eigenbases, so that bases can be read and replaced.
     fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
         None
@@ -85,6 +100,12 @@ impl<A: Scalar> Preconditioner<A> for Identity {
 
     fn memory_bytes(&self) -> usize {
         0
+    }
+
+    fn save_state(&self, _path: &str, _out: &mut StateWriter<A>) {}
+
+    fn load_state(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result};
+use crate::persist::persist;
 
 /// When roots and bases are computed anew, and what happens where that fails.
 ///
@@ -62,6 +63,8 @@ pub(crate) struct Progress {
     pub(crate) ready: bool,
     pub(crate) failures: u32,
 }
+
+persist!(Progress { steps, ready, failures });
 
 impl Progress {
     /// Counts a failed refresh, and says whether the last good one may serve on.

@@ -5,8 +5,10 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
+use crate::persist::{Persist, join};
 use crate::preconditioner::bytes;
 use crate::staged::Staged;
+use crate::state::{StateReader, StateWriter};
 use crate::statistic::{FactorStatistic, Source};
 
 /// The damped inverse root of one side.
@@ -28,6 +30,29 @@ enum RootKind<A> {
         eigen: SymmetricEigen<A>,
         root: Staged<Array2<A>>,
     },
+}
+
+impl<A: Scalar> Persist<A> for FactorRoot<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        match &self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => factor.save(&join(path, "cholesky"), out),
+            RootKind::Eigen { root, .. } => root.save(&join(path, "root"), out),
+        }
+        self.scale.current().as_f64().save(&join(path, "scale"), out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        match &mut self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => factor.load(&join(path, "cholesky"), from)?,
+            RootKind::Eigen { root, .. } => root.load(&join(path, "root"), from)?,
+        }
+        let mut scale = 0.0;
+        scale.load(&join(path, "scale"), from)?;
+        self.scale = Staged::twice(A::from_f64(scale));
+        Ok(())
+    }
 }
 
 impl<A: Scalar> FactorRoot<A> {

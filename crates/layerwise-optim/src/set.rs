@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use layerwise_linalg::Scalar;
-use ndarray::ArrayViewMut2;
+use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2, Axis};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::composition::Composition;
 use crate::error::{OptimError, Result};
+use crate::method::Method;
 use crate::optimizer::{Optimizer, StepReport};
 use crate::signal::{Signal, Signals};
+use crate::state::OptimizerSetState;
 
 /// Which parameters a group takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,9 +28,31 @@ pub enum Selector {
     Named(Vec<String>),
     /// Those whose name starts so.
     Prefix(String),
+    /// Those that the selector inside does not take.
+    Not(Box<Selector>),
+    /// Those that each of these takes.
+    Each(Vec<Selector>),
 }
 
 impl Selector {
+    /// The parameters with these names.
+    #[must_use]
+    pub fn named<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
+        Selector::Named(names.into_iter().map(Into::into).collect())
+    }
+
+    /// The parameters whose name starts so.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<String>) -> Self {
+        Selector::Prefix(prefix.into())
+    }
+
+    /// What this takes and `other` does not.
+    #[must_use]
+    pub fn except(self, other: Selector) -> Self {
+        Selector::Each(vec![self, Selector::Not(Box::new(other))])
+    }
+
     fn selects(&self, name: &str, shape: (usize, usize)) -> bool {
         match self {
             Selector::All => true,
@@ -35,6 +60,8 @@ impl Selector {
             Selector::Vectors => shape.0 <= 1 || shape.1 <= 1,
             Selector::Named(names) => names.iter().any(|x| x == name),
             Selector::Prefix(prefix) => name.starts_with(prefix),
+            Selector::Not(inner) => !inner.selects(name, shape),
+            Selector::Each(selectors) => selectors.iter().all(|x| x.selects(name, shape)),
         }
     }
 }
@@ -48,6 +75,14 @@ pub struct Group {
     pub composition: Composition,
 }
 
+impl Group {
+    /// Parameters by a method, named or composed.
+    #[must_use]
+    pub fn new(selector: Selector, method: &impl Method) -> Self {
+        Group { selector, composition: method.composition() }
+    }
+}
+
 /// One parameter's part of a step.
 #[derive(Debug)]
 pub struct Update<'w, 's, A> {
@@ -59,17 +94,49 @@ pub struct Update<'w, 's, A> {
     pub signal: Signal<'s, A>,
 }
 
+impl<'w, 's, A: Scalar> Update<'w, 's, A> {
+    /// A matrix, and its gradient (a view of it will do) or all that its layer reports.
+    pub fn new(
+        name: &'s str,
+        weight: ArrayViewMut2<'w, A>,
+        signal: impl Into<Signal<'s, A>>,
+    ) -> Self {
+        Update { name, weight, signal: signal.into() }
+    }
+
+    /// A vector and its gradient; to the set it is a 1 × n matrix.
+    pub fn vector(
+        name: &'s str,
+        weight: ArrayViewMut1<'w, A>,
+        gradient: ArrayView1<'s, A>,
+    ) -> Self {
+        Update { name, weight: weight.insert_axis(Axis(0)), signal: gradient.into() }
+    }
+}
+
 /// Optimizers of named matrices and vectors.
 ///
+/// One call steps many of them: all or, where one is refused, none. Where there is more than one
+/// and enough to do, they are stepped side by side on rayon's threads; each is computed by one
+/// thread, so that the result is the same for any number of them. Layers share the BLAS: with
+/// [`layerwise_linalg::set_blas_threads`]`(1)` the threads do not compete with its own.
+///
+/// A step of a set that is warmed up does not allocate, with one exception: a call from outside
+/// of rayon's pool passes through rayon's queue, which takes a block of some 1.5 KB every few
+/// dozen calls. Inside of `rayon::ThreadPool::install`, or after
+/// [`set_parallel`](OptimizerSet::set_parallel)`(false)`, nothing is allocated.
+///
 /// ```
-/// use layerwise_optim::ndarray::{Array2, Axis, array};
+/// use layerwise_optim::ndarray::array;
 /// use layerwise_optim::{
-///     AdamW, Group, Method, OptimError, OptimizerSet, Selector, Signal, Signals, Soap, Update,
+///     AdamW, Group, OptimError, OptimizerSet, Selector, Signals, Soap, Update,
 /// };
 ///
+/// // Hidden matrices to SOAP, the rest (embedding and biases) to AdamW.
+/// let hidden = Selector::Matrices.except(Selector::named(["embedding"]));
 /// let mut set = OptimizerSet::<f64>::new(vec![
-///     Group { selector: Selector::Matrices, composition: Soap::default().composition() },
-///     Group { selector: Selector::All, composition: AdamW::default().composition() },
+///     Group::new(hidden, &Soap::default()),
+///     Group::new(Selector::All, &AdamW::default()),
 /// ]);
 /// let mut weight = array![[1.0, 2.0], [3.0, 5.0]];
 /// let mut bias = array![0.5, -0.5];
@@ -78,16 +145,8 @@ pub struct Update<'w, 's, A> {
 ///
 /// let (weight_gradient, bias_gradient) = (weight.clone(), bias.clone());
 /// set.step(&mut [
-///     Update {
-///         name: "hidden.weight",
-///         weight: weight.view_mut(),
-///         signal: Signal::new(weight_gradient.view()),
-///     },
-///     Update {
-///         name: "hidden.bias",
-///         weight: bias.view_mut().insert_axis(Axis(0)),
-///         signal: Signal::new(bias_gradient.view().insert_axis(Axis(0))),
-///     },
+///     Update::new("hidden.weight", weight.view_mut(), weight_gradient.view()),
+///     Update::vector("hidden.bias", bias.view_mut(), bias_gradient.view()),
 /// ])?;
 /// assert!(set.report("hidden.bias").is_some_and(|report| report.step == 1));
 /// # Ok::<(), OptimError>(())
@@ -97,6 +156,7 @@ pub struct OptimizerSet<A> {
     groups: Vec<Group>,
     parameters: Vec<Parameter<A>>,
     index: HashMap<String, usize>,
+    parallel: bool,
 }
 
 #[derive(Debug)]
@@ -104,14 +164,19 @@ struct Parameter<A> {
     name: String,
     optimizer: Optimizer<A>,
     report: Option<StepReport>,
-    proposed: Option<StepReport>,
+    /// Which update of the step under way is its, and what that led to.
+    update: Option<usize>,
+    proposed: Option<Result<StepReport>>,
 }
+
+/// Entries of the weights of a step below which waking other threads costs more than it saves.
+const PARALLEL_ENTRIES: usize = 1 << 14;
 
 impl<A: Scalar> OptimizerSet<A> {
     /// A set with these groups; a parameter joins the first that selects it.
     #[must_use]
     pub fn new(groups: Vec<Group>) -> Self {
-        OptimizerSet { groups, parameters: Vec::new(), index: HashMap::new() }
+        OptimizerSet { groups, parameters: Vec::new(), index: HashMap::new(), parallel: true }
     }
 
     /// Adds a parameter of this shape, whose layer gives these signals beyond the gradient.
@@ -139,7 +204,13 @@ impl<A: Scalar> OptimizerSet<A> {
             Err(source) => return Err(named(&name, source)),
         };
         self.index.insert(name.clone(), self.parameters.len());
-        self.parameters.push(Parameter { name, optimizer, report: None, proposed: None });
+        self.parameters.push(Parameter {
+            name,
+            optimizer,
+            report: None,
+            update: None,
+            proposed: None,
+        });
         Ok(())
     }
 
@@ -151,25 +222,76 @@ impl<A: Scalar> OptimizerSet<A> {
     /// [`Optimizer::step`] refuses. No parameter of the set has changed then.
     pub fn step(&mut self, updates: &mut [Update<'_, '_, A>]) -> Result<()> {
         for parameter in &mut self.parameters {
+            parameter.update = None;
             parameter.proposed = None;
         }
-        for update in updates.iter() {
+        let mut entries = 0;
+        for (at, update) in updates.iter().enumerate() {
             let parameter = find(&mut self.parameters, &self.index, update.name)?;
-            if parameter.proposed.is_some() {
+            if parameter.update.replace(at).is_some() {
                 return Err(OptimError::DuplicateParameter { name: update.name.to_owned() });
             }
-            let report = parameter
-                .optimizer
-                .propose(&update.weight, &update.signal)
-                .map_err(|source| named(update.name, source))?;
-            parameter.proposed = Some(report);
+            entries += update.weight.len();
+        }
+        if self.parallel && updates.len() > 1 && entries >= PARALLEL_ENTRIES {
+            let updates = &*updates;
+            self.parameters.par_iter_mut().with_max_len(1).for_each(|p| p.propose(updates));
+        } else {
+            self.parameters.iter_mut().for_each(|p| p.propose(updates));
+        }
+        // The first error in the order of the updates, whichever thread met one first.
+        for update in updates.iter() {
+            let parameter = find(&mut self.parameters, &self.index, update.name)?;
+            if let Some(Err(error)) = parameter.proposed.take_if(|proposed| proposed.is_err()) {
+                return Err(named(update.name, error));
+            }
         }
         for update in updates.iter_mut() {
             let parameter = find(&mut self.parameters, &self.index, update.name)?;
-            if let Some(report) = parameter.proposed.take() {
+            if let Some(Ok(report)) = parameter.proposed.take() {
                 parameter.optimizer.accept(&mut update.weight, &report);
                 parameter.report = Some(report);
             }
+        }
+        Ok(())
+    }
+
+    /// Whether steps with enough to do use rayon's threads (the default), or the caller's alone.
+    /// The results are the same.
+    pub fn set_parallel(&mut self, parallel: bool) {
+        self.parallel = parallel;
+    }
+
+    /// The states of all parameters. Groups are not part of it: a parameter's method is.
+    #[must_use]
+    pub fn state(&self) -> OptimizerSetState<A> {
+        OptimizerSetState::new(
+            self.parameters.iter().map(|p| (p.name.clone(), p.optimizer.state())).collect(),
+        )
+    }
+
+    /// Takes the state of a set with the same parameters (in any order), each with the same
+    /// method. Reports begin anew.
+    ///
+    /// # Errors
+    ///
+    /// Parameters that only one of the two has, and, under the parameter's name, whatever
+    /// [`Optimizer::load`] refuses. No parameter of the set has changed then.
+    pub fn load(&mut self, state: &OptimizerSetState<A>) -> Result<()> {
+        state.check_version()?;
+        if let Some(name) = state.names().find(|&name| !self.index.contains_key(name)) {
+            return Err(OptimError::UnknownParameter { name: name.to_owned() });
+        }
+        let mut loaded = Vec::with_capacity(self.parameters.len());
+        for Parameter { name, optimizer, .. } in &self.parameters {
+            let Some(state) = state.parameter(name) else {
+                return Err(OptimError::StateParameter { name: name.clone() });
+            };
+            loaded.push(optimizer.loaded(state).map_err(|source| named(name, source))?);
+        }
+        for (parameter, optimizer) in self.parameters.iter_mut().zip(loaded) {
+            parameter.optimizer = optimizer;
+            parameter.report = None;
         }
         Ok(())
     }
@@ -199,6 +321,14 @@ impl<A: Scalar> OptimizerSet<A> {
 
     fn get(&self, name: &str) -> Option<&Parameter<A>> {
         self.index.get(name).and_then(|&at| self.parameters.get(at))
+    }
+}
+
+impl<A: Scalar> Parameter<A> {
+    fn propose(&mut self, updates: &[Update<'_, '_, A>]) {
+        if let Some(update) = self.update.and_then(|at| updates.get(at)) {
+            self.proposed = Some(self.optimizer.propose(&update.weight, &update.signal));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a layer reports at a step.
 
 use layerwise_linalg::Scalar;
-use ndarray::ArrayView2;
+use ndarray::{ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result, Side};
@@ -83,6 +83,20 @@ impl<'a, A: Scalar> Signal<'a, A> {
             Side::Right => self.input.as_ref(),
         }
         .ok_or(OptimError::MissingSignal { side })
+    }
+}
+
+impl<'a, A: Scalar> From<ArrayView2<'a, A>> for Signal<'a, A> {
+    /// The gradient of a matrix.
+    fn from(gradient: ArrayView2<'a, A>) -> Self {
+        Signal::new(gradient)
+    }
+}
+
+impl<'a, A: Scalar> From<ArrayView1<'a, A>> for Signal<'a, A> {
+    /// The gradient of a vector, which is a 1 × n matrix.
+    fn from(gradient: ArrayView1<'a, A>) -> Self {
+        Signal::new(gradient.insert_axis(Axis(0)))
     }
 }
 

@@ -1,5 +1,9 @@
 //! State that is written beside what it replaces, and kept only if the whole step succeeds.
 
+use crate::error::Result;
+use crate::persist::Persist;
+use crate::state::{StateReader, StateWriter};
+
 /// A value and its proposed successor.
 #[derive(Debug)]
 pub(crate) struct Staged<T> {
@@ -49,6 +53,18 @@ impl<T> Staged<T> {
             std::mem::swap(&mut self.current, &mut self.next);
             self.proposed = false;
         }
+    }
+}
+
+/// A state is taken between steps, when there is no proposal.
+impl<A, T: Persist<A>> Persist<A> for Staged<T> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        self.current.save(path, out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.proposed = false;
+        self.current.load(path, from)
     }
 }
 

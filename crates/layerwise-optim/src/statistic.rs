@@ -7,6 +7,7 @@ use crate::averaging::{AverageClock, AverageWeights, Averaging};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
 use crate::finite::{check_finite, check_shape, first_non_finite};
+use crate::persist::persist;
 use crate::preconditioner::bytes;
 use crate::signal::{Factor, Signal};
 use crate::staged::Staged;
@@ -35,6 +36,8 @@ pub(crate) enum Source<'s, A> {
     Moment(ArrayView2<'s, A>),
     Cholesky(ArrayView2<'s, A>),
 }
+
+persist!(FactorStatistic<A> { average, clock });
 
 impl<A: Scalar> FactorStatistic<A> {
     pub(crate) fn new(

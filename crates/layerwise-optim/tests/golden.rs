@@ -6,9 +6,9 @@
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, BasisMethod, Composition, Damping, DiagonalConfig, Direction,
-    EpsilonPlacement, Factor, Filter, Grafting, JointDamping, Kfac, Method, Muon, OptimError,
-    Optimizer, PolarConfig, Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo, Side, Signal, Soap,
-    WeightDecay,
+    EpsilonPlacement, Factor, Filter, Grafting, JointDamping, Kfac, Merging, Method, Muon,
+    OptimError, Optimizer, Partition, PolarConfig, Refresh, RmsProp, Scalar, Schedule, Sgd,
+    Shampoo, Side, Signal, Soap, WeightDecay,
 };
 use serde_json::Value;
 
@@ -136,6 +136,7 @@ fn sgd() {
             dampening: golden.schedule("dampening"),
             nesterov: golden.flag("nesterov"),
             weight_decay: decay(golden, WeightDecay::L2),
+            ..Sgd::default()
         });
     }
 }
@@ -148,6 +149,7 @@ fn adam() {
         beta2: golden.beta(1).into(),
         epsilon: golden.schedule("eps"),
         weight_decay: decay(golden, WeightDecay::L2),
+        ..Adam::default()
     });
 }
 
@@ -159,6 +161,7 @@ fn adamw() {
         beta2: golden.beta(1).into(),
         epsilon: golden.schedule("eps"),
         weight_decay: golden.schedule("weight_decay"),
+        ..AdamW::default()
     });
 }
 
@@ -171,6 +174,7 @@ fn adagrad() {
             epsilon: golden.schedule("eps"),
             initial: golden.number("initial_accumulator_value"),
             weight_decay: decay(golden, WeightDecay::L2),
+            ..Adagrad::default()
         }
     });
 }
@@ -185,6 +189,7 @@ fn rmsprop() {
             epsilon: golden.schedule("eps"),
             momentum: golden.schedule("momentum"),
             weight_decay: decay(golden, WeightDecay::L2),
+            ..RmsProp::default()
         }
     });
 }
@@ -230,7 +235,7 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
                 bias_correction: golden.flag("use_bias_correction"),
             }
         },
-        exponent: 0.25,
+        exponent: 0.25.into(),
         damping: Damping::Absolute(golden.schedule("epsilon")),
         pseudo_inverse: None,
         refresh: golden.refresh(),
@@ -245,13 +250,52 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
                     },
                     epsilon: grafting["epsilon"].as_f64().unwrap().into(),
                     epsilon_placement: EpsilonPlacement::AfterCorrection,
-                    initial: 0.0,
+                    ..DiagonalConfig::default()
                 }))
             }
         },
+        velocity: None,
         weight_decay: decay(golden, WeightDecay::Decoupled),
+        partition: partition(golden),
     }
     .composition()
+}
+
+/// Distributed Shampoo takes weights of a single row or column as vectors, and small matrices too
+/// where it aims at one dimension.
+fn partition(golden: &Golden) -> Partition {
+    let limit = golden.hyper("max_preconditioner_dim").as_u64().unwrap() as usize;
+    Partition {
+        max_dimension: Some(limit),
+        merging: match golden.hyper("target_parameter_dimensionality").as_u64() {
+            Some(1) => Merging::Small,
+            _ => Merging::Vectors,
+        },
+        ..Partition::default()
+    }
+}
+
+#[test]
+fn distributed_shampoo_merging_a_small_matrix() {
+    let golden = Golden::read("dshampoo_default_merge_5x3");
+    golden.replay::<f64>(&distributed_shampoo(&golden), false);
+}
+
+/// No file is left without a test: each is of a kind that some test above names.
+#[test]
+fn every_file_is_replayed() {
+    let source = include_str!("golden.rs");
+    let directory = format!("{}/tests/golden", env!("CARGO_MANIFEST_DIR"));
+    let mut files = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(case) = name.strip_suffix(".json") else { continue };
+        let kind = SHAPES.iter().find_map(|shape| case.strip_suffix(&format!("_{shape}")));
+        let quoted = |name: &str| source.contains(&format!("\"{name}\""));
+        assert!(quoted(case) || kind.is_some_and(quoted), "{name} is not replayed");
+        files += 1;
+    }
+    assert!(files >= 53, "{files} files");
 }
 
 #[test]
@@ -283,6 +327,7 @@ fn distributed_soap() {
                 },
                 refresh: golden.refresh(),
                 weight_decay: decay(golden, WeightDecay::Decoupled),
+                partition: partition(golden),
                 ..Soap::default()
             }
         });

@@ -327,6 +327,7 @@ fn momentum_unrolls_to_its_sum() {
             momentum: momentum.into(),
             dampening: dampening.into(),
             nesterov: false,
+            from_zero: false,
         }),
         ..Composition::default()
     };

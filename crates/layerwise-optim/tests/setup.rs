@@ -6,10 +6,11 @@ mod common;
 use common::{cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2, Axis};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, BasisUse, Composition, Damping, FactorConfig, Group, InverseRoot,
-    JointDamping, Kfac, KroneckerConfig, Method, Momentum, Muon, OneSidedKfac, OptimError,
-    OptimizerSet, PolarConfig, PreconditionerConfig, Refresh, Selector, Sgd, Shampoo, Side, Signal,
-    Signals, Soap, Statistic, Update, WeightDecay,
+    Adam, AdamW, Averaging, BasisUse, Clipping, Composition, Damping, DiagonalConfig, FactorConfig,
+    Group, InverseRoot, IterateAveraging, JointDamping, Kfac, KroneckerConfig, Merging, Method,
+    Momentum, Muon, OneSidedKfac, OptimError, OptimizerSet, Partition, PolarConfig,
+    PreconditionerConfig, Refresh, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic,
+    Update, WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
@@ -70,8 +71,35 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     check("factor.damping", &[-1e-8], &|x| {
         Shampoo { damping: Damping::RelativeToTrace(x.into()), ..Shampoo::default() }.composition()
     });
-    check("factor.root.exponent", &[0.0, -0.25], &|x| {
-        Shampoo { exponent: x, ..Shampoo::default() }.composition()
+    check("factor.root.exponent", &[-0.25], &|x| {
+        Shampoo { exponent: x.into(), ..Shampoo::default() }.composition()
+    });
+    check("diagonal.exponent", &[0.0, -0.5], &|x| {
+        Soap { exponent: x, ..Soap::default() }.composition()
+    });
+    check("partition.vector_exponent", &[-0.5], &|x| {
+        let partition = Partition { vector_exponent: x, ..Partition::default() };
+        Composition { partition, ..Composition::default() }
+    });
+    check("gradient_clipping", &[0.0, -1.0], &|x| Composition {
+        gradient_clipping: Clipping::Norm(x.into()),
+        ..Composition::default()
+    });
+    check("update_clipping", &[0.0, -1.0], &|x| Composition {
+        update_clipping: Clipping::Value(x.into()),
+        ..Composition::default()
+    });
+    check("iterate_averaging.train", &[0.0, 1.5], &|x| Composition {
+        iterate_averaging: Some(IterateAveraging::ScheduleFree { train: x.into(), power: 2.0 }),
+        ..Composition::default()
+    });
+    check("iterate_averaging.power", &[-1.0], &|x| Composition {
+        iterate_averaging: Some(IterateAveraging::ScheduleFree { train: 0.8.into(), power: x }),
+        ..Composition::default()
+    });
+    check("iterate_averaging.evaluate", &decays, &|x| Composition {
+        iterate_averaging: Some(IterateAveraging::Primal { train: 1.0.into(), evaluate: x.into() }),
+        ..Composition::default()
     });
     check("factor.root.pseudo_inverse", &[-0.1, 1.0], &|x| {
         Shampoo { pseudo_inverse: Some(x), ..Shampoo::default() }.composition()
@@ -121,6 +149,8 @@ fn counts_of_zero_are_refused() {
     zero("refresh.every")(refusal(&Soap { refresh: Refresh::every(0), ..Soap::default() }));
     let refresh = Refresh { start: 0, ..Refresh::default() };
     zero("refresh.start")(refusal(&Kfac { refresh, ..Kfac::default() }));
+    let partition = Partition { max_dimension: Some(0), ..Partition::default() };
+    zero("partition.max_dimension")(refusal(&Soap { partition, ..Soap::default() }));
     let polar = PolarConfig { steps: 0, ..PolarConfig::default() };
     zero("polar.steps")(refusal(&Muon { polar, ..Muon::default() }));
 }
@@ -154,6 +184,26 @@ fn combinations_without_meaning_are_refused() {
             ..Soap::default()
         }
         .composition(),
+        Composition {
+            partition: Partition { max_dimension: Some(2), ..Partition::default() },
+            ..Kfac::default().composition()
+        },
+        Composition {
+            partition: Partition {
+                max_dimension: Some(12),
+                merging: Merging::Small,
+                ..Partition::default()
+            },
+            ..Kfac::default().composition()
+        },
+        Composition {
+            preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
+                centered: true,
+                maximum: true,
+                ..DiagonalConfig::default()
+            }),
+            ..Composition::default()
+        },
     ] {
         let error = refusal(&composition);
         assert!(matches!(error, OptimError::Incompatible { .. }), "{error:?}");

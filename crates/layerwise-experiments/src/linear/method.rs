@@ -133,7 +133,7 @@ fn shampoo(rate: f64) -> Shampoo {
     Shampoo {
         learning_rate: rate.into(),
         averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
-        exponent: 0.25,
+        exponent: 0.25.into(),
         damping: Damping::RelativeToLargest(1e-8.into()),
         refresh: Refresh::every(1),
         grafting: None,

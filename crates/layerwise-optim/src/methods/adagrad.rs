@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
 use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::diagonal::DiagonalConfig;
 use crate::method::Method;
 use crate::schedule::Schedule;
 
-/// Adagrad, entry-wise (Duchi et al. 2011): `s ← s + g²`, `W ← W − η g / (√s + ε)`.
+/// Adagrad, entry-wise (Duchi et al. 2011): `s ← s + g²`, `W ← W − η g / (√s + ε)`. PyTorch's
+/// `lr_decay` is the learning rate [`Schedule::InverseTime`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adagrad {
     /// `η` ≥ 0.
@@ -19,6 +20,8 @@ pub struct Adagrad {
     pub initial: f64,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Step up the gradient instead of down.
+    pub maximize: bool,
 }
 
 impl Default for Adagrad {
@@ -29,6 +32,7 @@ impl Default for Adagrad {
             epsilon: 1e-10.into(),
             initial: 0.0,
             weight_decay: WeightDecay::None,
+            maximize: false,
         }
     }
 }
@@ -40,10 +44,11 @@ impl Method for Adagrad {
             preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
                 averaging: Averaging::Sum,
                 epsilon: self.epsilon.clone(),
-                epsilon_placement: EpsilonPlacement::AfterCorrection,
                 initial: self.initial,
+                ..DiagonalConfig::default()
             }),
             weight_decay: self.weight_decay.clone(),
+            maximize: self.maximize,
             ..Composition::default()
         }
     }

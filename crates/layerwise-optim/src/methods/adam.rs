@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
 use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::diagonal::DiagonalConfig;
 use crate::direction::{Direction, Filter};
 use crate::method::Method;
 use crate::schedule::Schedule;
@@ -22,6 +22,10 @@ pub struct Adam {
     pub epsilon: Schedule,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Use the largest `v` so far in place of `v` (Reddi et al. 2018, AMSGrad).
+    pub amsgrad: bool,
+    /// Step up the gradient instead of down.
+    pub maximize: bool,
 }
 
 impl Default for Adam {
@@ -33,6 +37,8 @@ impl Default for Adam {
             beta2: 0.999.into(),
             epsilon: 1e-8.into(),
             weight_decay: WeightDecay::None,
+            amsgrad: false,
+            maximize: false,
         }
     }
 }
@@ -49,10 +55,11 @@ impl Method for Adam {
             preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
                 averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction: true },
                 epsilon: self.epsilon.clone(),
-                epsilon_placement: EpsilonPlacement::AfterCorrection,
-                initial: 0.0,
+                maximum: self.amsgrad,
+                ..DiagonalConfig::default()
             }),
             weight_decay: self.weight_decay.clone(),
+            maximize: self.maximize,
             ..Composition::default()
         }
     }
@@ -71,6 +78,10 @@ pub struct AdamW {
     pub epsilon: Schedule,
     /// `λ` ≥ 0.
     pub weight_decay: Schedule,
+    /// Use the largest `v` so far in place of `v` (Reddi et al. 2018, AMSGrad).
+    pub amsgrad: bool,
+    /// Step up the gradient instead of down.
+    pub maximize: bool,
 }
 
 impl Default for AdamW {
@@ -82,6 +93,8 @@ impl Default for AdamW {
             beta2: 0.999.into(),
             epsilon: 1e-8.into(),
             weight_decay: 0.01.into(),
+            amsgrad: false,
+            maximize: false,
         }
     }
 }
@@ -94,6 +107,8 @@ impl Method for AdamW {
             beta2: self.beta2.clone(),
             epsilon: self.epsilon.clone(),
             weight_decay: WeightDecay::Decoupled(self.weight_decay.clone()),
+            amsgrad: self.amsgrad,
+            maximize: self.maximize,
         }
         .composition()
     }

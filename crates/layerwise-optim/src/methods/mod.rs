@@ -3,6 +3,7 @@
 mod adagrad;
 mod adam;
 mod kfac;
+mod lion;
 mod muon;
 mod rmsprop;
 mod sgd;
@@ -12,8 +13,9 @@ mod soap;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 pub use kfac::{Kfac, OneSidedKfac, OutputFactor};
+pub use lion::Lion;
 pub use muon::Muon;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
-pub use shampoo::Shampoo;
+pub use shampoo::{Exponents, Shampoo};
 pub use soap::Soap;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
 use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::diagonal::DiagonalConfig;
 use crate::direction::Momentum;
 use crate::method::Method;
 use crate::schedule::Schedule;
@@ -21,8 +21,12 @@ pub struct RmsProp {
     pub epsilon: Schedule,
     /// `μ` in [0, 1), of the scaled gradients.
     pub momentum: Schedule,
+    /// Take the square of the averaged gradient off `v` (Graves 2013).
+    pub centered: bool,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Step up the gradient instead of down.
+    pub maximize: bool,
 }
 
 impl Default for RmsProp {
@@ -33,24 +37,27 @@ impl Default for RmsProp {
             alpha: 0.99.into(),
             epsilon: 1e-8.into(),
             momentum: 0.0.into(),
+            centered: false,
             weight_decay: WeightDecay::None,
+            maximize: false,
         }
     }
 }
 
 impl Method for RmsProp {
     fn composition(&self) -> Composition {
-        let plain = self.momentum == Schedule::Constant(0.0);
+        let plain = self.momentum.is_zero();
         Composition {
             learning_rate: self.learning_rate.clone(),
             preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
                 averaging: Averaging::Ema { beta: self.alpha.clone(), bias_correction: false },
                 epsilon: self.epsilon.clone(),
-                epsilon_placement: EpsilonPlacement::AfterCorrection,
-                initial: 0.0,
+                centered: self.centered,
+                ..DiagonalConfig::default()
             }),
             velocity: (!plain).then(|| Momentum::heavy_ball(self.momentum.clone())),
             weight_decay: self.weight_decay.clone(),
+            maximize: self.maximize,
             ..Composition::default()
         }
     }

@@ -20,6 +20,8 @@ pub struct Sgd {
     pub nesterov: bool,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Step up the gradient instead of down.
+    pub maximize: bool,
 }
 
 impl Default for Sgd {
@@ -31,13 +33,14 @@ impl Default for Sgd {
             dampening: 0.0.into(),
             nesterov: false,
             weight_decay: WeightDecay::None,
+            maximize: false,
         }
     }
 }
 
 impl Method for Sgd {
     fn composition(&self) -> Composition {
-        let plain = self.momentum == Schedule::Constant(0.0) && !self.nesterov;
+        let plain = self.momentum.is_zero() && !self.nesterov;
         Composition {
             learning_rate: self.learning_rate.clone(),
             // Without momentum there is nothing to dampen and no buffer to hold.
@@ -48,9 +51,11 @@ impl Method for Sgd {
                     momentum: self.momentum.clone(),
                     dampening: self.dampening.clone(),
                     nesterov: self.nesterov,
+                    from_zero: false,
                 })
             },
             weight_decay: self.weight_decay.clone(),
+            maximize: self.maximize,
             ..Composition::default()
         }
     }

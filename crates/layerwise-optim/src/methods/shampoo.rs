@@ -4,15 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
 use crate::composition::{Composition, Grafting, PreconditionerConfig, WeightDecay};
-use crate::direction::Direction;
+use crate::direction::{Direction, Momentum};
 use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
 use crate::kronecker::{JointDamping, KroneckerConfig};
 use crate::method::Method;
+use crate::partition::Partition;
 use crate::refresh::Refresh;
 use crate::schedule::Schedule;
 
 /// Shampoo (Gupta, Koren and Singer 2018): `W ← W − η L^{-e} D R^{-e}` with `L` and `R` averages
-/// or sums of `G Gᵀ` and `GᵀG`.
+/// or sums of `G Gᵀ` and `GᵀG`; one-sided with [`Exponents::left`] or [`Exponents::right`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shampoo {
     /// `η` ≥ 0.
@@ -21,8 +22,8 @@ pub struct Shampoo {
     pub direction: Direction,
     /// How `L` and `R` remember.
     pub averaging: Averaging,
-    /// `e` > 0.
-    pub exponent: f64,
+    /// `e` of each side, ≥ 0; a side with exponent 0 is left alone.
+    pub exponent: Exponents,
     /// What is added to each before its root is taken.
     pub damping: Damping,
     /// Count eigenvalues up to this multiple of the largest as zero, and their roots too, instead
@@ -32,8 +33,41 @@ pub struct Shampoo {
     pub refresh: Refresh,
     /// Whose step length it takes.
     pub grafting: Option<Grafting>,
+    /// Momentum of preconditioned directions.
+    pub velocity: Option<Momentum>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// How the weight is laid out: limits of the factors' size, merging of small dimensions.
+    pub partition: Partition,
+}
+
+/// The exponents of both sides' roots. A number converts into the same for both.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exponents {
+    /// Of the left factor.
+    pub left: f64,
+    /// Of the right factor.
+    pub right: f64,
+}
+
+impl From<f64> for Exponents {
+    fn from(exponent: f64) -> Self {
+        Exponents { left: exponent, right: exponent }
+    }
+}
+
+impl Exponents {
+    /// The left side alone.
+    #[must_use]
+    pub fn left(exponent: f64) -> Self {
+        Exponents { left: exponent, right: 0.0 }
+    }
+
+    /// The right side alone.
+    #[must_use]
+    pub fn right(exponent: f64) -> Self {
+        Exponents { left: 0.0, right: exponent }
+    }
 }
 
 impl Default for Shampoo {
@@ -44,38 +78,44 @@ impl Default for Shampoo {
             learning_rate: 0.01.into(),
             direction: Direction::Gradient,
             averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
-            exponent: 0.25,
+            exponent: 0.25.into(),
             damping: Damping::RelativeToLargest(1e-8.into()),
             pseudo_inverse: None,
             refresh: Refresh::default(),
             grafting: None,
+            velocity: None,
             weight_decay: WeightDecay::None,
+            partition: Partition::default(),
         }
     }
 }
 
 impl Method for Shampoo {
     fn composition(&self) -> Composition {
-        let factor = FactorConfig {
-            statistic: Statistic::Gradient,
-            averaging: self.averaging.clone(),
-            damping: self.damping.clone(),
-            root: InverseRoot::Eigen {
-                exponent: self.exponent,
-                pseudo_inverse: self.pseudo_inverse,
-            },
+        let factor = |exponent| {
+            if exponent == 0.0 {
+                return FactorConfig::identity();
+            }
+            FactorConfig {
+                statistic: Statistic::Gradient,
+                averaging: self.averaging.clone(),
+                damping: self.damping.clone(),
+                root: InverseRoot::Eigen { exponent, pseudo_inverse: self.pseudo_inverse },
+            }
         };
         Composition {
             learning_rate: self.learning_rate.clone(),
             direction: self.direction.clone(),
             preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
-                left: factor.clone(),
-                right: factor,
+                left: factor(self.exponent.left),
+                right: factor(self.exponent.right),
                 damping: JointDamping::None,
                 refresh: self.refresh.clone(),
             }),
             grafting: self.grafting.clone(),
+            velocity: self.velocity.clone(),
             weight_decay: self.weight_decay.clone(),
+            partition: self.partition.clone(),
             ..Composition::default()
         }
     }

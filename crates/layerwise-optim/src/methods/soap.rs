@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
-use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::composition::{Composition, Normalization, PreconditionerConfig, WeightDecay};
 use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::direction::{Direction, Filter};
 use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
-use crate::factor::Statistic;
+use crate::factor::{Sides, Statistic};
 use crate::method::Method;
+use crate::partition::{LargeDimension, Partition};
 use crate::refresh::Refresh;
 use crate::schedule::Schedule;
 
@@ -40,6 +41,14 @@ pub struct Soap {
     pub refresh: Refresh,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// The exponent of the squares' average, > 0: ½ for Adam's.
+    pub exponent: f64,
+    /// Which sides are rotated into an eigenbasis.
+    pub sides: Sides,
+    /// How the weight is laid out: limits of the factors' size, merging.
+    pub partition: Partition,
+    /// Normalize the preconditioned direction.
+    pub normalization: Normalization,
 }
 
 impl Default for Soap {
@@ -58,6 +67,10 @@ impl Default for Soap {
             basis_use: BasisUse::Refreshed,
             refresh: Refresh::every(10),
             weight_decay: WeightDecay::None,
+            exponent: 0.5,
+            sides: Sides::Both,
+            partition: Partition::default(),
+            normalization: Normalization::None,
         }
     }
 }
@@ -65,7 +78,8 @@ impl Default for Soap {
 impl Soap {
     /// The conventions and defaults of the authors' code: the first step only collects
     /// statistics; a step uses the basis from before it; bases by one QR step every 10 steps;
-    /// ε before the bias correction; decoupled decay 0.01 of the new weight.
+    /// ε before the bias correction; decoupled decay 0.01 of the new weight; sides with more than
+    /// 10,000 dimensions left alone.
     #[must_use]
     pub fn as_published() -> Self {
         Soap {
@@ -73,6 +87,11 @@ impl Soap {
             basis: BasisMethod::QrStep { ridge: 0.0.into() },
             basis_use: BasisUse::Previous,
             weight_decay: WeightDecay::DecoupledAfter(0.01.into()),
+            partition: Partition {
+                max_dimension: Some(10_000),
+                large: LargeDimension::LeftAlone,
+                ..Partition::default()
+            },
             ..Soap::default()
         }
     }
@@ -89,8 +108,8 @@ impl Method for Soap {
                 filter: Filter::Average,
             },
             preconditioner: PreconditionerConfig::Eigenbasis(EigenbasisConfig {
-                left: Statistic::Gradient,
-                right: Statistic::Gradient,
+                left: self.sides.left(Statistic::Gradient),
+                right: self.sides.right(Statistic::Gradient),
                 // Eigenvectors do not see the factors' scale.
                 averaging: Averaging::Ema {
                     beta: self.factor_beta.clone(),
@@ -103,10 +122,13 @@ impl Method for Soap {
                     averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction },
                     epsilon: self.epsilon.clone(),
                     epsilon_placement: self.epsilon_placement,
-                    initial: 0.0,
+                    exponent: self.exponent,
+                    ..DiagonalConfig::default()
                 },
             }),
             weight_decay: self.weight_decay.clone(),
+            partition: self.partition.clone(),
+            normalization: self.normalization,
             ..Composition::default()
         }
     }

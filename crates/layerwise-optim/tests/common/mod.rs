@@ -4,9 +4,10 @@
 
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, Composition, Damping, Direction, Factor, Filter,
-    Grafting, JointDamping, Kfac, Method, Momentum, Muon, OneSidedKfac, Refresh, RmsProp, Scalar,
-    Sgd, Shampoo, Signal, Soap,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, Direction,
+    Exponents, Factor, Filter, Grafting, IterateAveraging, JointDamping, Kfac, LargeDimension,
+    Lion, Merging, Method, Momentum, Muon, Normalization, OneSidedKfac, Partition, Refresh,
+    RmsProp, Scalar, Schedule, Sgd, Shampoo, Signal, Soap,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -49,6 +50,23 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ),
         case("adagrad", Adagrad { learning_rate: 0.5.into(), ..Adagrad::default() }),
+        case(
+            "adagrad, decaying rate",
+            Adagrad {
+                learning_rate: Schedule::InverseTime { start: 0.5, decay: 1e-3 },
+                initial: 0.1,
+                ..Adagrad::default()
+            },
+        ),
+        case("lion", Lion { learning_rate: Schedule::linear(0.03, 1e-4, 300), ..Lion::default() }),
+        case(
+            "adam, AMSGrad",
+            Adam { learning_rate: 0.05.into(), amsgrad: true, ..Adam::default() },
+        ),
+        case(
+            "rmsprop, centred",
+            RmsProp { learning_rate: 0.01.into(), centered: true, ..RmsProp::default() },
+        ),
         case("rmsprop", RmsProp { learning_rate: 0.01.into(), ..RmsProp::default() }),
         case(
             "rmsprop, momentum",
@@ -101,6 +119,70 @@ pub(crate) fn cases() -> Vec<Case> {
                 grafting: Some(Grafting::Diagonal(Default::default())),
                 refresh: Refresh { every: 5, start: 3, tolerated_failures: 2 },
                 ..Shampoo::default()
+            },
+        ),
+        case(
+            "shampoo, one-sided",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                exponent: Exponents::left(0.5),
+                ..Shampoo::default()
+            },
+        ),
+        case(
+            "shampoo, merged or in blocks",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                grafting: Some(Grafting::Direction),
+                velocity: Some(Momentum {
+                    dampening: 0.5.into(),
+                    nesterov: true,
+                    from_zero: true,
+                    ..Momentum::heavy_ball(0.5)
+                }),
+                partition: Partition {
+                    max_dimension: Some(5),
+                    merging: Merging::Small,
+                    ..Partition::default()
+                },
+                ..Shampoo::default()
+            },
+        ),
+        case(
+            "soap, normalized, large sides left alone",
+            Soap {
+                learning_rate: Schedule::cosine(0.03, 1e-3, 300),
+                normalization: Normalization::RootMeanSquare,
+                partition: Partition {
+                    max_dimension: Some(5),
+                    large: LargeDimension::LeftAlone,
+                    ..Partition::default()
+                },
+                ..Soap::as_published()
+            },
+        ),
+        case(
+            "sgd, primal averaging, clipped",
+            Composition {
+                learning_rate: Schedule::from(2.0).warmed_up(5),
+                gradient_clipping: Clipping::Norm(0.5.into()),
+                update_clipping: Clipping::Value(10.0.into()),
+                iterate_averaging: Some(IterateAveraging::Primal {
+                    train: 0.8.into(),
+                    evaluate: 0.9.into(),
+                }),
+                ..Composition::default()
+            },
+        ),
+        case(
+            "adam, schedule-free",
+            Composition {
+                iterate_averaging: Some(IterateAveraging::ScheduleFree {
+                    train: 0.8.into(),
+                    power: 2.0,
+                }),
+                ..Adam { learning_rate: 0.05.into(), beta1: 0.0.into(), ..Adam::default() }
+                    .composition()
             },
         ),
         case("soap", soap()),

@@ -1,0 +1,173 @@
+//! The parts of a weight, each with its preconditioner and the step length grafted on it.
+
+use layerwise_linalg::Scalar;
+use ndarray::Array2;
+
+use crate::composition::{Composition, Grafting};
+use crate::diagonal::Diagonal;
+use crate::eigenbasis::EigenbasisDiagonal;
+use crate::error::{OptimError, Result};
+use crate::finite::frobenius_norm;
+use crate::partition::Extent;
+use crate::persist::{Persist, persist};
+use crate::preconditioner::{Identity, Observation, Preconditioner, bytes};
+use crate::signal::{Signal, Signals};
+use crate::state::{StateReader, StateWriter};
+
+/// What is added to the norm that a grafted direction is divided by.
+const GRAFTING_FLOOR: f64 = 1e-16;
+
+pub(crate) struct Blocks<A> {
+    blocks: Vec<Block<A>>,
+    /// The direction of the grafted method, where there is one.
+    grafted: Option<Array2<A>>,
+    shape: (usize, usize),
+}
+
+struct Block<A> {
+    extent: Extent,
+    preconditioner: Box<dyn Preconditioner<A>>,
+    graft: Option<Box<dyn Preconditioner<A>>>,
+    /// Of the latest observation.
+    warming_up: bool,
+}
+
+persist!(Blocks<A> { blocks });
+persist!(Block<A> { preconditioner, graft });
+
+impl<A: Scalar> Persist<A> for Box<dyn Preconditioner<A>> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        self.save_state(path, out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.load_state(path, from)
+    }
+}
+
+impl<A: Scalar> Blocks<A> {
+    /// The composition must have been checked.
+    pub(crate) fn new(composition: &Composition, shape: (usize, usize)) -> Result<Self> {
+        let extents = composition.partition.extents(shape);
+        let is_whole = extents.iter().all(|extent| extent.shape() == shape);
+        if !is_whole && composition.required() != Signals::GRADIENT {
+            return Err(OptimError::Incompatible {
+                first: "blocks or merged dimensions",
+                second: "factors from a layer's signals",
+                why: "a layer reports factors of its whole rows and columns",
+            });
+        }
+        let build = |extent: Extent| {
+            let graft: Option<Box<dyn Preconditioner<A>>> = match &composition.grafting {
+                None => None,
+                Some(Grafting::Direction) => Some(Box::new(Identity)),
+                Some(Grafting::Diagonal(config)) => {
+                    Some(Box::new(Diagonal::new(config, extent.shape())?))
+                }
+            };
+            let preconditioner =
+                composition.preconditioner.build(&extent, &composition.partition)?;
+            Ok(Block { extent, preconditioner, graft, warming_up: false })
+        };
+        Ok(Blocks {
+            blocks: extents.into_iter().map(build).collect::<Result<_>>()?,
+            grafted: composition.grafting.is_some().then(|| Array2::zeros(shape)),
+            shape,
+        })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether gradients have to be in standard layout.
+    pub(crate) fn reshapes(&self) -> bool {
+        self.blocks.iter().any(|block| block.extent.reshapes())
+    }
+
+    /// Takes the statistics of a step in; returns those of all blocks together.
+    pub(crate) fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
+        let mut all = Observation::default();
+        let worse = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+        for block in &mut self.blocks {
+            let gradient = block.extent.of(signal.gradient())?;
+            let signal = signal.with_gradient(gradient);
+            let one = block.preconditioner.observe(&signal)?;
+            if let Some(graft) = &mut block.graft
+                && !one.skip
+            {
+                graft.observe(&signal)?;
+            }
+            block.warming_up = one.warming_up;
+            all.skip |= one.skip;
+            all.warming_up |= one.warming_up;
+            all.refreshed |= one.refreshed;
+            all.fallbacks += one.fallbacks;
+            all.scale = one.scale.or(all.scale);
+            all.left_condition = worse(all.left_condition, one.left_condition);
+            all.right_condition = worse(all.right_condition, one.right_condition);
+        }
+        Ok(all)
+    }
+
+    /// Preconditions a direction in standard layout, and grafts it.
+    pub(crate) fn apply(&mut self, direction: &mut Array2<A>) -> Result<()> {
+        if let Some(grafted) = &mut self.grafted {
+            grafted.assign(direction);
+        }
+        for block in &mut self.blocks {
+            let mut part = block.extent.of_mut(direction.view_mut())?;
+            let (Some(graft), Some(grafted)) = (&mut block.graft, &mut self.grafted) else {
+                block.preconditioner.apply(&mut part)?;
+                continue;
+            };
+            let mut grafted = block.extent.of_mut(grafted.view_mut())?;
+            graft.apply(&mut grafted)?;
+            if block.warming_up {
+                part.assign(&grafted);
+                continue;
+            }
+            block.preconditioner.apply(&mut part)?;
+            let target = frobenius_norm(&grafted.view());
+            let own = frobenius_norm(&part.view());
+            let ratio = A::from_f64(target / (own + GRAFTING_FLOOR));
+            part.mapv_inplace(|x| x * ratio);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn commit(&mut self, skipped: bool) {
+        for block in &mut self.blocks {
+            block.preconditioner.commit();
+            if let Some(graft) = &mut block.graft
+                && !skipped
+            {
+                graft.commit();
+            }
+        }
+    }
+
+    pub(crate) fn required(&self) -> Signals {
+        self.blocks.iter().fold(Signals::GRADIENT, |all, block| {
+            let one = block.preconditioner.required();
+            Signals { input: all.input || one.input, output: all.output || one.output }
+        })
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let held = |preconditioner: &dyn Preconditioner<A>| preconditioner.memory_bytes();
+        let grafted = if self.grafted.is_some() { bytes::<A>(self.shape) } else { 0 };
+        let blocks = self.blocks.iter().map(|block| {
+            held(&*block.preconditioner) + block.graft.as_ref().map_or(0, |graft| held(&**graft))
+        });
+        grafted + blocks.sum::<usize>()
+    }
+
+    pub(crate) fn eigenbases_mut(&mut self) -> impl Iterator<Item = &mut EigenbasisDiagonal<A>> {
+        self.blocks.iter_mut().filter_map(|block| block.preconditioner.as_eigenbasis())
+    }
+}

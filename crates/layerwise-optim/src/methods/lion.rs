@@ -1,0 +1,67 @@
+//! Lion.
+
+use serde::{Deserialize, Serialize};
+
+use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::direction::{Direction, Filter};
+use crate::method::Method;
+use crate::schedule::Schedule;
+
+/// Lion (Chen et al. 2023, algorithm 2): `W ← W − η (sign(β₁ m + (1−β₁) g) + λ W)`, then
+/// `m ← β₂ m + (1−β₂) g`.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Lion, Method, Signal};
+///
+/// let mut weight = array![[1.0_f64, 2.0], [3.0, 4.0]];
+/// let lion = Lion { learning_rate: 0.5.into(), ..Lion::default() };
+/// let mut optimizer = lion.build(weight.dim())?;
+/// let gradient = array![[0.1, -0.2], [0.0, 7.0]];
+/// optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// assert_eq!(weight, array![[0.5, 2.5], [3.0, 3.5]]);
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lion {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `β₁` in [0, 1), of the direction.
+    pub beta1: Schedule,
+    /// `β₂` in [0, 1), of the average that is kept.
+    pub beta2: Schedule,
+    /// `λ` ≥ 0, decoupled.
+    pub weight_decay: Schedule,
+    /// Step up the gradient instead of down.
+    pub maximize: bool,
+}
+
+impl Default for Lion {
+    /// `η` = 10⁻⁴, β = (0.9, 0.99), no decay.
+    fn default() -> Self {
+        Lion {
+            learning_rate: 1e-4.into(),
+            beta1: 0.9.into(),
+            beta2: 0.99.into(),
+            weight_decay: 0.0.into(),
+            maximize: false,
+        }
+    }
+}
+
+impl Method for Lion {
+    fn composition(&self) -> Composition {
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            direction: Direction::Ema {
+                beta: self.beta2.clone(),
+                bias_correction: false,
+                filter: Filter::Separate(self.beta1.clone()),
+            },
+            preconditioner: PreconditionerConfig::Sign,
+            weight_decay: WeightDecay::Decoupled(self.weight_decay.clone()),
+            maximize: self.maximize,
+            ..Composition::default()
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Sets: the same result for any number of threads, all or nothing, and routing.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use common::{Quadratic, cases, generator, normal};
+use layerwise_optim::ndarray::{Array1, Array2};
+use layerwise_optim::{
+    AdamW, Composition, Factor, Group, Kfac, Method, Muon, OptimizerSet, Selector, Sgd, Signals,
+    Soap, StepReport, Update,
+};
+
+/// Layers of very different cost, together above the size from which threads are used.
+const SHAPES: [(usize, usize); 5] = [(96, 130), (1, 96), (40, 96), (7, 40), (130, 20)];
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+fn large_set(method: &impl Method) -> OptimizerSet<f64> {
+    let mut set = OptimizerSet::new(vec![Group::new(Selector::All, method)]);
+    for (name, shape) in NAMES.iter().zip(SHAPES) {
+        set.register(*name, shape, Signals::ALL).unwrap();
+    }
+    set
+}
+
+fn run(method: &Composition, threads: usize, steps: usize) -> (Vec<Array2<f64>>, Vec<StepReport>) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let problems: Vec<_> =
+            SHAPES.iter().map(|&shape| Quadratic::<f64>::new(60, shape, 20.0)).collect();
+        let mut set = large_set(method);
+        set.set_parallel(threads > 0);
+        let mut weights: Vec<_> = SHAPES.iter().map(|&shape| Array2::zeros(shape)).collect();
+        for _ in 0..steps {
+            let gradients: Vec<_> =
+                problems.iter().zip(&weights).map(|(p, w)| p.gradient(w)).collect();
+            let mut updates: Vec<_> = weights
+                .iter_mut()
+                .enumerate()
+                .map(|(i, w)| {
+                    Update::new(NAMES[i], w.view_mut(), problems[i].signal(&gradients[i]))
+                })
+                .collect();
+            // The order of updates does not matter either.
+            if threads.is_multiple_of(2) {
+                updates.reverse();
+            }
+            set.step(&mut updates).unwrap();
+        }
+        let reports = NAMES.iter().map(|name| *set.report(name).unwrap()).collect();
+        (weights, reports)
+    })
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    layerwise_linalg::set_blas_threads(1);
+    for method in [
+        Soap::default().composition(),
+        Muon::default().composition(),
+        Kfac { input_damping: 1e-3.into(), ..Kfac::default() }.composition(),
+    ] {
+        let (expected, reports) = run(&method, 1, 4);
+        assert!(expected.iter().all(|w| w.iter().any(|&x| x != 0.0)));
+        for threads in [2, 3, 8] {
+            let (weights, other) = run(&method, threads, 4);
+            for (a, b) in weights.iter().zip(&expected) {
+                assert!(a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits()), "{threads}");
+            }
+            assert_eq!(reports, other);
+        }
+    }
+}
+
+#[test]
+fn without_threads_the_result_is_the_same() {
+    layerwise_linalg::set_blas_threads(1);
+    let problem = Quadratic::<f64>::new(61, (96, 130), 20.0);
+    let mut results = Vec::new();
+    for parallel in [false, true] {
+        let mut set = large_set(&Soap::default());
+        set.set_parallel(parallel);
+        let (mut a, mut c) = (Array2::zeros((96, 130)), Array2::ones((40, 96)));
+        for _ in 0..3 {
+            let (ga, gc) = (problem.gradient(&a), c.clone());
+            set.step(&mut [
+                Update::new("a", a.view_mut(), ga.view()),
+                Update::new("c", c.view_mut(), gc.view()),
+            ])
+            .unwrap();
+        }
+        results.push((a, c));
+    }
+    assert_eq!(results[0], results[1]);
+}
+
+#[test]
+fn of_several_errors_the_first_given_is_reported_and_nothing_changes() {
+    for case in cases() {
+        let mut set = large_set(&case.composition);
+        let problems: Vec<_> =
+            SHAPES.iter().map(|&shape| Quadratic::<f64>::new(62, shape, 20.0)).collect();
+        let mut weights: Vec<_> = SHAPES.iter().map(|&shape| Array2::zeros(shape)).collect();
+        let good: Vec<_> = problems.iter().zip(&weights).map(|(p, w)| p.gradient(w)).collect();
+        let step = |set: &mut OptimizerSet<f64>,
+                    weights: &mut [Array2<f64>],
+                    gradients: &[Array2<f64>]| {
+            let mut updates: Vec<_> = weights
+                .iter_mut()
+                .enumerate()
+                .map(|(i, w)| {
+                    Update::new(NAMES[i], w.view_mut(), problems[i].signal(&gradients[i]))
+                })
+                .collect();
+            set.step(&mut updates)
+        };
+        step(&mut set, &mut weights, &good).unwrap();
+        let (state, before) = (set.state(), weights.clone());
+        let mut bad = good.clone();
+        bad[1][[0, 3]] = f64::NAN;
+        bad[4][[5, 6]] = f64::INFINITY;
+        let error = step(&mut set, &mut weights, &bad).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "parameter \"b\": gradient is not finite: entry (0, 3) is NaN",
+            "{}",
+            case.name
+        );
+        assert_eq!(weights, before, "{}", case.name);
+        assert_eq!(set.state(), state, "{}", case.name);
+        step(&mut set, &mut weights, &good).unwrap();
+        assert_eq!(set.report("e").unwrap().step, 2);
+    }
+}
+
+#[test]
+fn selectors_compose() {
+    let mut set = OptimizerSet::<f64>::new(vec![
+        Group::new(
+            Selector::Matrices.except(Selector::named(["embedding", "head"])),
+            &Muon::default(),
+        ),
+        Group::new(
+            Selector::prefix("frozen."),
+            &Sgd { learning_rate: 0.0.into(), ..Sgd::default() },
+        ),
+        Group::new(Selector::All, &AdamW::default()),
+    ]);
+    for (name, shape, expected) in [
+        ("hidden", (3, 4), Muon::default().composition()),
+        ("embedding", (3, 4), AdamW::default().composition()),
+        ("head", (2, 4), AdamW::default().composition()),
+        ("bias", (1, 4), AdamW::default().composition()),
+        ("frozen.gain", (1, 4), Sgd { learning_rate: 0.0.into(), ..Sgd::default() }.composition()),
+        ("frozen.weight", (2, 4), Muon::default().composition()),
+    ] {
+        set.register(name, shape, Signals::GRADIENT).unwrap();
+        assert_eq!(set.optimizer(name).unwrap().composition(), &expected, "{name}");
+    }
+}
+
+#[test]
+fn vectors_are_given_as_vectors() {
+    let mut rng = generator(63);
+    let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &AdamW::default())]);
+    set.register("bias", (1, 5), Signals::GRADIENT).unwrap();
+    let gradient = normal::<f64>(&mut rng, (1, 5));
+    let mut bias = Array1::<f64>::ones(5);
+    set.step(&mut [Update::vector("bias", bias.view_mut(), gradient.row(0))]).unwrap();
+    let mut alone = Array2::<f64>::ones((1, 5));
+    AdamW::default()
+        .build((1, 5))
+        .unwrap()
+        .step(&mut alone.view_mut(), &gradient.view().into())
+        .unwrap();
+    assert_eq!(bias, alone.row(0));
+    let error = set
+        .step(&mut [Update::vector("bias", Array1::<f64>::ones(4).view_mut(), gradient.row(0))])
+        .unwrap_err();
+    assert_eq!(error.to_string(), "parameter \"bias\": weight is 1 × 4, expected 1 × 5");
+    let input = Array2::<f64>::eye(5);
+    let signal = layerwise_optim::Signal::from(gradient.row(0))
+        .with_input(Factor::SecondMoment(input.view()));
+    set.step(&mut [Update::new("bias", Array2::ones((1, 5)).view_mut(), signal)]).unwrap();
+    set.step(&mut []).unwrap();
+    assert_eq!(set.report("bias").unwrap().step, 2);
+}

@@ -1,0 +1,299 @@
+//! States: a resumed run is the uninterrupted one, and what does not fit is refused by name.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use common::{Case, Quadratic, cases};
+use layerwise_optim::ndarray::Array2;
+use layerwise_optim::{
+    Adam, AdamW, Group, Kfac, Method, OptimError, Optimizer, OptimizerSet, OptimizerSetState,
+    OptimizerState, STATE_VERSION, Scalar, Selector, Sgd, Shampoo, Signals, Soap, Update,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+fn bits<A: Scalar>(array: &Array2<A>) -> Vec<u64> {
+    array.iter().map(|x| x.as_f64().to_bits()).collect()
+}
+
+fn step<A: Scalar>(
+    optimizer: &mut Optimizer<A>,
+    problem: &Quadratic<A>,
+    weight: &mut Array2<A>,
+) -> layerwise_optim::StepReport {
+    let gradient = problem.gradient(weight);
+    optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap()
+}
+
+fn resumes<A: Scalar + Serialize + DeserializeOwned>(case: &Case, shape: (usize, usize)) {
+    // Enough that methods with rare refreshes are interrupted between two of them.
+    const STEPS: usize = 14;
+    let problem = Quadratic::<A>::new(50, shape, 30.0);
+    let mut expected = Array2::<A>::zeros(shape);
+    let mut optimizer = case.composition.build::<A>(shape).unwrap();
+    let mut saved = vec![(optimizer.state(), expected.clone())];
+    let mut reports = Vec::new();
+    for _ in 0..STEPS {
+        reports.push(step(&mut optimizer, &problem, &mut expected));
+        saved.push((optimizer.state(), expected.clone()));
+    }
+    for (taken, (state, mut weight)) in saved.into_iter().enumerate() {
+        let text = state.to_json().unwrap();
+        let read = OptimizerState::<A>::from_json(&text).unwrap();
+        assert_eq!(read, state, "{}", case.name);
+        assert_eq!(read.steps(), taken as u64);
+        // Into an optimizer that has a past of its own.
+        let mut resumed = case.composition.build::<A>(shape).unwrap();
+        step(&mut resumed, &problem, &mut weight.clone());
+        resumed.load(&read).unwrap();
+        assert_eq!(resumed.state(), state, "{}", case.name);
+        for expected in &reports[taken..] {
+            let report = step(&mut resumed, &problem, &mut weight);
+            assert_eq!(&report, expected, "{}, {} steps before", case.name, taken);
+        }
+        assert_eq!(bits(&weight), bits(&expected), "{}, {}, step {taken}", case.name, A::NAME);
+    }
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one() {
+    for case in cases() {
+        for shape in [(5, 4), (3, 6), (1, 4)] {
+            resumes::<f64>(&case, shape);
+            resumes::<f32>(&case, shape);
+        }
+    }
+}
+
+#[test]
+fn an_optimizer_can_be_made_of_its_state() {
+    let problem = Quadratic::<f64>::new(51, (4, 5), 30.0);
+    for case in cases() {
+        let mut weight = Array2::zeros((4, 5));
+        let mut optimizer = case.composition.build((4, 5)).unwrap();
+        step(&mut optimizer, &problem, &mut weight);
+        let mut same = Optimizer::from_state(&optimizer.state()).unwrap();
+        assert_eq!(same.composition(), optimizer.composition());
+        let mut other = weight.clone();
+        step(&mut optimizer, &problem, &mut weight);
+        step(&mut same, &problem, &mut other);
+        assert_eq!(bits(&weight), bits(&other), "{}", case.name);
+    }
+}
+
+/// A state of every method that has been used, edited as JSON and loaded.
+fn edited(case: &Case, edit: impl Fn(&mut Value)) -> Result<(), OptimError> {
+    let problem = Quadratic::<f64>::new(52, (3, 4), 30.0);
+    let mut weight = Array2::zeros((3, 4));
+    let mut optimizer = case.composition.build((3, 4)).unwrap();
+    for _ in 0..3 {
+        step(&mut optimizer, &problem, &mut weight);
+    }
+    let mut value: Value = serde_json::from_str(&optimizer.state().to_json().unwrap()).unwrap();
+    step(&mut optimizer, &problem, &mut weight);
+    let before = optimizer.state();
+    edit(&mut value);
+    let result = OptimizerState::from_json(&value.to_string())
+        .and_then(|state: OptimizerState<f64>| optimizer.load(&state));
+    if result.is_err() {
+        assert_eq!(optimizer.state(), before, "{}: a refused state has changed it", case.name);
+    }
+    result
+}
+
+#[test]
+fn each_value_of_a_state_is_needed_and_checked() {
+    for case in cases() {
+        edited(&case, |_| ()).unwrap();
+        let names = {
+            let problem = Quadratic::<f64>::new(52, (3, 4), 30.0);
+            let mut optimizer = case.composition.build((3, 4)).unwrap();
+            step(&mut optimizer, &problem, &mut Array2::zeros((3, 4)));
+            let text = optimizer.state().to_json().unwrap();
+            let value: Value = serde_json::from_str(&text).unwrap();
+            value["values"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        for name in names {
+            let error = edited(&case, |state| {
+                state["values"].as_object_mut().unwrap().remove(&name);
+            })
+            .unwrap_err();
+            assert_eq!(error.to_string(), format!("value {name:?} of the state is missing"));
+            let error = edited(&case, |state| {
+                let value = &mut state["values"][&name];
+                *value = if value.get("Flag").is_some() {
+                    serde_json::json!({ "Number": 0.5 })
+                } else {
+                    serde_json::json!({ "Flag": true })
+                };
+            })
+            .unwrap_err();
+            assert!(error.to_string().contains(" is not a"), "{error}");
+            let is_array = edited(&case, |state| {
+                if let Some(array) = state["values"][&name].get_mut("Array") {
+                    array["rows"] = 17.into();
+                }
+            });
+            if let Err(error) = is_array {
+                let expected = format!("value {name:?} of the state is of another shape");
+                assert!(error.to_string().starts_with(&expected[..expected.len() - 20]), "{error}");
+            }
+        }
+        let error = edited(&case, |state| {
+            state["values"]["state.surprise"] = serde_json::json!({ "Count": 1 });
+        })
+        .unwrap_err();
+        assert_eq!(error.to_string(), "value \"state.surprise\" of the state is not known");
+    }
+}
+
+#[test]
+fn a_state_of_something_else_is_refused_by_name() {
+    let adam = |rate: f64| Adam { learning_rate: rate.into(), ..Adam::default() };
+    let state = adam(0.25).build::<f64>((3, 4)).unwrap().state();
+
+    let mut other = adam(0.25).build::<f64>((4, 3)).unwrap();
+    let error = other.load(&state).unwrap_err();
+    assert_eq!(error, OptimError::StateShape { expected: (4, 3), found: (3, 4) });
+    assert_eq!(error.to_string(), "the state is of a weight of 3 × 4, expected 4 × 3");
+
+    let mut other = adam(0.5).build::<f64>((3, 4)).unwrap();
+    let error = other.load(&state).unwrap_err();
+    assert_eq!(
+        error,
+        OptimError::StateMethod {
+            path: "composition.learning_rate.Constant".to_owned(),
+            expected: "0.5".to_owned(),
+            found: "0.25".to_owned(),
+        }
+    );
+    for mut other in [
+        Sgd::default().build::<f64>((3, 4)).unwrap(),
+        Shampoo::default().build((3, 4)).unwrap(),
+        Soap::default().build((3, 4)).unwrap(),
+        Kfac::default().build((3, 4)).unwrap(),
+    ] {
+        let error = other.load(&state).unwrap_err();
+        assert!(matches!(error, OptimError::StateMethod { .. }), "{error:?}");
+        assert!(error.to_string().starts_with("the state is of another method: composition."));
+    }
+
+    // The type is named in the text, whichever it is read as.
+    let text = state.to_json().unwrap();
+    let read = OptimizerState::<f32>::from_json(&text).unwrap();
+    let error = adam(0.25).build::<f32>((3, 4)).unwrap().load(&read).unwrap_err();
+    assert_eq!(error.to_string(), "the state is of type f64, expected f32");
+    assert!(matches!(
+        Optimizer::from_state(&read).unwrap_err(),
+        OptimError::StateScalar { expected: "f32", .. }
+    ));
+
+    let newer = format!("{{\"version\":{},\"anything\":[1]}}", STATE_VERSION + 1);
+    let error = OptimizerState::<f64>::from_json(&newer).unwrap_err();
+    let found = STATE_VERSION + 1;
+    assert_eq!(error, OptimError::StateVersion { expected: STATE_VERSION, found });
+    assert_eq!(
+        error.to_string(),
+        format!("the state has layout version {found}, expected {STATE_VERSION}")
+    );
+    // Read by serde alone, the version is checked when the state is loaded.
+    let text = text.replacen("\"version\":1", "\"version\":9", 1);
+    let read: OptimizerState<f64> = serde_json::from_str(&text).unwrap();
+    let error = adam(0.25).build((3, 4)).unwrap().load(&read).unwrap_err();
+    assert!(matches!(error, OptimError::StateVersion { found: 9, .. }));
+
+    for text in ["", "{}", "[1, 2]", &text[..text.len() / 2]] {
+        let error = OptimizerState::<f64>::from_json(text).unwrap_err();
+        assert!(error.to_string().starts_with("not a state: "), "{error}");
+    }
+    assert!(OptimizerSetState::<f64>::from_json("{}").is_err());
+}
+
+/// Values that decimal digits of a usual length would not keep.
+#[test]
+fn numbers_survive_json_in_every_bit() {
+    let extremes = [f64::MIN_POSITIVE, 5e-324, 1.0 / 3.0, -0.0, 0.1 + 0.2, 1e300 / 3.0, 2.0 / 3e-9];
+    let problem = |x: f64| Array2::from_elem((2, 3), x);
+    for x in extremes {
+        let method = Sgd { learning_rate: 0.0.into(), momentum: 0.9.into(), ..Sgd::default() };
+        let mut optimizer = method.build::<f64>((2, 3)).unwrap();
+        let gradient = problem(x);
+        let signal = layerwise_optim::Signal::new(gradient.view());
+        optimizer.step(&mut problem(1.0).view_mut(), &signal).unwrap();
+        let text = optimizer.state().to_json().unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let entry = &value["values"]["state.direction.buffer"]["Array"]["entries"][5];
+        assert_eq!(entry.as_f64().unwrap().to_bits(), x.to_bits());
+        let read = OptimizerState::<f64>::from_json(&text).unwrap();
+        assert_eq!(read.to_json().unwrap(), text);
+    }
+}
+
+fn set() -> OptimizerSet<f64> {
+    let mut set = OptimizerSet::new(vec![
+        Group { selector: Selector::Matrices, composition: Soap::default().composition() },
+        Group { selector: Selector::All, composition: AdamW::default().composition() },
+    ]);
+    set.register("weight", (4, 3), Signals::GRADIENT).unwrap();
+    set.register("bias", (1, 4), Signals::GRADIENT).unwrap();
+    set
+}
+
+fn step_set(set: &mut OptimizerSet<f64>, weight: &mut Array2<f64>, bias: &mut Array2<f64>) {
+    let (a, b) = (weight.mapv(|x| x - 0.3), bias.mapv(|x| x + 0.2));
+    set.step(&mut [
+        Update {
+            name: "weight",
+            weight: weight.view_mut(),
+            signal: layerwise_optim::Signal::new(a.view()),
+        },
+        Update {
+            name: "bias",
+            weight: bias.view_mut(),
+            signal: layerwise_optim::Signal::new(b.view()),
+        },
+    ])
+    .unwrap();
+}
+
+#[test]
+fn a_set_resumes_as_a_whole() {
+    let mut weight = Array2::from_shape_fn((4, 3), |(i, j)| (i * i + 2 * j) as f64 * 0.1);
+    let mut bias = Array2::from_shape_fn((1, 4), |(_, j)| j as f64);
+    let mut first = set();
+    for _ in 0..3 {
+        step_set(&mut first, &mut weight, &mut bias);
+    }
+    let text = first.state().to_json().unwrap();
+    let state = OptimizerSetState::from_json(&text).unwrap();
+    assert_eq!(state, first.state());
+    assert_eq!(state.names().collect::<Vec<_>>(), ["bias", "weight"]);
+    assert_eq!(state.parameter("weight").unwrap().steps(), 3);
+    let mut second = set();
+    second.load(&state).unwrap();
+    let (mut weight_2, mut bias_2) = (weight.clone(), bias.clone());
+    for _ in 0..12 {
+        step_set(&mut first, &mut weight, &mut bias);
+        step_set(&mut second, &mut weight_2, &mut bias_2);
+    }
+    assert_eq!((bits(&weight), bits(&bias)), (bits(&weight_2), bits(&bias_2)));
+
+    // A set that has more, less, or another parameter.
+    let before = second.state();
+    let mut more = set();
+    more.register("gain", (1, 4), Signals::GRADIENT).unwrap();
+    let error = more.load(&state).unwrap_err();
+    assert_eq!(error.to_string(), "the state has no parameter \"gain\"");
+    let error = second.load(&more.state()).unwrap_err();
+    assert_eq!(error, OptimError::UnknownParameter { name: "gain".to_owned() });
+    let mut other = OptimizerSet::new(vec![Group {
+        selector: Selector::All,
+        composition: AdamW::default().composition(),
+    }]);
+    other.register("bias", (1, 4), Signals::GRADIENT).unwrap();
+    other.register("weight", (4, 3), Signals::GRADIENT).unwrap();
+    let error = second.load(&other.state()).unwrap_err();
+    assert!(error.to_string().starts_with("parameter \"weight\": the state is of another method"));
+    assert_eq!(second.state(), before);
+}
