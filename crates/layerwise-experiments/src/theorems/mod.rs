@@ -5,6 +5,7 @@
 //! [`Steps`] that it is handed, the real ones or, in tests, deliberately wrong ones.
 
 pub mod comparison;
+mod contour;
 pub mod l1;
 pub mod l2;
 pub mod l3;

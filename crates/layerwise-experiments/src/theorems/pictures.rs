@@ -19,7 +19,7 @@ use crate::single_index::NOISE;
 use crate::theorems::l3::{contraction, kfac_ratio};
 use crate::theorems::l4::{FROM, RATE, TO, amgd_steps_needed, distant_start, steps_to_target};
 use crate::theorems::problems::conditioned_task;
-use crate::theorems::{KfacRates, Scale, Steps};
+use crate::theorems::{KfacRates, Scale, Steps, contour};
 
 /// (d_Y, k, d_X) and κ(F⋆) of the tasks.
 const SHAPE: (usize, usize, usize) = (4, 2, 8);
@@ -156,7 +156,7 @@ pub fn contraction_picture(
             .flat_map(|(method, shape)| {
                 let style = method_style(method).without_marker();
                 let name = match method {
-                    "KFAC" => format!("KFAC, η_G = {RATE}"),
+                    "KFAC" => format!("KFAC at rate {RATE}"),
                     other => format!("{other} at its best rate"),
                 };
                 [
@@ -185,8 +185,7 @@ const DAMPING: f64 = 0.01;
 /// Eigenvalues in the closed forms' means: half 1 + ε, half 1 − ε.
 const EIGENVALUES: usize = 2;
 /// Differences along which lines are drawn.
-const LEVELS: [(f64, Stroke); 3] =
-    [(0.0, Stroke::Solid), (0.1, Stroke::Dashed), (0.2, Stroke::Dotted)];
+const LEVELS: [(f64, Stroke); 2] = [(0.1, Stroke::Dashed), (0.2, Stroke::Solid)];
 /// Readable on the whole colour scale and on paper.
 const LEVEL_COLOUR: Colour = Colour(230, 80, 40);
 
@@ -219,12 +218,13 @@ impl Alignments {
 /// None: all parameters are in range.
 pub fn phase_picture() -> Result<Picture> {
     let link = LinkMoments::tanh(1.0)?;
-    let samples: Vec<f64> = (0..=40).map(|i| 10_f64.powf(-0.5 + 0.0625 * f64::from(i))).collect();
-    let epsilons: Vec<f64> = (0..40).map(|i| 0.0125 + 0.025 * f64::from(i)).collect();
-    let rows: Vec<Vec<Alignments>> = epsilons
-        .iter()
-        .map(|&epsilon| samples.iter().map(|&n| Alignments::at(n, epsilon, &link)).collect())
-        .collect::<Result<_>>()?;
+    let grid = |columns: usize, rows: usize| -> Result<Vec<Vec<Alignments>>> {
+        let at = |i, j| Alignments::at(n_at(i, columns), e_at(j, rows), &link);
+        (0..rows).map(|j| (0..columns).map(|i| at(i, j)).collect()).collect()
+    };
+    let rows = grid(COLUMNS, ROWS)?;
+    let samples: Vec<f64> = (0..COLUMNS).map(|i| n_at(i, COLUMNS)).collect();
+    let epsilons: Vec<f64> = (0..ROWS).map(|j| e_at(j, ROWS)).collect();
     let panel = |title: &str, value: &dyn Fn(&Alignments) -> f64| {
         let cells = rows
             .iter()
@@ -239,8 +239,17 @@ pub fn phase_picture() -> Result<Picture> {
         }
     };
     let mut difference = panel("KFAC − SGD", &Alignments::difference);
+    let (columns, rows) = (FINER * COLUMNS, FINER * ROWS);
+    let fine: Vec<Vec<f64>> = grid(columns, rows)?
+        .iter()
+        .map(|row| row.iter().map(Alignments::difference).collect())
+        .collect();
     for (level, stroke) in LEVELS {
-        difference.marks.push(level_line(level, stroke, &samples, &link)?);
+        difference.marks.extend(contour::lines(&fine, level).into_iter().map(|line| {
+            let place = |&(i, j): &(f64, f64)| (n_between(i, columns), e_between(j, rows));
+            let (x, y) = line.iter().map(place).unzip();
+            Mark::Line { x, y, band: None, style: level_style(stroke) }
+        }));
     }
     Ok(Picture {
         title: String::new(),
@@ -271,24 +280,26 @@ fn level_style(stroke: Stroke) -> LineStyle {
     LineStyle { colour: LEVEL_COLOUR, stroke, strong: false, marker: None }
 }
 
-/// Where the difference crosses `level`, from small ε to large, at each n/d; a gap where it does
-/// not.
-fn level_line(level: f64, stroke: Stroke, samples: &[f64], link: &LinkMoments) -> Result<Mark> {
-    const GRID: usize = 400;
-    let at = |i: usize| 0.999 * i as f64 / GRID as f64;
-    let mut y = Vec::with_capacity(samples.len());
-    for &n in samples {
-        let above = |i: usize| {
-            Ok::<_, crate::ExperimentError>(Alignments::at(n, at(i), link)?.difference() >= level)
-        };
-        let mut crossing = f64::NAN;
-        for i in 1..=GRID {
-            if above(i)? && !above(i - 1)? {
-                crossing = at(i).midpoint(at(i - 1));
-                break;
-            }
-        }
-        y.push(crossing);
-    }
-    Ok(Mark::Line { x: samples.to_vec(), y, band: None, style: level_style(stroke) })
+/// Cells of a map along n/d, and along ε.
+const COLUMNS: usize = 40;
+const ROWS: usize = 32;
+/// How much finer the grid for lines is.
+const FINER: usize = 4;
+
+/// n/d in the middle of column `i` of as many: from 10^{−0.5} to 10², on a logarithmic scale.
+fn n_at(i: usize, columns: usize) -> f64 {
+    n_between(i as f64, columns)
+}
+
+fn n_between(i: f64, columns: usize) -> f64 {
+    10_f64.powf(-0.5 + 2.5 * (i + 0.5) / columns as f64)
+}
+
+/// ε in the middle of row `j` of as many: from 0 to 1.
+fn e_at(j: usize, rows: usize) -> f64 {
+    e_between(j as f64, rows)
+}
+
+fn e_between(j: f64, rows: usize) -> f64 {
+    (j + 0.5) / rows as f64
 }
