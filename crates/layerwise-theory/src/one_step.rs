@@ -183,3 +183,103 @@ fn pseudo_inverse(m: ArrayView2<f64>) -> Result<Array2<f64>> {
     let scaled = &u.t() / &singular.insert_axis(ndarray::Axis(1));
     Ok(vt.t().dot(&scaled))
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::TheoryError;
+
+    #[test]
+    fn least_squares_solves_its_normal_equations() {
+        let z = array![[1.0, 2.0], [3.0, -1.0], [0.5, 4.0], [-2.0, 1.0]];
+        let y = array![[1.0], [0.0], [2.0], [-3.0]];
+        let head = least_squares_head(z.view(), y.view()).unwrap();
+        let residual = &y - &z.dot(&head.t());
+        // ε times norms of about 5 and a condition number of about 1.5.
+        assert!(z.t().dot(&residual).iter().all(|x| x.abs() < 1e-14));
+    }
+
+    #[test]
+    fn without_damping_and_at_full_rate_the_step_forgets_where_it_was() {
+        let head = array![[2.0, 0.5], [-1.0, 1.0], [0.0, 3.0]];
+        let reference = array![[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]];
+        let target = array![[1.0, 2.0], [0.5, -1.0], [3.0, 0.0]].dot(&reference);
+        let moment = array![[2.0, 0.3, 0.1], [0.3, 1.0, -0.2], [0.1, -0.2, 0.5]];
+        let step = |g: Array2<f64>, damping, eta| {
+            let (g, f, w) = (g.view(), head.view(), target.view());
+            damped_kfac_representation(g, f, w, moment.view(), damping, eta).unwrap()
+        };
+        let a = array![[1.0, 2.0, 3.0], [4.0, 5.0, 7.0]];
+        let b = array![[-1.0, 0.0, 2.0], [0.3, 0.1, 0.0]];
+        // Entries of about 1 with errors of a few ε from entries up to 7.
+        let differ = |x: &Array2<f64>, y: &Array2<f64>| (x - y).iter().any(|d| d.abs() > 1e-13);
+        assert!(!differ(&step(a.clone(), 0.0, 1.0), &step(b.clone(), 0.0, 1.0)));
+        let outside = wrong_part(step(a.clone(), 0.0, 1.0).view(), reference.view()).unwrap();
+        assert!(outside.iter().all(|x| x.abs() < 1e-13));
+        assert!(differ(&step(a.clone(), 0.1, 1.0), &step(b, 0.1, 1.0)));
+        assert_eq!(step(a.clone(), 0.1, 0.0), a);
+    }
+
+    #[test]
+    fn blocks_and_stacks_by_hand() {
+        let (f, g) = (array![[2.0], [1.0]], array![[1.0, -1.0]]);
+        let (g_block, f_block) =
+            gauss_newton_blocks(f.view(), g.view(), array![[2.0, 1.0], [1.0, 3.0]].view()).unwrap();
+        assert_eq!(g_block, array![[10.0, 5.0], [5.0, 15.0]]);
+        assert_eq!(f_block, array![[3.0, 0.0], [0.0, 3.0]]);
+        let root = 2.0_f64.sqrt();
+        let stack = stacked_head(&[f.view(), array![[4.0]].view()]).unwrap();
+        assert_eq!(stack, array![[2.0 / root], [1.0 / root], [4.0 / root]]);
+    }
+
+    #[test]
+    fn a_change_of_inputs_is_undone() {
+        let a = array![[2.0, 1.0], [0.0, 0.5]];
+        let g = array![[1.0, 3.0], [-1.0, 2.0], [0.0, 1.0]];
+        let moved = representation_on_changed_inputs(g.view(), a.view()).unwrap();
+        assert!((moved.dot(&a) - g).iter().all(|x| x.abs() < 1e-14));
+    }
+
+    #[test]
+    fn what_a_formula_does_not_cover_is_refused() {
+        let (g, wide) = (array![[1.0, 0.0]], array![[1.0, 2.0, 3.0]]);
+        let errors = [
+            least_squares_head(wide.view(), array![[1.0]].view()).unwrap_err(),
+            kfac_head(g.view(), wide.view(), 0.5).unwrap_err(),
+            kfac_wrong_part(g.view(), g.view(), f64::NAN).unwrap_err(),
+            wrong_part(g.view(), wide.view()).unwrap_err(),
+            representation_on_changed_inputs(g.view(), array![[1.0, 2.0], [2.0, 4.0]].view())
+                .unwrap_err(),
+            stacked_head(&[]).unwrap_err(),
+            stacked_head(&[g.view(), wide.view()]).unwrap_err(),
+            damped_kfac_representation(
+                g.view(),
+                array![[1.0]].view(),
+                g.view(),
+                Array2::eye(2).view(),
+                -1.0,
+                0.5,
+            )
+            .unwrap_err(),
+        ];
+        let texts = [
+            "number of samples is 1, but must be at least the number of features",
+            "head of least squares: expected shape (1, 2), found (1, 3)",
+            "learning rate is NaN, but must be finite",
+            "representation: expected shape (1, 3), found (1, 2)",
+            "smallest singular value is",
+            "number of tasks is 0, but must be at least 1",
+            "head: expected shape (1, 2), found (1, 3)",
+            "damping is -1, but must be zero or positive, finite",
+        ];
+        for (error, text) in errors.iter().zip(texts) {
+            assert!(matches!(
+                error,
+                TheoryError::Shape { .. } | TheoryError::InvalidParameter { .. }
+            ));
+            assert!(error.to_string().starts_with(text), "{error}");
+        }
+    }
+}

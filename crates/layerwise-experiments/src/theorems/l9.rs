@@ -39,7 +39,7 @@ impl Statement for L9 {
     fn check(&self, context: &Context<'_>) -> Result<Outcome> {
         let cases = context.scale.choose(40, 200);
         let invariant = over_cases(context, "L9", cases, |rng| {
-            let spec = random_problem(rng);
+            let spec = well_posed(ProblemSpec::random(rng));
             let change =
                 change_of_inputs(spec.inputs, 10_f64.powf(rng.random_range(0.0..=1.0)), rng)?;
             compare(&spec, change.view(), rng.random_range(0.1..=0.9), context.steps)
@@ -56,17 +56,17 @@ impl Statement for L9 {
     }
 }
 
-/// A noisy problem that leaves room for a change of inputs: its condition number adds to Σ's.
+/// The problem with noise, and with room for a change of inputs, whose condition number adds to
+/// Σ's.
 #[must_use]
-pub fn random_problem(rng: &mut dyn RngCore) -> ProblemSpec {
-    let random = ProblemSpec::random(rng);
+pub fn well_posed(spec: ProblemSpec) -> ProblemSpec {
     ProblemSpec {
-        samples: random.samples.max(2 * random.inputs),
-        condition: random.condition.min(1e2),
-        head_condition: random.head_condition.min(3.0),
-        start_condition: random.start_condition.min(3.0),
+        samples: spec.samples.max(2 * spec.inputs),
+        condition: spec.condition.min(1e2),
+        head_condition: spec.head_condition.min(3.0),
+        start_condition: spec.start_condition.min(3.0),
         noise: 0.1,
-        ..random
+        ..spec
     }
 }
 
