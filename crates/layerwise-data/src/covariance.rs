@@ -153,7 +153,8 @@ impl Covariance {
         eigenvectors: Array2<f64>,
     ) -> Result<Self> {
         let square_root = spectral_power(&eigenvectors, &eigenvalues, 0.5)?;
-        let lower = Cholesky::new(matrix.view(), 0.0)?.lower().to_owned();
+        let factor = Cholesky::new(matrix.view(), 0.0)?;
+        let lower = factor.lower().as_standard_layout().into_owned();
         Ok(Self { matrix, square_root, lower, eigenvalues, eigenvectors, on_axes: false })
     }
 }

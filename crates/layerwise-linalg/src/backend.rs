@@ -483,15 +483,16 @@ fn dimension(n: usize) -> Result<c_int, Info> {
     c_int::try_from(n).map_err(|_| -1)
 }
 
-/// Overwrites the lower triangle of the row-major n × n matrix with its Cholesky factor.
+/// Overwrites the upper triangle of the row-major n × n matrix with the transpose of its Cholesky
+/// factor L.
 pub(crate) fn potrf<A: Kernel>(n: usize, matrix: &mut [A]) -> Result<(), Info> {
     assert!(matrix.len() == n * n, "the factorization's buffers are n × n");
     let (n, mut info) = (dimension(n)?, 0);
     let ld = n.max(1);
     // SAFETY: the buffer holds n² entries, the leading dimension is n, and the scalars outlive
-    // the call. 'U' in column-major order is the lower triangle in row-major order.
+    // the call. 'L' in column-major order is the upper triangle in row-major order.
     unsafe {
-        (A::ROUTINES.potrf)(&(b'U' as c_char), &n, matrix.as_mut_ptr(), &ld, &mut info);
+        (A::ROUTINES.potrf)(&(b'L' as c_char), &n, matrix.as_mut_ptr(), &ld, &mut info);
     }
     if info == 0 { Ok(()) } else { Err(info) }
 }
