@@ -45,7 +45,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Run everything that must pass: format, lints, features, tests, documentation, downstream programs
+    /// Run everything that must pass: format, lints, features, tests, statements, documentation, downstream programs
     Test,
     /// Run the benchmarks and write target/bench-summary.json
     Bench {

@@ -10,12 +10,13 @@ use crate::workspace;
 
 type Check = fn(Backend) -> Result<(), Failure>;
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 8] = [
     ("format", format),
     ("lints", lints),
     ("types with openblas-static", types_with_static_backend),
     ("no backend is refused", no_backend_is_refused),
     ("tests", tests),
+    ("statements", statements),
     ("documentation", documentation),
     ("downstream programs", downstream::run),
 ];
@@ -84,6 +85,14 @@ fn names_both_backends(messages: &str) -> bool {
 
 fn tests(backend: Backend) -> Result<(), Failure> {
     run_command(workspace::cargo().args(["test", "--workspace"]).args(backend.cargo_flags()))
+}
+
+/// Every statement must hold, at the sizes of a quick run.
+fn statements(backend: Backend) -> Result<(), Failure> {
+    let mut command = workspace::cargo();
+    command.args(["run", "--quiet", "--package", "layerwise-experiments", "--bin", "layerwise"]);
+    command.args(backend.cargo_flags()).args(["--", "theorems", "--quick", "--fresh", "--out"]);
+    run_command(command.arg(workspace::target_directory()?.join("theorems")))
 }
 
 fn documentation(backend: Backend) -> Result<(), Failure> {
