@@ -276,7 +276,7 @@ pub struct Floor {
 
 /// Blocks of steps whose means are compared: with 100 of them, t is close enough to normal that a
 /// deviation of 6.5 standard errors has a probability below 10⁻⁸.
-const BLOCKS: usize = 100;
+pub const BLOCKS: usize = 100;
 /// The tolerance, in standard errors.
 const STANDARD_ERRORS: f64 = 6.5;
 
