@@ -20,7 +20,7 @@ impl Statement for L1 {
     }
 
     fn text(&self) -> &'static str {
-        "Lemma 3.1: where E[zz^T] is positive definite, KFAC's step on the head is F+ = (1 - eta_F) F + eta_F F_ls(G+), exactly."
+        "Lemma 3.1: where E[zzᵀ] is positive definite, KFAC's step on the head is F₊ = (1 − η_F) F + η_F F_ls(G₊), exactly."
     }
 
     fn whose(&self) -> Whose {
@@ -50,12 +50,12 @@ impl Statement for L1 {
             };
             compare(&spec, rates, context.steps)
         })?;
-        let predicted = "(1 - eta_F) F + eta_F F_ls(G+)";
-        let from = "rounding: eps * dimension * ||G||^2 ||Sigma^|| / lambda_min(E[zz^T])";
+        let predicted = "(1 − η_F) F + η_F F_ls(G₊)";
+        let from = "rounding: ε · dimension · ‖G‖² ‖Σ̂‖ / λ_min(E[zzᵀ])";
         Ok(Outcome {
             parts: vec![
-                full.part("head after one step, n > d_X, lambda_G = 0", predicted, from),
-                few.part("head after one step, k <= n < d_X, lambda_G > 0", predicted, from),
+                full.part("head after one step, n > d_X, λ_G = 0", predicted, from),
+                few.part("head after one step, k ≤ n < d_X, λ_G > 0", predicted, from),
             ],
         })
     }

@@ -22,7 +22,7 @@ impl Statement for L2 {
     }
 
     fn text(&self) -> &'static str {
-        "KFAC contracts free of condition numbers: noise-free, lambda_G = 0, one step takes G P_perp to (1 - eta_G) G P_perp, whatever Sigma, F* and F; with eta_G = 1 and F = F_ls(G) one step finds G*'s row space."
+        "KFAC contracts free of condition numbers: noise-free, λ_G = 0, one step takes G P⊥ to (1 − η_G) G P⊥, whatever Σ, F⋆ and F; with η_G = 1 and F = F_ls(G) one step finds G⋆'s row space."
     }
 
     fn whose(&self) -> Whose {
@@ -46,14 +46,14 @@ impl Statement for L2 {
             let eta = rng.random_range(0.05..=1.0);
             compare_damped(&ProblemSpec::random(rng), eta, damping, context.steps)
         })?;
-        let from = "rounding: eps * dimension * kappa(F)^2 kappa(Sigma^)";
+        let from = "rounding: ε · dimension · κ(F)² κ(Σ̂)";
         Ok(Outcome {
             parts: vec![
-                contraction.part("wrong part after one step", "(1 - eta_G) G P_perp", from),
-                recovery.part("distance after one step, eta_G = 1, F = F_ls(G)", "0", from),
+                contraction.part("wrong part after one step", "(1 − η_G) G P⊥", from),
+                recovery.part("distance after one step, η_G = 1, F = F_ls(G)", "0", from),
                 damped.part(
-                    "representation after one step with lambda_G > 0",
-                    "G - eta (G - F^+ F* G*) Sigma^ (Sigma^ + lambda_G I)^-1",
+                    "representation after one step with λ_G > 0",
+                    "G − η (G − F⁺ F⋆ G⋆) Σ̂ (Σ̂ + λ_G I)⁻¹",
                     from,
                 ),
             ],

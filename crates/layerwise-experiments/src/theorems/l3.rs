@@ -26,7 +26,7 @@ impl Statement for L3 {
     }
 
     fn text(&self) -> &'static str {
-        "AMGD does not: near G* one population step acts on Delta = G P_perp as Delta - eta F*^T F* Delta Sigma_c, which no rate contracts better than (kappa - 1)/(kappa + 1), kappa = kappa(F*)^2 kappa(Sigma_c); KFAC's factor is 1 - eta_G."
+        "AMGD does not: near G⋆ one population step acts on Δ = G P⊥ as Δ − η F⋆ᵀF⋆ Δ Σ_c, which no rate contracts better than (κ − 1)/(κ + 1), κ = κ(F⋆)² κ(Σ_c); KFAC's factor is 1 − η_G."
     }
 
     fn whose(&self) -> Whose {
@@ -47,23 +47,23 @@ impl Statement for L3 {
             let task = random_task(rng)?;
             compare_kfac(&task, rng.random_range(0.05..0.95), rng, context.steps)
         })?;
-        let from = "finite differences: eps^(2/3) times measured sensitivities";
+        let from = "finite differences: ε^(2/3) times measured sensitivities";
         Ok(Outcome {
             parts: vec![
                 jacobian.part(
-                    "Jacobian of the step at G*, in any basis of its row space, kappa to 1e6",
-                    "Delta - eta F*^T F* Delta Sigma_c",
+                    "Jacobian of the step at G⋆, in any basis of its row space, κ to 10⁶",
+                    "Δ − η F⋆ᵀF⋆ Δ Σ_c",
                     from,
                 ),
                 best.part(
                     "contraction over a grid of rates: as predicted, and never better than the best",
-                    "max |1 - eta mu| >= (kappa - 1)/(kappa + 1)",
+                    "max |1 − η μ| ≥ (κ − 1)/(κ + 1)",
                     from,
                 ),
                 kfac.part(
                     "KFAC's contraction on the same tasks",
-                    "1 - eta_G",
-                    "rounding: eps * dimension * kappa(F)^2 kappa(Sigma)",
+                    "1 − η_G",
+                    "rounding: ε · dimension · κ(F)² κ(Σ)",
                 ),
             ],
         })

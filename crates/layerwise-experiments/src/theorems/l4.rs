@@ -24,7 +24,7 @@ impl Statement for L4 {
     }
 
     fn text(&self) -> &'static str {
-        "(a) From afar too, noise-free and at eta_G = 0.3, KFAC's steps from dist 0.5 to 1e-6 hardly depend on kappa(Sigma) and kappa(F*), while AMGD's grow in proportion to kappa. (b) With noise and eta_F = 1, E||F* Delta||_F^2 settles at sigma^2 k tr(P_perp Sigma^-1)/(n - d_X - 1) eta_G/(2 - eta_G)."
+        "(a) From afar too, noise-free and at η_G = 0.3, KFAC's steps from dist 0.5 to 10⁻⁶ hardly depend on κ(Σ) and κ(F⋆), while AMGD's grow in proportion to κ. (b) With noise and η_F = 1, E‖F⋆ Δ‖_F² settles at σ² k tr(P⊥ Σ⁻¹)/(n − d_X − 1) η_G/(2 − η_G)."
     }
 
     fn whose(&self) -> Whose {
@@ -175,7 +175,7 @@ fn kfac_steps_part(context: &Context<'_>) -> Result<Part> {
     };
     let (mean, _) = mean_and_error(&medians);
     Ok(Part {
-        what: "KFAC's steps, kappa(Sigma) 1 to 1e6, kappa(F*) 1 to 100: medians over trials".into(),
+        what: "KFAC's steps, κ(Σ) from 1 to 10⁶, κ(F⋆) from 1 to 100: medians over trials".into(),
         predicted: format!("{:.1} in every case", kfac_steps(FROM, TO, RATE)?),
         measured: format!("{least} to {most} (single runs {fewest} to {longest}{given_up})"),
         deviation: (most - least) / mean,
@@ -221,12 +221,12 @@ fn amgd_steps_part(context: &Context<'_>) -> Result<Part> {
     let (mean, error) = mean_and_error(&slopes);
     let (multiple, _) = mean_and_error(&per_condition);
     Ok(Part {
-        what: "AMGD's steps against kappa, slope on log-log, kappa from 10".into(),
+        what: "AMGD's steps against κ, slope on log-log, κ from 10".into(),
         predicted: "1".into(),
-        measured: format!("{mean:.3} +- {error:.3}; about {multiple:.1} kappa steps"),
+        measured: format!("{mean:.3} ± {error:.3}; about {multiple:.1} κ steps"),
         deviation: (mean - 1.0).abs(),
         tolerance: 0.05 + 6.0 * error,
-        tolerance_from: "steps = kappa/2 ln(c/1e-6), c of order one: ln c varies little; + 6 standard errors",
+        tolerance_from: "steps = κ/2 ln(c/1e-6), c of order one: ln c varies little; + 6 standard errors",
         cases: slopes.len() as u64,
         discarded: 0,
     })
@@ -362,10 +362,10 @@ fn noise_floor_parts(context: &Context<'_>) -> Result<Vec<Part>> {
         let relative = floor.error / floor.predicted;
         Ok(Part {
             what: format!(
-                "noise floor at sigma = {noise}, eta_G = {eta}, n = {samples}, kappa(Sigma) = {condition}"
+                "noise floor at σ = {noise}, η_G = {eta}, n = {samples}, κ(Σ) = {condition}"
             ),
             predicted: format!("{:.3e}", floor.predicted),
-            measured: format!("{:.3e} +- {:.1e}", floor.measured, floor.error),
+            measured: format!("{:.3e} ± {:.1e}", floor.measured, floor.error),
             deviation: (floor.measured / floor.predicted - 1.0).abs(),
             tolerance: STANDARD_ERRORS * relative + floor.next_order,
             tolerance_from: "6.5 standard errors (false alarm below 1e-8) + the next order in the noise",

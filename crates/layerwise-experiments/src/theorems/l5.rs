@@ -21,7 +21,7 @@ impl Statement for L5 {
     }
 
     fn text(&self) -> &'static str {
-        "The excess transfer risk with the population's head is 1/2 tr(F_t G* S G*^T F_t^T), S = Sigma_t - Sigma_t G^T (G Sigma_t G^T)^-1 G Sigma_t, between bounds by ||G* (I - P_G)||_F^2 and dist(G, G*)^2."
+        "The excess transfer risk with the population's head is ½ tr(F_t G⋆ S G⋆ᵀ F_tᵀ), S = Σ_t − Σ_t Gᵀ (G Σ_t Gᵀ)⁻¹ G Σ_t, between bounds by ‖G⋆ (I − P_G)‖_F² and dist(G, G⋆)²."
     }
 
     fn whose(&self) -> Whose {
@@ -38,10 +38,10 @@ impl Statement for L5 {
             let (task, g) = random_transfer(rng)?;
             compare_bounds(&task, g.view(), context.steps)
         })?;
-        let from = "rounding: eps * dimension * ||G||^2 ||Sigma_t|| / lambda_min(G Sigma_t G^T)";
+        let from = "rounding: ε · dimension · ‖G‖² ‖Σ_t‖ / λ_min(G Σ_t Gᵀ)";
         Ok(Outcome {
             parts: vec![
-                exact.part("excess loss with the fitted head", "1/2 tr(F_t G* S G*^T F_t^T)", from),
+                exact.part("excess loss with the fitted head", "½ tr(F_t G⋆ S G⋆ᵀ F_tᵀ)", from),
                 bounded.part("by how much it leaves its bounds", "0", from),
             ],
         })

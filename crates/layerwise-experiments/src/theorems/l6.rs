@@ -23,7 +23,7 @@ impl Statement for L6 {
     }
 
     fn text(&self) -> &'static str {
-        "Batch-norm learns the subspace in other coordinates: AMGD on D x, D = diag(Sigma)^(-1/2), converges in loss, to the row space of G* D^-1, so dist(G, G*) settles at dist(G* D^-1, G*), while G D tends to G*."
+        "Batch-norm learns the subspace in other coordinates: AMGD on D x, D = diag(Σ)^(−1/2), converges in loss, to the row space of G⋆ D⁻¹, so dist(G, G⋆) settles at dist(G⋆ D⁻¹, G⋆), while G D tends to G⋆."
     }
 
     fn whose(&self) -> Whose {
@@ -43,15 +43,15 @@ impl Statement for L6 {
             effective.add(limit.effective());
             loss.add(limit.loss());
         }
-        let from = "10 kappa(D) times the distance at which runs stop";
+        let from = "10 κ(D) times the distance at which runs stop";
         Ok(Outcome {
             parts: vec![
                 bias.part(
-                    "where dist(G, G*) settles",
-                    format!("dist(G* D^-1, G*), up to {largest:.2} here"),
+                    "where dist(G, G⋆) settles",
+                    format!("dist(G⋆ D⁻¹, G⋆), up to {largest:.2} here"),
                     from,
                 ),
-                effective.part("where dist(G D, G*) settles", "0", from),
+                effective.part("where dist(G D, G⋆) settles", "0", from),
                 loss.part("excess loss, relative to the zero predictor's", "0", from),
             ],
         })

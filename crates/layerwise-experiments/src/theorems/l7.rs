@@ -23,7 +23,7 @@ impl Statement for L7 {
     }
 
     fn text(&self) -> &'static str {
-        "Several tasks with a shared G* and their own Sigma_t and heads (Remark 3.4): the mean of the gradients times Sigma^_t^-1, preconditioned by the mean of F_t^T F_t, contracts G P_perp by 1 - eta; with equal Sigma^_t it is the single task with stacked heads."
+        "Several tasks with a shared G⋆ and their own Σ_t and heads (Remark 3.4): the mean of the gradients times Σ̂_t⁻¹, preconditioned by the mean of F_tᵀ F_t, contracts G P⊥ by 1 − η; with equal Σ̂_t it is the single task with stacked heads."
     }
 
     fn whose(&self) -> Whose {
@@ -42,12 +42,12 @@ impl Statement for L7 {
                 (ManyTasks::random(rng, context.steps)?, rng.random_range(0.05..=1.0));
             compare_stacked(&problem, eta, context.steps)
         })?;
-        let from = "rounding: eps * dimension * kappa(mean F_t^T F_t) max kappa(Sigma^_t)";
+        let from = "rounding: ε · dimension · κ(mean F_tᵀ F_t) max κ(Σ̂_t)";
         Ok(Outcome {
             parts: vec![
-                contraction.part("wrong part after one step", "(1 - eta) G P_perp", from),
+                contraction.part("wrong part after one step", "(1 − η) G P⊥", from),
                 stacked.part(
-                    "representation after one step, equal Sigma^_t",
+                    "representation after one step, equal Σ̂_t",
                     "KFAC's with the heads stacked",
                     from,
                 ),

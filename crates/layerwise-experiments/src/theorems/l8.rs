@@ -23,7 +23,7 @@ impl Statement for L8 {
     }
 
     fn text(&self) -> &'static str {
-        "Kronecker factors are exact for linear networks with squared loss: the Gauss-Newton block of G is F^T F (x) Sigma^, that of F is I (x) E[zz^T], so update (1) without damping is block-diagonal Gauss-Newton."
+        "Kronecker factors are exact for linear networks with squared loss: the Gauss-Newton block of G is FᵀF ⊗ Σ̂, that of F is I ⊗ E[zzᵀ], so update (1) without damping is block-diagonal Gauss-Newton."
     }
 
     fn whose(&self) -> Whose {
@@ -43,13 +43,13 @@ impl Statement for L8 {
             parts: vec![
                 blocks.part(
                     "Gauss-Newton blocks from the network's derivatives",
-                    "F^T F (x) Sigma^, I (x) E[zz^T]",
-                    "rounding: eps * dimension",
+                    "FᵀF ⊗ Σ̂, I ⊗ E[zzᵀ]",
+                    "rounding: ε · dimension",
                 ),
                 step.part(
                     "both layers after one step",
                     "block-diagonal Gauss-Newton, solved densely",
-                    "rounding: eps * dimension * condition numbers of the blocks",
+                    "rounding: ε · dimension · condition numbers of the blocks",
                 ),
             ],
         })

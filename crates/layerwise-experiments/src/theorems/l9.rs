@@ -29,7 +29,7 @@ impl Statement for L9 {
     }
 
     fn text(&self) -> &'static str {
-        "Invariance: on inputs A x, from G A^-1, KFAC without damping makes the same predictions at every step for any invertible A; SGD and Shampoo do not for a non-orthogonal A, Adam not even for a rotation."
+        "Invariance: on inputs A x, from G A⁻¹, KFAC without damping makes the same predictions at every step for any invertible A; SGD and Shampoo do not for a non-orthogonal A, Adam not even for a rotation."
     }
 
     fn whose(&self) -> Whose {
@@ -47,7 +47,7 @@ impl Statement for L9 {
         let mut parts = vec![invariant.part(
             format!("predictions over {STEPS} steps of KFAC on A x and on x"),
             "equal",
-            "rounding: eps * dimension * kappa(A) * condition numbers, summed over the steps",
+            "rounding: ε · dimension · κ(A) · condition numbers, summed over the steps",
         )];
         for counterexample in COUNTEREXAMPLES {
             parts.push(counterexample.part(context)?);

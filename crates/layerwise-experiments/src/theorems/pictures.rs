@@ -267,7 +267,7 @@ pub fn phase_picture() -> Result<Picture> {
             })
             .collect(),
         colour_bar: Some(ColourBar {
-            label: "alignment with β⋆".into(),
+            label: "alignment with β⋆; in (c) its difference".into(),
             scale: Spacing::Linear,
             range: None,
             diverged: String::new(),
