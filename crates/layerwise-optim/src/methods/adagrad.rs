@@ -10,6 +10,20 @@ use crate::schedule::Schedule;
 
 /// Adagrad, entry-wise (Duchi et al. 2011): `s ← s + g²`, `W ← W − η g / (√s + ε)`. PyTorch's
 /// `lr_decay` is the learning rate [`Schedule::InverseTime`].
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Adagrad, Method, Signal};
+///
+/// let mut weight = array![[1.0_f64, 2.0]];
+/// let method = Adagrad { learning_rate: 0.5.into(), ..Adagrad::default() };
+/// let mut optimizer = method.build(weight.dim())?;
+/// let gradient = array![[0.01, -100.0]];
+/// optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// // The first step moves each entry by η.
+/// assert!((weight - array![[0.5, 2.5]]).iter().all(|x| x.abs() < 1e-7));
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adagrad {
     /// `η` ≥ 0.

@@ -10,6 +10,21 @@ use crate::method::Method;
 use crate::schedule::Schedule;
 
 /// Adam (Kingma and Ba 2015, algorithm 1): `W ← W − η m̂ / (√v̂ + ε)`.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Adam, Method, Schedule, Signal};
+///
+/// let mut weight = array![[1.0_f64, 2.0]];
+/// let method =
+///     Adam { learning_rate: Schedule::cosine(0.1, 0.0, 1000), ..Adam::default() };
+/// let mut optimizer = method.build(weight.dim())?;
+/// let gradient = array![[0.25, -4.0]];
+/// optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// // The first step moves each entry by η.
+/// assert!((weight - array![[0.9, 2.1]]).iter().all(|x| x.abs() < 1e-7));
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// `η` ≥ 0 (the paper's `α`).
@@ -66,6 +81,21 @@ impl Method for Adam {
 }
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{AdamW, Method, Signal};
+///
+/// let mut weight = array![[1.0_f64, 2.0]];
+/// let method =
+///     AdamW { learning_rate: 0.1.into(), weight_decay: 0.5.into(), ..AdamW::default() };
+/// let mut optimizer = method.build(weight.dim())?;
+/// let gradient = array![[0.25, -4.0]];
+/// optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// // (1 − η λ) W, and then Adam's step.
+/// assert!((weight - array![[0.95 - 0.1, 1.9 + 0.1]]).iter().all(|x| x.abs() < 1e-7));
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamW {
     /// `η` ≥ 0.

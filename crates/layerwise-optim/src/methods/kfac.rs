@@ -17,6 +17,32 @@ use crate::schedule::Schedule;
 ///
 /// With the defaults it is the stylised update of Zhang et al. 2025, eq. (1), for one layer: the
 /// latest factors, no averaging, no momentum.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Factor, Kfac, Method, Signal};
+///
+/// // ½ tr(A (W − W⋆) B (W − W⋆)ᵀ) curves by A on the output and by B on the input side: a step of
+/// // length 1 by exact factors is a step to the minimum.
+/// let (a, b) = (array![[2.0_f64, 0.5], [0.5, 1.0]], array![[1.0, -0.3], [-0.3, 4.0]]);
+/// let minimum = array![[1.0, 2.0], [3.0, 4.0]];
+/// let mut weight = array![[0.0, 0.0], [0.0, 0.0]];
+/// let gradient = a.dot(&(&weight - &minimum)).dot(&b);
+/// let method = Kfac {
+///     learning_rate: 1.0.into(),
+///     input_damping: 0.0.into(),
+///     output_damping: 0.0.into(),
+///     ..Kfac::default()
+/// };
+/// let mut optimizer = method.build(weight.dim())?;
+/// let signal = Signal::new(gradient.view())
+///     .with_input(Factor::SecondMoment(b.view()))
+///     .with_output(Factor::SecondMoment(a.view()));
+/// let report = optimizer.step(&mut weight.view_mut(), &signal)?;
+/// assert!((weight - minimum).iter().all(|x| x.abs() < 1e-12));
+/// assert!(report.left_condition.is_some_and(|condition| condition >= 1.0));
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kfac {
     /// `η` ≥ 0.
@@ -98,6 +124,29 @@ impl Method for Kfac {
 }
 
 /// KFAC with the identity on the output side: `W ← W − η D (Q + λ I)⁻¹`.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Factor, Method, OneSidedKfac, Signal};
+///
+/// // Least squares in one step: the inputs' second moment is all of the curvature.
+/// let inputs = array![[1.0_f64, 0.5], [-1.0, 2.0], [0.0, 1.0], [2.0, -0.5]];
+/// let solution = array![[3.0, -1.0]];
+/// let targets = inputs.dot(&solution.t());
+/// let mut weight = array![[0.0, 0.0]];
+/// let errors = inputs.dot(&weight.t()) - &targets;
+/// let gradient = errors.t().dot(&inputs) / 4.0;
+/// let method = OneSidedKfac {
+///     learning_rate: 1.0.into(),
+///     damping: 0.0.into(),
+///     ..OneSidedKfac::default()
+/// };
+/// let mut optimizer = method.build(weight.dim())?;
+/// let signal = Signal::new(gradient.view()).with_input(Factor::Samples(inputs.view()));
+/// optimizer.step(&mut weight.view_mut(), &signal)?;
+/// assert!((weight - solution).iter().all(|x| x.abs() < 1e-12));
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OneSidedKfac {
     /// `η` ≥ 0.

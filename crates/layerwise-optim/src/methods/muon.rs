@@ -9,6 +9,21 @@ use crate::polar::PolarConfig;
 use crate::schedule::Schedule;
 
 /// Muon (Jordan et al. 2024): the approximate polar factor of an average of gradients.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Method, Muon, Signal};
+///
+/// let mut weight = array![[1.0_f64, 2.0], [3.0, 4.0]];
+/// let mut optimizer = Muon::default().build(weight.dim())?;
+/// let gradient = array![[0.5, -1.0], [2.0, 0.25]];
+/// let report = optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// // Five Newton-Schulz steps bring each of the two singular values near 1: the step's norm is
+/// // near η √2, whatever the gradient's.
+/// let ratio = report.update_norm / (0.02 * 2.0_f64.sqrt());
+/// assert!((0.65..1.25).contains(&ratio));
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Muon {
     /// `η` ≥ 0.

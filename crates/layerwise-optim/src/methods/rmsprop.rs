@@ -11,6 +11,19 @@ use crate::schedule::Schedule;
 
 /// RMSprop, as `torch.optim.RMSprop`: `v ← α v + (1−α) g²` without bias correction,
 /// `b ← μ b + g / (√v + ε)`, `W ← W − η b`.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Method, RmsProp, Signal};
+///
+/// let mut weight = array![[1.0_f64, 2.0]];
+/// let mut optimizer = RmsProp::default().build(weight.dim())?;
+/// let gradient = array![[0.25, -4.0]];
+/// optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// // Without bias correction, the first step moves each entry by η / √(1 − α) = 0.1.
+/// assert!((weight - array![[0.9, 2.1]]).iter().all(|x| x.abs() < 1e-7));
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RmsProp {
     /// `η` ≥ 0.

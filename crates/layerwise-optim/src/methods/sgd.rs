@@ -8,6 +8,19 @@ use crate::method::Method;
 use crate::schedule::Schedule;
 
 /// Gradient descent, as `torch.optim.SGD`: `b ← μ b + (1−δ) g`, `W ← W − η b`.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Method, Sgd, Signal};
+///
+/// let mut weight = array![[1.0_f64, 2.0]];
+/// let method = Sgd { learning_rate: 0.1.into(), momentum: 0.9.into(), ..Sgd::default() };
+/// let mut optimizer = method.build(weight.dim())?;
+/// let gradient = array![[0.5, -1.0]];
+/// optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// assert_eq!(weight, array![[0.95, 2.1]]);
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sgd {
     /// `η` ≥ 0.
