@@ -1,7 +1,7 @@
 //! One side's eigenbasis, and how it is refreshed.
 
 use layerwise_linalg::{LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, gemm};
-use ndarray::{Array2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
@@ -78,6 +78,31 @@ impl<A: Scalar> BasisSide<A> {
             (Side::Right, Rotation::Into) => gemm(one, scratch.view(), basis, zero, matrix),
             (Side::Right, Rotation::OutOf) => gemm(one, scratch.view(), basis.t(), zero, matrix),
         }?;
+        Ok(())
+    }
+
+    /// The squares of samples' coordinates in the basis, one sample a row.
+    pub(crate) fn squares(
+        &self,
+        used: BasisUse,
+        samples: ArrayView2<'_, A>,
+        squares: &mut Array2<A>,
+    ) -> Result<()> {
+        if squares.dim() != samples.dim() {
+            *squares = Array2::zeros(samples.dim());
+        }
+        match &self.basis {
+            None => squares.assign(&samples),
+            Some(basis) => {
+                let basis = match used {
+                    BasisUse::Refreshed => basis.latest(),
+                    BasisUse::Previous => basis.current(),
+                };
+                let mut product = squares.view_mut();
+                gemm(A::one(), samples, basis.view(), A::zero(), &mut product)?;
+            }
+        }
+        squares.mapv_inplace(|x| x * x);
         Ok(())
     }
 

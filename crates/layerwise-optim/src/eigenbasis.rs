@@ -1,6 +1,6 @@
 //! Entry-wise preconditioning in the eigenbases of Kronecker factors: SOAP.
 
-use layerwise_linalg::Scalar;
+use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::persist::{Persist, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
 use crate::schedule::{Schedule, When};
-use crate::signal::{Signal, Signals};
+use crate::signal::{Factor, Signal, Signals};
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
 use crate::statistic::FactorStatistic;
@@ -37,6 +37,23 @@ pub struct EigenbasisConfig {
     pub refresh: Refresh,
     /// The statistic in the basis.
     pub diagonal: DiagonalConfig,
+    /// What it is estimated from.
+    pub estimate: DiagonalEstimate,
+}
+
+/// What the entry-wise second moment in the eigenbases is estimated from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DiagonalEstimate {
+    /// The squares of the gradient's entries (SOAP). For a batch these are squares of means: less
+    /// than the mean of the samples' squares, and dominated by noise where gradients cancel.
+    #[default]
+    Gradient,
+    /// The layer's samples, where its signal has them on both sides, row by row of one another: the
+    /// mean of `(Uᵀδ)ᵢ² (Vᵀx)ⱼ²` over outputs' derivatives `δ` and inputs `x`, which is the diagonal
+    /// of the samples' second moment `Ê[vec(δxᵀ) vec(δxᵀ)ᵀ]` in the eigenbases, exactly (George et
+    /// al. 2018, EKFAC).
+    Samples,
 }
 
 /// How an eigenbasis is refreshed.
@@ -85,6 +102,14 @@ impl EigenbasisConfig {
         if let BasisMethod::QrStep { ridge } = &self.basis {
             ridge.check_non_negative(when, "eigenbasis.basis.ridge")?;
         }
+        let whitened = |statistic| matches!(statistic, Statistic::Whitened { .. });
+        if whitened(self.left) || whitened(self.right) {
+            return Err(OptimError::Incompatible {
+                first: "eigenbases",
+                second: "statistics of whitened gradients",
+                why: "these need the roots of factors",
+            });
+        }
         if self.basis_use == BasisUse::Previous && self.refresh.start != 1 {
             return Err(OptimError::Incompatible {
                 first: "the basis from before the step",
@@ -96,7 +121,11 @@ impl EigenbasisConfig {
     }
 
     pub(crate) fn required(&self) -> Signals {
-        Signals { input: self.right == Statistic::Signal, output: self.left == Statistic::Signal }
+        let samples = self.estimate == DiagonalEstimate::Samples;
+        Signals {
+            input: samples || self.right == Statistic::Signal,
+            output: samples || self.left == Statistic::Signal,
+        }
     }
 }
 
@@ -111,6 +140,8 @@ pub struct EigenbasisDiagonal<A> {
     progress: Staged<Progress>,
     projected: Array2<A>,
     scratch: Array2<A>,
+    /// The squares of the samples' coordinates, outputs' and inputs'; sized when first needed.
+    samples: (Array2<A>, Array2<A>),
 }
 
 persist!(EigenbasisDiagonal<A> { left, right, moments, progress });
@@ -133,6 +164,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             progress: Staged::twice(Progress::default()),
             projected: Array2::zeros(shape),
             scratch: Array2::zeros(shape),
+            samples: (Array2::zeros((0, 0)), Array2::zeros((0, 0))),
             config: config.clone(),
             shape,
         })
@@ -199,13 +231,41 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     }
 
     /// Projects the gradient on the bases that the step uses, and takes its squares in.
-    fn observe_projection(&mut self, gradient: &ArrayView2<'_, A>) -> Result<()> {
-        self.projected.assign(gradient);
+    fn observe_projection(&mut self, signal: &Signal<'_, A>) -> Result<()> {
+        if self.config.estimate == DiagonalEstimate::Samples {
+            return self.observe_samples(signal);
+        }
+        self.projected.assign(&signal.gradient());
         let used = self.config.basis_use;
         for side in [&self.left, &self.right] {
             side.rotate(used, Rotation::Into, &mut self.projected.view_mut(), &mut self.scratch)?;
         }
         self.moments.observe(&self.projected.view())
+    }
+
+    /// Takes in the mean of the samples' squares in the bases that the step uses.
+    fn observe_samples(&mut self, signal: &Signal<'_, A>) -> Result<()> {
+        let used = self.config.basis_use;
+        let samples = |side| match signal.factor(side)? {
+            Factor::Samples(array) => Ok(*array),
+            _ => Err(OptimError::MissingSamples { side }),
+        };
+        let (outputs, inputs) = (samples(Side::Left)?, samples(Side::Right)?);
+        let count = inputs.nrows();
+        check_shape("output samples", &outputs, (count.max(1), self.shape.0))?;
+        check_shape("input samples", &inputs, (count.max(1), self.shape.1))?;
+        check_finite("output samples", &outputs)?;
+        check_finite("input samples", &inputs)?;
+        self.left.squares(used, outputs, &mut self.samples.0)?;
+        self.right.squares(used, inputs, &mut self.samples.1)?;
+        gemm(
+            A::from_f64(1.0 / count as f64),
+            self.samples.0.t(),
+            self.samples.1.view(),
+            A::zero(),
+            &mut self.projected.view_mut(),
+        )?;
+        self.moments.observe_squares(&self.projected.view())
     }
 
     fn refresh(&mut self, signal: &Signal<'_, A>, step: u64) -> Result<usize> {
@@ -254,20 +314,20 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         let step = self.progress.current().steps;
         let mut next = Progress { steps: step + 1, ..*self.progress.current() };
         let mut observation = Observation::default();
-        self.left.statistic.observe(signal, false)?;
-        self.right.statistic.observe(signal, false)?;
+        self.left.statistic.observe(signal, None, false)?;
+        self.right.statistic.observe(signal, None, false)?;
         match self.config.basis_use {
             BasisUse::Refreshed => {
                 if self.config.refresh.is_due(step + 1) {
                     self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
                 }
-                self.observe_projection(&gradient)?;
+                self.observe_projection(signal)?;
                 observation.warming_up = !next.ready;
             }
             BasisUse::Previous => {
                 observation.skip = step == 0;
                 if step > 0 {
-                    self.observe_projection(&gradient)?;
+                    self.observe_projection(signal)?;
                 }
                 if step.is_multiple_of(self.config.refresh.every) {
                     self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
@@ -321,6 +381,8 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
             + self.right.memory_bytes()
             + self.moments.memory_bytes()
             + 2 * bytes::<A>(self.shape)
+            + bytes::<A>(self.samples.0.dim())
+            + bytes::<A>(self.samples.1.dim())
     }
 
     fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {

@@ -105,6 +105,12 @@ pub enum OptimError {
         /// The side without a signal.
         side: Side,
     },
+    /// A method that needs a layer's samples, where their second moment is given.
+    #[error("this method needs the samples of the {side} factor, not their second moment")]
+    MissingSamples {
+        /// The side without samples.
+        side: Side,
+    },
     /// A factor that cannot be factored, decomposed or inverted.
     #[error("{side} factor: {source}")]
     Factor {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, Statistic};
-use crate::finite::check_shape;
+use crate::finite::{check_shape, frobenius_norm};
 use crate::persist::{Persist, join, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
@@ -55,6 +55,13 @@ impl KroneckerConfig {
             JointDamping::FactoredTikhonov(damping) | JointDamping::Exact(damping) => damping,
         };
         damping.check_non_negative(when, "kronecker.damping")?;
+        if self.whitens() {
+            return Err(OptimError::Incompatible {
+                first: "joint damping",
+                second: "statistics of whitened gradients",
+                why: "these need a root of each side alone",
+            });
+        }
         for factor in [&self.left, &self.right] {
             if factor.damping != Damping::None {
                 return Err(OptimError::Incompatible {
@@ -74,6 +81,12 @@ impl KroneckerConfig {
         Ok(())
     }
 
+    fn whitens(&self) -> bool {
+        [&self.left, &self.right]
+            .into_iter()
+            .any(|factor| matches!(factor.statistic, Statistic::Whitened { .. }))
+    }
+
     pub(crate) fn required(&self) -> Signals {
         Signals {
             input: self.right.statistic == Statistic::Signal,
@@ -91,6 +104,8 @@ pub struct Kronecker<A> {
     right: FactorStatistic<A>,
     roots: Roots<A>,
     scratch: Array2<A>,
+    /// The gradient times a root, where a statistic is of that.
+    whitened: Option<Array2<A>>,
     progress: Staged<Progress>,
 }
 
@@ -154,6 +169,7 @@ impl<A: Scalar> Kronecker<A> {
             right,
             roots,
             scratch: Array2::zeros(shape),
+            whitened: config.whitens().then(|| Array2::zeros(shape)),
             progress: Staged::twice(Progress::default()),
         })
     }
@@ -163,6 +179,38 @@ impl<A: Scalar> Kronecker<A> {
         self.right.discard();
         self.roots.discard();
         self.progress.discard();
+    }
+
+    /// Takes a signal in on one side. The other's root is still that from before the step.
+    fn observe_side(&mut self, side: Side, signal: &Signal<'_, A>, keep: bool) -> Result<()> {
+        let (own, other) = match (&mut self.roots, side) {
+            (Roots::Separate { right, .. }, Side::Left) => (&mut self.left, Some(right)),
+            (Roots::Separate { left, .. }, Side::Right) => (&mut self.right, Some(left)),
+            (Roots::Joint(_), Side::Left) => (&mut self.left, None),
+            (Roots::Joint(_), Side::Right) => (&mut self.right, None),
+        };
+        if let (Some(whitened), Some(root), Statistic::Whitened { .. }) =
+            (&mut self.whitened, other, own.kind)
+        {
+            whitened.assign(&signal.gradient());
+            root.apply(&mut whitened.view_mut(), &mut self.scratch)?;
+            if own.kind == (Statistic::Whitened { normalized: true })
+                && !self.progress.current().ready
+            {
+                let entries = whitened.len() as f64;
+                let size = frobenius_norm(&whitened.view()) / entries.sqrt();
+                if !size.is_finite() {
+                    let what = "the root mean square of the gradient";
+                    return Err(OptimError::Overflow { what, row: 0, col: 0, value: size });
+                }
+                if size > 0.0 {
+                    let factor = A::from_f64(1.0 / size.sqrt());
+                    whitened.mapv_inplace(|x| x * factor);
+                }
+            }
+            return own.observe(signal, Some(whitened.view()), keep);
+        }
+        own.observe(signal, None, keep)
     }
 
     /// The damping of each side. π needs the statistics of this step.
@@ -232,8 +280,8 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         let progress = *self.progress.current();
         let step = progress.steps;
         let keep = self.keeps_cholesky(step);
-        self.left.observe(signal, keep.0)?;
-        self.right.observe(signal, keep.1)?;
+        self.observe_side(Side::Left, signal, keep.0)?;
+        self.observe_side(Side::Right, signal, keep.1)?;
         let mut observation = Observation::default();
         let mut next = Progress { steps: step + 1, ..progress };
         if self.config.refresh.is_due(step + 1) {
@@ -281,7 +329,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
     fn memory_bytes(&self) -> usize {
         self.left.memory_bytes()
             + self.right.memory_bytes()
-            + bytes::<A>(self.shape)
+            + bytes::<A>(self.shape) * (1 + usize::from(self.whitened.is_some()))
             + match &self.roots {
                 Roots::Separate { left, right } => left.memory_bytes() + right.memory_bytes(),
                 Roots::Joint(joint) => joint.memory_bytes(),

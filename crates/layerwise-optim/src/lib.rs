@@ -30,6 +30,9 @@
 //! # }
 //! ```
 //!
+//! The [guide] says which optimizer to take when, what to tune first, what a step costs in flops and
+//! memory, what corresponds to what in PyTorch, and which symbol of the literature is which field.
+//!
 //! # What a step guarantees
 //!
 //! A step that returns an error has changed neither the weight nor the state: all that can fail
@@ -47,6 +50,7 @@ mod eigenbasis;
 mod error;
 mod factor;
 mod finite;
+pub mod guide;
 mod iterates;
 mod kronecker;
 mod method;
@@ -73,15 +77,17 @@ pub use clipping::Clipping;
 pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay};
 pub use diagonal::{Diagonal, DiagonalConfig, EpsilonPlacement};
 pub use direction::{Direction, Filter, Momentum};
-pub use eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig, EigenbasisDiagonal};
+pub use eigenbasis::{
+    BasisMethod, BasisUse, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal,
+};
 pub use error::{OptimError, Result, Side};
 pub use factor::{Damping, FactorConfig, InverseRoot, Sides, Statistic};
 pub use iterates::IterateAveraging;
 pub use kronecker::{JointDamping, Kronecker, KroneckerConfig};
 pub use method::Method;
 pub use methods::{
-    Adagrad, Adam, AdamW, Exponents, Kfac, Lion, Muon, OneSidedKfac, OutputFactor, RmsProp, Sgd,
-    Shampoo, Soap,
+    Adagrad, Adam, AdamW, Ekfac, Exponents, Kfac, KlShampoo, Lion, Muon, OneSidedKfac,
+    OutputFactor, RmsProp, Sgd, Shampoo, Soap,
 };
 pub use optimizer::{Optimizer, StepReport};
 pub use partition::{LargeDimension, Merging, Partition};

@@ -52,7 +52,8 @@ impl<A: Scalar> FactorStatistic<A> {
         };
         let square = || Array2::zeros((dimension, dimension));
         let is_averaged = kind != Statistic::Identity && *averaging != Averaging::None;
-        let is_formed = kind == Statistic::Gradient && !is_averaged;
+        let is_of_gradient = matches!(kind, Statistic::Gradient | Statistic::Whitened { .. });
+        let is_formed = is_of_gradient && !is_averaged;
         FactorStatistic {
             side,
             kind,
@@ -70,23 +71,33 @@ impl<A: Scalar> FactorStatistic<A> {
         self.dimension
     }
 
-    /// Takes a signal in. With `keep_cholesky`, a Cholesky factor that is not averaged is left
+    /// Takes a signal in. `whitened` is the gradient times the other side's root, where that is
+    /// what the statistic is of. With `keep_cholesky`, a Cholesky factor that is not averaged is left
     /// as it is; else its second moment is formed.
-    pub(crate) fn observe(&mut self, signal: &Signal<'_, A>, keep_cholesky: bool) -> Result<()> {
+    pub(crate) fn observe(
+        &mut self,
+        signal: &Signal<'_, A>,
+        whitened: Option<ArrayView2<'_, A>>,
+        keep_cholesky: bool,
+    ) -> Result<()> {
         if self.kind == Statistic::Identity {
             return Ok(());
         }
         let (clock, weights) = self.clock.current().tick(&self.averaging);
         self.correction = weights.correction;
-        if self.kind == Statistic::Gradient {
-            let gradient = signal.gradient();
+        if self.kind == Statistic::Signal {
+            self.take_factor(signal, weights, keep_cholesky)?;
+        } else {
+            let gradient = whitened.unwrap_or_else(|| signal.gradient());
             let rows = match self.side {
                 Side::Left => gradient,
                 Side::Right => gradient.reversed_axes(),
             };
-            self.take_gram(rows, A::one(), weights)?;
-        } else {
-            self.take_factor(signal, weights, keep_cholesky)?;
+            let scale = match self.kind {
+                Statistic::Whitened { normalized: true } => 1.0 / rows.ncols() as f64,
+                _ => 1.0,
+            };
+            self.take_gram(rows, A::from_f64(scale), weights)?;
         }
         if let Some(average) = &mut self.average {
             let next = &average.split().1.view();

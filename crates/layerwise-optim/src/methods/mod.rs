@@ -2,6 +2,7 @@
 
 mod adagrad;
 mod adam;
+mod ekfac;
 mod kfac;
 mod lion;
 mod muon;
@@ -12,10 +13,11 @@ mod soap;
 
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
+pub use ekfac::Ekfac;
 pub use kfac::{Kfac, OneSidedKfac, OutputFactor};
 pub use lion::Lion;
 pub use muon::Muon;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
-pub use shampoo::{Exponents, Shampoo};
+pub use shampoo::{Exponents, KlShampoo, Shampoo};
 pub use soap::Soap;

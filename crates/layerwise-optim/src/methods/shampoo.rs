@@ -14,6 +14,26 @@ use crate::schedule::Schedule;
 
 /// Shampoo (Gupta, Koren and Singer 2018): `W ← W − η L^{-e} D R^{-e}` with `L` and `R` averages
 /// or sums of `G Gᵀ` and `GᵀG`; one-sided with [`Exponents::left`] or [`Exponents::right`].
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Averaging, Damping, Method, Shampoo, Signal};
+///
+/// // The first step of undamped Shampoo is the gradient's polar factor: both singular values of the
+/// // step are η.
+/// let mut weight = array![[1.0_f64, 2.0], [3.0, 4.0]];
+/// let method = Shampoo {
+///     learning_rate: 0.1.into(),
+///     averaging: Averaging::Sum,
+///     damping: Damping::None,
+///     ..Shampoo::default()
+/// };
+/// let mut optimizer = method.build(weight.dim())?;
+/// let gradient = array![[0.5, -1.0], [2.0, 0.25]];
+/// let report = optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// assert!((report.update_norm - 0.1 * 2.0_f64.sqrt()).abs() < 1e-12);
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shampoo {
     /// `η` ≥ 0.
@@ -67,6 +87,94 @@ impl Exponents {
     #[must_use]
     pub fn right(exponent: f64) -> Self {
         Exponents { left: 0.0, right: exponent }
+    }
+}
+
+/// KL-Shampoo (arXiv 2509.03378): Shampoo whose factors are second moments of the gradient whitened
+/// by the other side,
+///
+/// ```text
+/// L ← β L + (1−β) G R⁻¹ Gᵀ/n,    R ← β R + (1−β) Gᵀ L⁻¹ G/m,    W ← W − η L^{-½} D R^{-½}
+/// ```
+///
+/// with the inverses as they were last refreshed. Before the first refresh they are `I/r`, with `r`
+/// the root mean square of the gradient's entries (our choice), so that steps do not depend on the
+/// gradient's scale.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{KlShampoo, Method, Signal};
+///
+/// let mut weight = array![[1.0_f64, 2.0, 3.0], [4.0, 5.0, 6.5]];
+/// let mut optimizer = KlShampoo::default().build(weight.dim())?;
+/// for _ in 0..10 {
+///     let gradient = weight.clone(); // of ½‖W‖²
+///     optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// }
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KlShampoo {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// What is preconditioned.
+    pub direction: Direction,
+    /// How `L` and `R` remember.
+    pub averaging: Averaging,
+    /// Divide by `n` and `m`, and start from `r I`; where it is false, as Distributed Shampoo does:
+    /// no divisors, and a start from the identity.
+    pub normalized: bool,
+    /// The exponent of both roots, > 0; the whitening takes twice that.
+    pub exponent: f64,
+    /// What is added to each factor before its root is taken.
+    pub damping: Damping,
+    /// When roots are computed anew.
+    pub refresh: Refresh,
+    /// Whose step length it takes.
+    pub grafting: Option<Grafting>,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+}
+
+impl Default for KlShampoo {
+    /// `η` = 0.01, gradients as they are, averages with β = 0.95 corrected, normalized,
+    /// exponent ½, ridge 10⁻⁶ λ_max, roots at every step, no grafting.
+    fn default() -> Self {
+        KlShampoo {
+            learning_rate: 0.01.into(),
+            direction: Direction::Gradient,
+            averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
+            normalized: true,
+            exponent: 0.5,
+            damping: Damping::RelativeToLargest(1e-6.into()),
+            refresh: Refresh::default(),
+            grafting: None,
+            weight_decay: WeightDecay::None,
+        }
+    }
+}
+
+impl Method for KlShampoo {
+    fn composition(&self) -> Composition {
+        let factor = FactorConfig {
+            statistic: Statistic::Whitened { normalized: self.normalized },
+            averaging: self.averaging.clone(),
+            damping: self.damping.clone(),
+            root: InverseRoot::eigen(self.exponent),
+        };
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            direction: self.direction.clone(),
+            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+                left: factor.clone(),
+                right: factor,
+                damping: JointDamping::None,
+                refresh: self.refresh.clone(),
+            }),
+            grafting: self.grafting.clone(),
+            weight_decay: self.weight_decay.clone(),
+            ..Composition::default()
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::averaging::Averaging;
 use crate::composition::{Composition, Normalization, PreconditionerConfig, WeightDecay};
 use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::direction::{Direction, Filter};
-use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
+use crate::eigenbasis::{BasisMethod, BasisUse, DiagonalEstimate, EigenbasisConfig};
 use crate::factor::{Sides, Statistic};
 use crate::method::Method;
 use crate::partition::{LargeDimension, Partition};
@@ -17,6 +17,21 @@ use crate::schedule::Schedule;
 ///
 /// The default takes Distributed Shampoo's conventions (each step moves the weight, by the
 /// refreshed basis); [`Soap::as_published`] those of the authors' code.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Method, Signal, Soap};
+///
+/// // In the basis of its first gradient, that gradient is diagonal, and Adam's first step makes both
+/// // entries of the diagonal η: another polar factor.
+/// let mut weight = array![[1.0_f64, 2.0], [3.0, 4.0]];
+/// let mut optimizer = Soap { learning_rate: 0.1.into(), ..Soap::default() }.build(weight.dim())?;
+/// let gradient = array![[0.5, -1.0], [2.0, 0.25]];
+/// let report = optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// assert!((report.update_norm - 0.1 * 2.0_f64.sqrt()).abs() < 1e-6);
+/// assert!(report.refreshed);
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Soap {
     /// `η` ≥ 0.
@@ -125,6 +140,7 @@ impl Method for Soap {
                     exponent: self.exponent,
                     ..DiagonalConfig::default()
                 },
+                estimate: DiagonalEstimate::Gradient,
             }),
             weight_decay: self.weight_decay.clone(),
             partition: self.partition.clone(),

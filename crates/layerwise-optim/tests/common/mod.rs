@@ -4,10 +4,10 @@
 
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, Direction,
-    Exponents, Factor, Filter, Grafting, IterateAveraging, JointDamping, Kfac, LargeDimension,
-    Lion, Merging, Method, Momentum, Muon, Normalization, OneSidedKfac, Partition, Refresh,
-    RmsProp, Scalar, Schedule, Sgd, Shampoo, Signal, Soap,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, DiagonalEstimate,
+    Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging, JointDamping, Kfac,
+    KlShampoo, LargeDimension, Lion, Merging, Method, Momentum, Muon, Normalization, OneSidedKfac,
+    Partition, Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo, Signal, Soap,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -188,6 +188,23 @@ pub(crate) fn cases() -> Vec<Case> {
         case("soap", soap()),
         case("soap, QR", Soap { basis: BasisMethod::QrStep { ridge: 1e-8.into() }, ..soap() }),
         case("soap, as published", Soap { learning_rate: 0.03.into(), ..Soap::as_published() }),
+        case(
+            "kl-shampoo",
+            KlShampoo {
+                learning_rate: 0.05.into(),
+                damping: Damping::RelativeToLargest(1e-3.into()),
+                ..KlShampoo::default()
+            },
+        ),
+        case(
+            "ekfac, from gradients",
+            Ekfac {
+                learning_rate: 0.05.into(),
+                damping: 0.1.into(),
+                estimate: DiagonalEstimate::Gradient,
+                ..Ekfac::default()
+            },
+        ),
         case("muon", Muon { learning_rate: 0.03.into(), ..Muon::default() }),
     ]
 }

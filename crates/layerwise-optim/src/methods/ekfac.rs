@@ -1,0 +1,98 @@
+//! EKFAC.
+
+use serde::{Deserialize, Serialize};
+
+use crate::averaging::Averaging;
+use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::diagonal::DiagonalConfig;
+use crate::direction::Direction;
+use crate::eigenbasis::{BasisMethod, BasisUse, DiagonalEstimate, EigenbasisConfig};
+use crate::factor::Statistic;
+use crate::method::Method;
+use crate::refresh::Refresh;
+use crate::schedule::Schedule;
+
+/// Eigenvalue-corrected KFAC (George et al. 2018):
+/// `W ← W − η U [(UᵀDV) / (v̂ + λ)] Vᵀ`, with `U` and `V` the eigenvectors of the layer's output and
+/// input factor, and `v` the second moment of gradients in that basis, estimated anew at each step
+/// where KFAC would take products of eigenvalues.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Ekfac, Factor, Method, Signal};
+///
+/// // One linear layer on four samples: errors δ as rows, inputs as rows.
+/// let inputs = array![[1.0_f64, 0.5], [-1.0, 2.0], [0.0, 1.0], [2.0, -0.5]];
+/// let errors = array![[0.5, 0.1], [-0.2, 0.4], [0.3, -0.3], [0.1, 0.2]];
+/// let gradient = errors.t().dot(&inputs) / 4.0;
+/// let mut weight = array![[0.0, 0.0], [0.0, 0.0]];
+/// let mut optimizer = Ekfac::default().build(weight.dim())?;
+/// let signal = Signal::new(gradient.view())
+///     .with_input(Factor::Samples(inputs.view()))
+///     .with_output(Factor::Samples(errors.view()));
+/// optimizer.step(&mut weight.view_mut(), &signal)?;
+/// # Ok::<(), layerwise_optim::OptimError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ekfac {
+    /// `η` ≥ 0.
+    pub learning_rate: Schedule,
+    /// `λ` ≥ 0, added to `v̂`.
+    pub damping: Schedule,
+    /// How factors remember.
+    pub averaging: Averaging,
+    /// How `v` remembers.
+    pub diagonal_averaging: Averaging,
+    /// What `v` is estimated from.
+    pub estimate: DiagonalEstimate,
+    /// When bases are computed anew.
+    pub refresh: Refresh,
+    /// What is preconditioned.
+    pub direction: Direction,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+}
+
+impl Default for Ekfac {
+    /// `η` = 0.1, damping 10⁻³, averages with β = 0.95 corrected, estimates from samples, bases
+    /// at the first step and then at each multiple of 10.
+    fn default() -> Self {
+        let averaging = Averaging::Ema { beta: 0.95.into(), bias_correction: true };
+        Ekfac {
+            learning_rate: 0.1.into(),
+            damping: 1e-3.into(),
+            averaging: averaging.clone(),
+            diagonal_averaging: averaging,
+            estimate: DiagonalEstimate::Samples,
+            refresh: Refresh::every(10),
+            direction: Direction::Gradient,
+            weight_decay: WeightDecay::None,
+        }
+    }
+}
+
+impl Method for Ekfac {
+    fn composition(&self) -> Composition {
+        Composition {
+            learning_rate: self.learning_rate.clone(),
+            direction: self.direction.clone(),
+            preconditioner: PreconditionerConfig::Eigenbasis(EigenbasisConfig {
+                left: Statistic::Signal,
+                right: Statistic::Signal,
+                averaging: self.averaging.clone(),
+                basis: BasisMethod::Eigendecomposition,
+                basis_use: BasisUse::Refreshed,
+                refresh: self.refresh.clone(),
+                diagonal: DiagonalConfig {
+                    averaging: self.diagonal_averaging.clone(),
+                    epsilon: self.damping.clone(),
+                    exponent: 1.0,
+                    ..DiagonalConfig::default()
+                },
+                estimate: self.estimate,
+            }),
+            weight_decay: self.weight_decay.clone(),
+            ..Composition::default()
+        }
+    }
+}

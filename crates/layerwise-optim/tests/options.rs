@@ -1,0 +1,384 @@
+//! Options of compositions, against the formulas that define them.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use common::{Quadratic, covariance, generator, largest_difference, normal};
+use layerwise_linalg::{Ridge, RootOptions, inverse_root};
+use layerwise_optim::ndarray::{Array2, s};
+use layerwise_optim::{
+    Adam, Averaging, Clipping, Composition, Damping, DiagonalEstimate, Direction, Ekfac, Factor,
+    Grafting, IterateAveraging, KlShampoo, Merging, Method, Momentum, Normalization, OptimError,
+    Optimizer, Partition, Schedule, Sgd, Shampoo, Side, Signal, Soap, WeightDecay,
+};
+
+/// Gradients that do not depend on the weight.
+fn gradients(seed: u64, count: usize, shape: (usize, usize)) -> Vec<Array2<f64>> {
+    let mut rng = generator(seed);
+    (0..count).map(|_| normal(&mut rng, shape)).collect()
+}
+
+fn start(shape: (usize, usize)) -> Array2<f64> {
+    normal(&mut generator(99), shape)
+}
+
+fn step(optimizer: &mut Optimizer<f64>, weight: &mut Array2<f64>, gradient: &Array2<f64>) {
+    optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view())).unwrap();
+}
+
+/// The weight after all gradients.
+fn run(method: &impl Method, gradients: &[Array2<f64>]) -> Array2<f64> {
+    let mut weight = start(gradients[0].dim());
+    let mut optimizer = method.build(weight.dim()).unwrap();
+    for gradient in gradients {
+        step(&mut optimizer, &mut weight, gradient);
+    }
+    weight
+}
+
+/// A unit of rounding for each of some hundred operations on numbers below 10.
+const ROUNDING: f64 = 1e-13;
+
+#[test]
+fn blocks_are_optimizers_of_their_own() {
+    let shampoo = Shampoo {
+        direction: Direction::Momentum(Momentum::heavy_ball(0.9)),
+        damping: Damping::Absolute(1e-3.into()),
+        grafting: Some(Grafting::Diagonal(Default::default())),
+        weight_decay: WeightDecay::Decoupled(0.1.into()),
+        ..Shampoo::default()
+    };
+    let limited = Partition { max_dimension: Some(3), ..Partition::default() };
+    let whole = Shampoo { partition: limited.clone(), ..shampoo.clone() };
+    let soap = Soap { partition: limited, epsilon: 0.1.into(), ..Soap::default() };
+    let gradients = gradients(1, 6, (5, 4));
+    let weights = (run(&whole, &gradients), run(&soap, &gradients));
+    for (rows, cols) in [(0..3, 0..3), (0..3, 3..4), (3..5, 0..3), (3..5, 3..4)] {
+        let part = |array: &Array2<f64>| array.slice(s![rows.clone(), cols.clone()]).to_owned();
+        let mut alone = (part(&start((5, 4))), part(&start((5, 4))));
+        let mut optimizers = (
+            shampoo.build(alone.0.dim()).unwrap(),
+            Soap { partition: Partition::default(), ..soap.clone() }.build(alone.1.dim()).unwrap(),
+        );
+        for gradient in &gradients {
+            step(&mut optimizers.0, &mut alone.0, &part(gradient));
+            step(&mut optimizers.1, &mut alone.1, &part(gradient));
+        }
+        assert!(largest_difference(part(&weights.0).view(), alone.0.view()) < ROUNDING);
+        // Projections that are rounding errors are held by ε = 0.1 alone.
+        assert!(largest_difference(part(&weights.1).view(), alone.1.view()) < 1e-11);
+    }
+}
+
+#[test]
+fn a_merged_matrix_has_one_full_factor() {
+    let gradients = gradients(2, 4, (2, 3));
+    let ridge = 1e-2;
+    let method = Shampoo {
+        learning_rate: 0.5.into(),
+        averaging: Averaging::Sum,
+        damping: Damping::Absolute(ridge.into()),
+        partition: Partition {
+            max_dimension: Some(6),
+            merging: Merging::Small,
+            ..Partition::default()
+        },
+        ..Shampoo::default()
+    };
+    let weight = run(&method, &gradients);
+    let mut expected = start((2, 3)).into_shape_with_order((6, 1)).unwrap();
+    let mut sum = Array2::<f64>::zeros((6, 6));
+    for gradient in &gradients {
+        let g = gradient.clone().into_shape_with_order((6, 1)).unwrap();
+        sum = sum + g.dot(&g.t());
+        let options = RootOptions { ridge: Ridge::Absolute(ridge), pseudo_inverse: None };
+        expected = expected - inverse_root(sum.view(), 0.5, &options).unwrap().dot(&g) * 0.5;
+    }
+    let expected = expected.into_shape_with_order((2, 3)).unwrap();
+    // The root amplifies rounding by the condition number, up to 10/ridge.
+    assert!(largest_difference(weight.view(), expected.view()) < ROUNDING * 1e3);
+}
+
+#[test]
+fn kl_shampoo_whitens_each_side_by_the_other() {
+    let gradients = gradients(3, 3, (3, 4));
+    let ridge = 1e-2;
+    for normalized in [true, false] {
+        let method = KlShampoo {
+            learning_rate: 0.1.into(),
+            averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: false },
+            normalized,
+            damping: Damping::Absolute(ridge.into()),
+            ..KlShampoo::default()
+        };
+        let weight = run(&method, &gradients);
+        let (m, n) = if normalized { (3.0, 4.0) } else { (1.0, 1.0) };
+        let root = |factor: &Array2<f64>, exponent| {
+            let options = RootOptions { ridge: Ridge::Absolute(ridge), pseudo_inverse: None };
+            inverse_root(factor.view(), exponent, &options).unwrap()
+        };
+        let (mut left, mut right) = (Array2::zeros((3, 3)), Array2::zeros((4, 4)));
+        let squares: f64 = gradients[0].iter().map(|x| x * x).sum();
+        let first = if normalized { (squares / 12.0).sqrt() } else { 1.0 };
+        let (mut left_inverse, mut right_inverse) =
+            (Array2::eye(3) / first, Array2::eye(4) / first);
+        let mut expected = start((3, 4));
+        for g in &gradients {
+            left = left * 0.9 + g.dot(&right_inverse).dot(&g.t()) * (0.1 / n);
+            right = right * 0.9 + g.t().dot(&left_inverse).dot(g) * (0.1 / m);
+            (left_inverse, right_inverse) = (root(&left, 1.0), root(&right, 1.0));
+            expected = expected - root(&left, 0.5).dot(g).dot(&root(&right, 0.5)) * 0.1;
+        }
+        // Inverses lose the condition numbers, up to 1e4 each.
+        let difference = largest_difference(weight.view(), expected.view());
+        assert!(difference < ROUNDING * 1e5, "{difference:e}");
+    }
+}
+
+#[test]
+fn ekfac_takes_the_diagonal_of_the_samples_second_moment() {
+    let mut rng = generator(4);
+    let (samples, rows, cols) = (9, 3, 5);
+    let inputs = normal::<f64>(&mut rng, (samples, cols)).dot(&covariance(&mut rng, cols, 10.0));
+    let outputs = normal::<f64>(&mut rng, (samples, rows)).dot(&covariance(&mut rng, rows, 10.0));
+    let gradient = outputs.t().dot(&inputs) / samples as f64;
+    let damping = 0.01;
+    let method = Ekfac {
+        learning_rate: 1.0.into(),
+        damping: damping.into(),
+        averaging: Averaging::None,
+        diagonal_averaging: Averaging::None,
+        ..Ekfac::default()
+    };
+    let mut weight = Array2::<f64>::zeros((rows, cols));
+    let mut optimizer = method.build(weight.dim()).unwrap();
+    let signal = Signal::new(gradient.view())
+        .with_input(Factor::Samples(inputs.view()))
+        .with_output(Factor::Samples(outputs.view()));
+    optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+
+    let bases = optimizer.eigenbasis_mut().unwrap();
+    let u = bases.basis(Side::Left).unwrap().to_owned();
+    let v = bases.basis(Side::Right).unwrap().to_owned();
+    // The dense second moment of vec(δxᵀ), in the basis U ⊗ V.
+    let mut dense = Array2::<f64>::zeros((rows * cols, rows * cols));
+    for i in 0..samples {
+        let sample = outputs.slice(s![i..=i, ..]).t().dot(&inputs.slice(s![i..=i, ..]));
+        let flat = sample.into_shape_with_order((rows * cols, 1)).unwrap();
+        dense = dense + flat.dot(&flat.t()) / samples as f64;
+    }
+    let kronecker = Array2::from_shape_fn((rows * cols, rows * cols), |(i, j)| {
+        u[[i / cols, j / cols]] * v[[i % cols, j % cols]]
+    });
+    let rotated = kronecker.t().dot(&dense).dot(&kronecker);
+    let flat = gradient.clone().into_shape_with_order((rows * cols, 1)).unwrap();
+    let mut coordinates = kronecker.t().dot(&flat);
+    for (i, x) in coordinates.iter_mut().enumerate() {
+        *x /= rotated[[i, i]] + damping;
+    }
+    let expected = kronecker.dot(&coordinates).into_shape_with_order((rows, cols)).unwrap();
+    assert!(largest_difference((-&weight).view(), expected.view()) < ROUNDING * 1e2);
+
+    // Second moments do not have samples; numbers of samples must agree.
+    let moment = inputs.t().dot(&inputs);
+    let error = optimizer
+        .step(&mut weight.view_mut(), &signal.with_input(Factor::SecondMoment(moment.view())))
+        .unwrap_err();
+    assert_eq!(error, OptimError::MissingSamples { side: Side::Right });
+    let fewer = inputs.slice(s![1.., ..]);
+    let error = optimizer
+        .step(&mut weight.view_mut(), &signal.with_input(Factor::Samples(fewer)))
+        .unwrap_err();
+    assert_eq!(error.to_string(), "output samples is 9 × 3, expected 8 × 3");
+    assert!(matches!(method.build_for::<f64>((3, 5), Default::default()), Err(_)));
+    // From gradients, nothing but the factors is needed of the layer.
+    let from_gradients = Ekfac { estimate: DiagonalEstimate::Gradient, ..method };
+    assert!(from_gradients.build::<f64>((3, 5)).unwrap().required().input);
+}
+
+#[test]
+fn decay_in_the_direction_enters_velocity() {
+    let gradients = gradients(5, 5, (2, 3));
+    let decoupled =
+        Sgd { weight_decay: WeightDecay::Decoupled(0.3.into()), ..Sgd::default() }.composition();
+    let direction =
+        Composition { weight_decay: WeightDecay::Direction(0.3.into()), ..decoupled.clone() };
+    let (a, b) = (run(&decoupled, &gradients), run(&direction, &gradients));
+    assert!(largest_difference(a.view(), b.view()) < ROUNDING);
+
+    // b ← μ b + (1−δ)(g + λ W) from zero, D = (1−δ)(g + λ W) + μ b.
+    for nesterov in [false, true] {
+        let (momentum, dampening, decay, rate) = (0.8, 0.3, 0.2, 0.1);
+        let method = Composition {
+            learning_rate: rate.into(),
+            velocity: Some(Momentum {
+                dampening: dampening.into(),
+                nesterov,
+                from_zero: true,
+                ..Momentum::heavy_ball(momentum)
+            }),
+            weight_decay: WeightDecay::Direction(decay.into()),
+            ..Composition::default()
+        };
+        let mut weight = start((2, 3));
+        let mut buffer = Array2::<f64>::zeros((2, 3));
+        for g in &gradients {
+            let taken = (g + &(&weight * decay)) * (1.0 - dampening);
+            buffer = buffer * momentum + &taken;
+            let along = if nesterov { taken + &buffer * momentum } else { buffer.clone() };
+            weight = weight - along * rate;
+        }
+        let difference = largest_difference(run(&method, &gradients).view(), weight.view());
+        assert!(difference < ROUNDING, "{nesterov}: {difference:e}");
+    }
+}
+
+#[test]
+fn primal_averaging_is_heavy_ball_momentum() {
+    // μ_y = 1, μ_x = β, η/(1−β): the iterates of momentum β with rate η (arXiv 2512.17131), on
+    // gradients that depend on the weight.
+    let (beta, rate) = (0.8, 0.05);
+    let problem = Quadratic::<f64>::new(6, (3, 4), 10.0);
+    let momentum =
+        Sgd { learning_rate: rate.into(), momentum: beta.into(), ..Sgd::default() }.composition();
+    let primal = Composition {
+        learning_rate: (rate / (1.0 - beta)).into(),
+        iterate_averaging: Some(IterateAveraging::Primal {
+            train: 1.0.into(),
+            evaluate: beta.into(),
+        }),
+        ..Composition::default()
+    };
+    let mut weights = (start((3, 4)), start((3, 4)));
+    let mut optimizers = (momentum.build((3, 4)).unwrap(), primal.build((3, 4)).unwrap());
+    for _ in 0..12 {
+        let gradients = (problem.gradient(&weights.0), problem.gradient(&weights.1));
+        step(&mut optimizers.0, &mut weights.0, &gradients.0);
+        step(&mut optimizers.1, &mut weights.1, &gradients.1);
+        assert!(largest_difference(weights.0.view(), weights.1.view()) < ROUNDING);
+        let evaluated = optimizers.1.evaluation_weight(&weights.1.view()).unwrap();
+        assert!(largest_difference(evaluated.view(), weights.1.view()) < ROUNDING);
+    }
+}
+
+#[test]
+fn schedule_free_evaluates_the_mean_of_the_iterates() {
+    let gradients = gradients(7, 6, (2, 3));
+    let (rate, train) = (0.3, 0.7);
+    let method = Composition {
+        learning_rate: rate.into(),
+        iterate_averaging: Some(IterateAveraging::ScheduleFree { train: train.into(), power: 2.0 }),
+        ..Composition::default()
+    };
+    let mut weight = start((2, 3));
+    let mut optimizer = method.build(weight.dim()).unwrap();
+    let untouched = optimizer.evaluation_weight(&weight.view()).unwrap();
+    assert_eq!(untouched, weight);
+    let mut fast = weight.clone();
+    let mut sum = Array2::<f64>::zeros((2, 3));
+    for (t, gradient) in gradients.iter().enumerate() {
+        step(&mut optimizer, &mut weight, gradient);
+        fast = fast - gradient * rate;
+        sum = sum + &fast;
+        // With a constant rate, x is the plain mean of z.
+        let mean = &sum / (t + 1) as f64;
+        let evaluated = optimizer.evaluation_weight(&weight.view()).unwrap();
+        assert!(largest_difference(evaluated.view(), mean.view()) < ROUNDING);
+        let between = &mean * train + &fast * (1.0 - train);
+        assert!(largest_difference(weight.view(), between.view()) < ROUNDING);
+    }
+}
+
+#[test]
+fn clipping_bounds_norms_and_entries() {
+    let gradient = &gradients(8, 1, (3, 4))[0];
+    let norm = |m: &Array2<f64>| m.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let change = |composition: Composition| {
+        let composition = Composition { learning_rate: 1.0.into(), ..composition };
+        start((3, 4)) - run(&composition, std::slice::from_ref(gradient))
+    };
+    for bound in [0.25, 1e3] {
+        let factor = (bound / norm(gradient)).min(1.0);
+        let clipped = gradient.mapv(|x| x.clamp(-bound, bound));
+        for (clipping, expected) in [
+            (Clipping::Norm(bound.into()), gradient * factor),
+            (Clipping::Value(bound.into()), clipped),
+        ] {
+            let of_gradient =
+                Composition { gradient_clipping: clipping.clone(), ..Composition::default() };
+            let of_update = Composition { update_clipping: clipping, ..Composition::default() };
+            for composition in [of_gradient, of_update] {
+                assert!(largest_difference(change(composition).view(), expected.view()) < ROUNDING);
+            }
+        }
+    }
+    // Of the update, behind the preconditioner: Adam's first entries are signs.
+    let adam = Composition {
+        update_clipping: Clipping::Value(0.5.into()),
+        ..Adam { epsilon: 0.0.into(), ..Adam::default() }.composition()
+    };
+    let expected = gradient.mapv(|x| 0.5 * x.signum());
+    assert!(largest_difference(change(adam).view(), expected.view()) < ROUNDING);
+}
+
+#[test]
+fn a_normalized_direction_has_the_size_of_its_corrections() {
+    let gradients = gradients(9, 3, (3, 3));
+    for bias_correction in [true, false] {
+        let method = Soap {
+            learning_rate: 0.2.into(),
+            beta1: 0.9.into(),
+            beta2: 0.6.into(),
+            bias_correction,
+            normalization: Normalization::RootMeanSquare,
+            ..Soap::default()
+        };
+        let mut weight = start((3, 3));
+        let mut optimizer = method.build(weight.dim()).unwrap();
+        for (t, gradient) in gradients.iter().enumerate() {
+            let signal = Signal::new(gradient.view());
+            let report = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+            let power = t as i32 + 1;
+            let size = if bias_correction {
+                (1.0 - 0.6_f64.powi(power)).sqrt() / (1.0 - 0.9_f64.powi(power))
+            } else {
+                1.0
+            };
+            // Nine entries: the norm is three times the root mean square.
+            let expected = 0.2 * 3.0 * size;
+            assert!((report.update_norm - expected).abs() < ROUNDING * expected * 10.0);
+        }
+    }
+}
+
+#[test]
+fn maximizing_is_minimizing_the_opposite() {
+    let gradients = gradients(10, 4, (2, 2));
+    let opposite: Vec<_> = gradients.iter().map(|g| -g).collect();
+    let adam = Adam { weight_decay: WeightDecay::L2(0.1.into()), ..Adam::default() };
+    let ascent = Adam { maximize: true, ..adam.clone() };
+    assert_eq!(run(&ascent, &gradients), run(&adam, &opposite));
+}
+
+#[test]
+fn a_function_that_leaves_its_range_is_an_error_of_that_step() {
+    let gradients = gradients(11, 3, (2, 2));
+    let rate = Schedule::named("falling", |t| 0.2 - 0.1 * t as f64);
+    let method = Sgd { learning_rate: rate, momentum: 0.9.into(), ..Sgd::default() };
+    let mut weight = start((2, 2));
+    let mut optimizer = method.build(weight.dim()).unwrap();
+    for gradient in &gradients {
+        step(&mut optimizer, &mut weight, gradient);
+    }
+    let before = weight.clone();
+    for _ in 0..2 {
+        let signal = Signal::new(gradients[0].view());
+        let error = optimizer.step(&mut weight.view_mut(), &signal).unwrap_err();
+        assert!(
+            matches!(error, OptimError::InvalidHyperparameter { name: "learning_rate", .. }),
+            "{error:?}"
+        );
+        assert_eq!(weight, before);
+        assert_eq!(optimizer.steps(), 3);
+    }
+}
