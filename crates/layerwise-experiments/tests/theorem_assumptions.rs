@@ -1,4 +1,5 @@
 //! Without the assumptions that they name, the statements fail.
+#![expect(clippy::unwrap_used, reason = "a call that fails is a test that fails")]
 
 use layerwise_data::{Batch, Moments, Streams, haar};
 use layerwise_experiments::ExperimentError;
@@ -6,9 +7,9 @@ use layerwise_experiments::linear::{
     Algorithm, LayerWise, LinearMethod, Needs, StepData, head_kfac, representation_kfac,
 };
 use layerwise_experiments::monitor::Silent;
-use layerwise_experiments::ndarray::Array2;
+use layerwise_experiments::ndarray::{Array2, s};
 use layerwise_experiments::theorems::problems::{Problem, ProblemSpec, distance, norm, normals};
-use layerwise_experiments::theorems::{Context, KfacRates, RealSteps, Scale, Steps, l2, l9};
+use layerwise_experiments::theorems::{Context, KfacRates, RealSteps, Scale, Steps, l1, l2, l9};
 use layerwise_linalg::LinalgError;
 use layerwise_models::TwoLayerLinear;
 use layerwise_optim::OptimError;
@@ -107,8 +108,8 @@ fn contraction_needs_a_head_of_full_column_rank() {
         .step(&mut net, &problem.data)
         .unwrap();
     let stays = distance(
-        net.representation().slice(layerwise_linalg::ndarray::s![2.., ..]),
-        problem.net.representation().slice(layerwise_linalg::ndarray::s![2.., ..]),
+        net.representation().slice(s![2.., ..]),
+        problem.net.representation().slice(s![2.., ..]),
     );
     assert_eq!(stays, 0.0);
     assert!(violation(&problem, &net) > CLEARLY);
@@ -166,8 +167,7 @@ fn the_heads_identity_holds_beyond_the_lemmas_rates() {
         assert_eq!(average.unwrap()[[0, 0]], (1.0 - head) * 2.0 + head * 5.0);
         let rates = KfacRates { representation: 0.5, head, damping: 0.0 };
         if head > 0.0 {
-            let comparison =
-                layerwise_experiments::theorems::l1::compare(&noisy, rates, &RealSteps).unwrap();
+            let comparison = l1::compare(&noisy, rates, &RealSteps).unwrap();
             // Rounding grows with the rate.
             assert!(comparison.deviation <= 2.0 * head * comparison.tolerance, "{comparison:?}");
         }

@@ -1,13 +1,15 @@
 //! Deliberately wrong steps, and the statements about linear representation learning that see them.
+#![expect(clippy::unwrap_used, reason = "a call that fails is a test that fails")]
 
 use layerwise_data::{Covariance, Law, LinearCovariates, LinearTask, Moments, Streams, Task};
 use layerwise_experiments::Result;
-use layerwise_experiments::linear::{Algorithm, StepData, head_kfac, representation_kfac};
+use layerwise_experiments::linear::{Algorithm, Needs, StepData, head_kfac, representation_kfac};
 use layerwise_experiments::monitor::Silent;
-use layerwise_experiments::ndarray::{Array1, Array2};
+use layerwise_experiments::ndarray::{Array1, Array2, ArrayView2};
 use layerwise_experiments::theorems::statement::evaluate;
+use layerwise_experiments::theorems::transfer::TransferTask;
 use layerwise_experiments::theorems::{
-    Context, KfacRates, RealSteps, STATEMENTS, Scale, Statement, Steps,
+    Context, KfacRates, RealSteps, STATEMENTS, Scale, Statement, Steps, l5, run,
 };
 use layerwise_linalg::RowOrthonormalizer;
 use layerwise_models::{LeastSquaresHead, LinearPass, TwoLayerLinear};
@@ -237,11 +239,7 @@ fn noise_scaled_by_n_in_the_moments_is_seen() {
 struct Singular;
 
 impl Steps for Singular {
-    fn transfer_loss(
-        &self,
-        _: layerwise_experiments::ndarray::ArrayView2<'_, f64>,
-        _: &layerwise_experiments::theorems::transfer::TransferTask,
-    ) -> Result<f64> {
+    fn transfer_loss(&self, _: ArrayView2<'_, f64>, _: &TransferTask) -> Result<f64> {
         let zero = Array2::<f64>::zeros((1, 1));
         layerwise_linalg::Cholesky::new(zero.view(), 0.0)?;
         Ok(0.0)
@@ -254,7 +252,7 @@ fn a_step_that_fails_numerically_is_a_failed_verdict() {
     let streams = Streams::new(0);
     let context =
         Context { scale: Scale::Quick, streams: &streams, steps: &Singular, monitor: &Silent };
-    let row = evaluate(&layerwise_experiments::theorems::l5::L5, &context).unwrap();
+    let row = evaluate(&l5::L5, &context).unwrap();
     assert!(row.outcome.parts[0].measured.contains("positive"), "{:?}", row.outcome);
 }
 
@@ -262,11 +260,7 @@ fn a_step_that_fails_numerically_is_a_failed_verdict() {
 struct NoHead;
 
 impl Steps for NoHead {
-    fn transfer_loss(
-        &self,
-        _: layerwise_experiments::ndarray::ArrayView2<'_, f64>,
-        task: &layerwise_experiments::theorems::transfer::TransferTask,
-    ) -> Result<f64> {
+    fn transfer_loss(&self, _: ArrayView2<'_, f64>, task: &TransferTask) -> Result<f64> {
         task.zero_loss()
     }
 }
@@ -283,7 +277,7 @@ impl Steps for SharedWhitening {
     fn multi_task_kfac(
         &self,
         eta: f64,
-        representation: layerwise_experiments::ndarray::ArrayView2<'_, f64>,
+        representation: ArrayView2<'_, f64>,
         heads: &[Array2<f64>],
         batches: &[StepData],
     ) -> Result<Array2<f64>> {
@@ -294,7 +288,7 @@ impl Steps for SharedWhitening {
             let means = (Array1::zeros(d), Array1::zeros(outputs));
             let yx = moments.yx().to_owned();
             let mixed = Moments::from_parts(1, xx.to_owned(), yx, 0.0, means.0, means.1)?;
-            StepData::from_moments(mixed, layerwise_experiments::linear::Needs::default())
+            StepData::from_moments(mixed, Needs::default())
         };
         let batches = batches.iter().map(same).collect::<Result<Vec<_>>>()?;
         RealSteps.multi_task_kfac(eta, representation, heads, &batches)
@@ -310,9 +304,6 @@ fn whitening_by_another_tasks_inputs_is_seen() {
 fn verdicts_are_the_same_on_any_number_of_threads() {
     let linear: Vec<&dyn Statement> =
         STATEMENTS.iter().copied().filter(|s| ["L1", "L2", "L9"].contains(&s.id())).collect();
-    let run = |threads| {
-        layerwise_experiments::theorems::run(&linear, Scale::Quick, 3, threads, &RealSteps, &Silent)
-            .unwrap()
-    };
-    assert_eq!(run(1), run(3));
+    let rows = |threads| run(&linear, Scale::Quick, 3, threads, &RealSteps, &Silent).unwrap();
+    assert_eq!(rows(1), rows(3));
 }
