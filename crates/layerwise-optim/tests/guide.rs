@@ -1,0 +1,97 @@
+//! What the guide says about memory is what optimizers say, which `allocations.rs` compares with
+//! the allocator.
+
+use layerwise_optim::{
+    Adagrad, Adam, AdamW, Averaging, Composition, Direction, Ekfac, Filter, Grafting, Kfac,
+    KlShampoo, Lion, Method, Muon, OneSidedKfac, RmsProp, Scalar, Sgd, Shampoo, Soap, WeightDecay,
+};
+
+const GUIDE: &str = include_str!("../docs/guide.md");
+
+/// The last column of the guide's table for a method.
+fn stated(row: &str) -> &'static str {
+    let line = GUIDE.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap();
+    line.split('|').nth(4).unwrap().trim()
+}
+
+/// Sums such as `2mn + 4(m² + n²)`.
+fn entries(formula: &str, (m, n): (usize, usize)) -> usize {
+    let k = m.min(n);
+    formula
+        .split(" + ")
+        .collect::<Vec<_>>()
+        .join("+")
+        .replace("(m²+n²)", "s")
+        .split('+')
+        .map(|term| {
+            let digits = term.chars().take_while(char::is_ascii_digit).count();
+            let factor: usize = term[..digits].parse().unwrap();
+            factor
+                * match &term[digits..] {
+                    "mn" => m * n,
+                    "s" => m * m + n * n,
+                    "n²" => n * n,
+                    "k²" => k * k,
+                    other => panic!("{other} is not known"),
+                }
+        })
+        .sum()
+}
+
+fn check<A: Scalar>(row: &str, composition: &Composition) {
+    for shape in [(24, 40), (40, 24), (7, 7), (1, 30)] {
+        let optimizer = composition.build::<A>(shape).unwrap();
+        let expected = entries(stated(row), shape) * size_of::<A>();
+        assert_eq!(optimizer.memory_bytes(), expected, "{row}, {shape:?}, {}", A::NAME);
+    }
+}
+
+#[test]
+fn the_guide_states_the_memory() {
+    let averaging = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
+    let rows = [
+        ("`Sgd`", Sgd::default().composition()),
+        ("`Sgd` with momentum", Sgd { momentum: 0.9.into(), ..Sgd::default() }.composition()),
+        ("`Adagrad`, `RmsProp`", Adagrad::default().composition()),
+        ("`Adagrad`, `RmsProp`", RmsProp::default().composition()),
+        ("`Lion`", Lion::default().composition()),
+        ("`Adam`, `AdamW`", Adam::default().composition()),
+        ("`Adam`, `AdamW`", AdamW::default().composition()),
+        ("`Muon`", Muon::default().composition()),
+        ("`Kfac`", Kfac::default().composition()),
+        ("`Kfac`, averaged factors", Kfac { averaging, ..Kfac::default() }.composition()),
+        ("`OneSidedKfac`", OneSidedKfac::default().composition()),
+        ("`Ekfac`", Ekfac::default().composition()),
+        ("`Shampoo`", Shampoo::default().composition()),
+        ("`KlShampoo`", KlShampoo::default().composition()),
+        ("`Soap`", Soap::default().composition()),
+        ("`Soap::as_published()`", Soap::as_published().composition()),
+    ];
+    for (row, composition) in &rows {
+        check::<f64>(row, composition);
+        check::<f32>(row, composition);
+    }
+    let in_table = GUIDE
+        .lines()
+        .filter(|line| line.ends_with("mn |") || line.ends_with("²) |") || line.ends_with("² |"));
+    // Two rows stand for two methods each.
+    assert_eq!(in_table.count(), rows.len() - 2);
+}
+
+#[test]
+fn the_guide_states_what_options_add() {
+    let bytes = |composition: Composition| {
+        composition.build::<f64>((24, 40)).unwrap().memory_bytes() / (24 * 40 * size_of::<f64>())
+    };
+    let direction =
+        Direction::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average };
+    let plain = bytes(Shampoo::default().composition());
+    let averaged = bytes(Shampoo { direction, ..Shampoo::default() }.composition());
+    assert_eq!(averaged - plain, 2, "an average of gradients");
+    let grafting = Some(Grafting::Diagonal(Default::default()));
+    let grafted = bytes(Shampoo { grafting, ..Shampoo::default() }.composition());
+    assert_eq!(grafted - plain, 3, "grafting onto Adam");
+    let weight_decay = WeightDecay::L2(0.1.into());
+    let decayed = bytes(Shampoo { weight_decay, ..Shampoo::default() }.composition());
+    assert_eq!(decayed - plain, 1, "decay in the gradient");
+}
