@@ -73,7 +73,7 @@ impl OutputFolder {
     /// holds no results of another kind of run; with `fresh` such results are replaced.
     ///
     /// # Errors
-    /// [`ExperimentError::Output`] with what stands in the way.
+    /// [`crate::ExperimentError::Output`] with what stands in the way.
     pub fn open(path: &Path, run: &RunInfo, fresh: bool) -> Result<Self> {
         let folder = Folder::open(path, names_of_all())?;
         let mut kept = Vec::new();
@@ -100,7 +100,7 @@ impl OutputFolder {
     /// written beside their places, and moved there when every one is complete.
     ///
     /// # Errors
-    /// [`ExperimentError::Io`], and what drawing a picture can fail with. Every file is then
+    /// [`crate::ExperimentError::Io`], and what drawing a picture can fail with. Every file is then
     /// whole, the former one or the new one, and none has changed unless moving one failed.
     pub fn save(&mut self, run: &RunInfo, reports: &[(&dyn Figure, Report)]) -> Result<()> {
         let mut files = Vec::new();

@@ -15,7 +15,7 @@ use rand_distr::StandardNormal;
 use crate::Result;
 use crate::monitor::Monitor;
 
-/// Input dimension d and student width h of every run: [C] of the settings.
+/// Input dimension d and student width h of every run, chosen here.
 pub const DIMENSION: usize = 400;
 /// Noise level σ_ε.
 pub const NOISE: f64 = 0.1;

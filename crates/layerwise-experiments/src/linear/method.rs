@@ -35,7 +35,7 @@ pub enum LinearMethod {
     Kfac,
 }
 
-/// The ridge on both of KFAC's factors where a figure does not vary it: [C] of the settings.
+/// The ridge on both of KFAC's factors where a figure does not vary it, chosen here.
 const KFAC_DAMPING: f64 = 1e-6;
 
 impl LinearMethod {

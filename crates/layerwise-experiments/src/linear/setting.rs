@@ -4,7 +4,7 @@ use layerwise_data::{Basis, Law, LinearTaskSpec, Spectrum};
 
 use crate::linear::Cell;
 
-/// Dimensions, noise and start are the same in all figures: [C] of the settings.
+/// Inputs d_X. Dimensions, noise and start are the same in all figures, and chosen here.
 pub const INPUTS: usize = 100;
 /// Outputs d_Y.
 pub const OUTPUTS: usize = 15;
