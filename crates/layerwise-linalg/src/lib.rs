@@ -6,7 +6,7 @@
 //! |---|---|
 //! | products and triangular solves | [`gemm`], [`gram`], [`gemv`], [`triangular_product`], [`solve_lower`], [`solve_lower_transposed`] |
 //! | symmetric positive definite systems | [`Cholesky`] |
-//! | symmetric eigenproblems, inverse roots | [`SymmetricEigen`], [`inverse_root`], [`RootOptions`], [`Ridge`] |
+//! | symmetric eigenproblems, inverse roots | [`SymmetricEigen`], [`inverse_root`], [`RootOptions`], [`Ridge`], [`CoupledNewton`] |
 //! | orthonormal rows | [`RowOrthonormalizer`], [`orthonormal_rows`] |
 //! | polar factors | [`NewtonSchulz`], [`PolarWorkspace`], [`polar_factor_exact`] |
 //! | singular values | [`singular_values`], [`thin_svd`], [`leading_right_singular_vector`] |
@@ -48,6 +48,7 @@ compile_error!(
 mod backend;
 mod check;
 mod cholesky;
+mod coupled_newton;
 mod eigen;
 mod error;
 mod inverse_root;
@@ -61,6 +62,7 @@ mod singular;
 pub use ndarray;
 
 pub use cholesky::Cholesky;
+pub use coupled_newton::{CoupledNewton, CoupledNewtonWorkspace};
 pub use eigen::SymmetricEigen;
 pub use error::{LinalgError, Result};
 pub use inverse_root::{Ridge, RootOptions, inverse_root};

@@ -3,6 +3,7 @@
 
 mod cholesky;
 mod common;
+mod coupled_newton;
 mod eigen;
 mod errors;
 mod golden;
