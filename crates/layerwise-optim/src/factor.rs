@@ -1,5 +1,6 @@
 //! What one side of a Kronecker-factored preconditioner is: statistic, damping and root, as data.
 
+use layerwise_linalg::CoupledNewton;
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
@@ -82,6 +83,19 @@ pub enum InverseRoot {
         /// error.
         pseudo_inverse: Option<f64>,
     },
+    /// `1/p` for a whole `p`, by the coupled Newton iteration (Guo and Higham 2006): products of
+    /// matrices alone. Where it does not arrive, or its residual is too large, an eigendecomposition
+    /// takes its place, and is counted as a fall-back. Condition numbers are not known.
+    CoupledNewton {
+        /// `p`, ≥ 1.
+        root: u32,
+        /// The most steps taken, ≥ 1.
+        max_steps: usize,
+        /// The iteration stops where its `M` is as close to the identity as this, > 0.
+        tolerance: f64,
+        /// The largest residual `max|Xᵖ S − I|` that is accepted, > 0.
+        residual: f64,
+    },
 }
 
 impl InverseRoot {
@@ -91,8 +105,40 @@ impl InverseRoot {
         InverseRoot::Eigen { exponent, pseudo_inverse: None }
     }
 
+    /// The root of exponent `1/p` by the coupled Newton iteration: at most 100 steps, tolerance
+    /// 10⁻⁶, residual 10⁻³.
+    #[must_use]
+    pub fn coupled_newton(root: u32) -> Self {
+        let CoupledNewton { max_steps, tolerance, residual, .. } = CoupledNewton::default();
+        InverseRoot::CoupledNewton { root, max_steps, tolerance, residual }
+    }
+
+    /// The same root with another exponent, by an eigendecomposition where the iteration has none.
+    pub(crate) fn with_exponent(&self, exponent: f64) -> Self {
+        match self {
+            InverseRoot::Cholesky => InverseRoot::Cholesky,
+            InverseRoot::Eigen { pseudo_inverse, .. } => {
+                InverseRoot::Eigen { exponent, pseudo_inverse: *pseudo_inverse }
+            }
+            InverseRoot::CoupledNewton { max_steps, tolerance, residual, .. } => {
+                let root = 1.0 / exponent;
+                if root == root.round() && (1.0..=1024.0).contains(&root) {
+                    InverseRoot::CoupledNewton {
+                        root: root as u32,
+                        max_steps: *max_steps,
+                        tolerance: *tolerance,
+                        residual: *residual,
+                    }
+                } else {
+                    InverseRoot::eigen(exponent)
+                }
+            }
+        }
+    }
+
     pub(crate) fn exponent(&self) -> f64 {
         match self {
+            InverseRoot::CoupledNewton { root, .. } => 1.0 / f64::from(*root),
             InverseRoot::Cholesky => 1.0,
             InverseRoot::Eigen { exponent, .. } => *exponent,
         }
@@ -124,6 +170,18 @@ impl FactorConfig {
         }
     }
 
+    /// Refuses a damping that needs eigenvalues, of a root that has none.
+    fn check_eigenvalues(&self, root: &'static str) -> Result<()> {
+        if matches!(self.damping, Damping::RelativeToLargest(_)) {
+            return Err(OptimError::Incompatible {
+                first: "damping relative to the largest eigenvalue",
+                second: root,
+                why: "it does not know the largest eigenvalue",
+            });
+        }
+        Ok(())
+    }
+
     pub(crate) fn check(&self, when: When) -> Result<()> {
         self.averaging.check(when, "factor.averaging.beta")?;
         match &self.damping {
@@ -135,15 +193,27 @@ impl FactorConfig {
             }
         }
         match &self.root {
-            InverseRoot::Cholesky => {
-                if matches!(self.damping, Damping::RelativeToLargest(_)) {
-                    return Err(OptimError::Incompatible {
-                        first: "damping relative to the largest eigenvalue",
-                        second: "a root by Cholesky factor",
-                        why: "a Cholesky factor does not know the largest eigenvalue",
-                    });
+            InverseRoot::Cholesky => self.check_eigenvalues("a root by Cholesky factor"),
+            InverseRoot::CoupledNewton { root, max_steps, tolerance, residual } => {
+                for (name, count) in [
+                    ("factor.root.root", u64::from(*root)),
+                    ("factor.root.max_steps", *max_steps as u64),
+                ] {
+                    if count == 0 {
+                        let allowed = "at least 1";
+                        return Err(OptimError::InvalidHyperparameter {
+                            name,
+                            value: 0.0,
+                            allowed,
+                        });
+                    }
                 }
-                Ok(())
+                for (name, value) in
+                    [("factor.root.tolerance", tolerance), ("factor.root.residual", residual)]
+                {
+                    check_number(name, *value, "finite and > 0", |x| x > 0.0)?;
+                }
+                self.check_eigenvalues("a root by the coupled Newton iteration")
             }
             InverseRoot::Eigen { exponent, pseudo_inverse } => {
                 check_number("factor.root.exponent", *exponent, "finite and > 0", |x| x > 0.0)?;

@@ -10,7 +10,7 @@ use crate::finite::{check_shape, frobenius_norm};
 use crate::persist::{Persist, join, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
-use crate::root::{FactorRoot, ResolvedDamping, mean_diagonal};
+use crate::root::{FactorRoot, Refreshed, ResolvedDamping, mean_diagonal};
 use crate::schedule::{Schedule, When};
 use crate::signal::{Signal, Signals};
 use crate::staged::Staged;
@@ -248,13 +248,13 @@ impl<A: Scalar> Kronecker<A> {
         }
     }
 
-    /// Proposes new roots; returns the condition numbers of left and right factor.
+    /// Proposes new roots, left and right.
     fn refresh(
         &mut self,
         signal: &Signal<'_, A>,
         step: u64,
         keep: (bool, bool),
-    ) -> Result<(Option<f64>, Option<f64>)> {
+    ) -> Result<(Refreshed, Refreshed)> {
         let damping = self.damping(signal, step);
         let source = (self.left.source(signal, keep.0), self.right.source(signal, keep.1));
         let correction = (self.left.correction, self.right.correction);
@@ -264,7 +264,11 @@ impl<A: Scalar> Kronecker<A> {
                 left.refresh(&source.0, correction.0, damping.0).map_err(wrap(Side::Left))?,
                 right.refresh(&source.1, correction.1, damping.1).map_err(wrap(Side::Right))?,
             )),
-            Roots::Joint(joint) => joint.refresh(source, correction, step),
+            Roots::Joint(joint) => {
+                let condition = joint.refresh(source, correction, step)?;
+                let refreshed = Refreshed { condition: Some(condition), fell_back: false };
+                Ok((refreshed, refreshed))
+            }
         }
     }
 }
@@ -288,7 +292,10 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
             match self.refresh(signal, step, keep) {
                 Ok((left, right)) => {
                     observation.refreshed = true;
-                    (observation.left_condition, observation.right_condition) = (left, right);
+                    observation.left_condition = left.condition;
+                    observation.right_condition = right.condition;
+                    observation.fallbacks =
+                        usize::from(left.fell_back) + usize::from(right.fell_back);
                     next.ready = true;
                     next.failures = 0;
                 }
@@ -413,7 +420,7 @@ impl<A: Scalar> JointRoots<A> {
         source: (Source<'_, A>, Source<'_, A>),
         correction: (f64, f64),
         step: u64,
-    ) -> Result<(Option<f64>, Option<f64>)> {
+    ) -> Result<f64> {
         let left = decompose(&mut self.left, &source.0, Side::Left)?;
         let right = decompose(&mut self.right, &source.1, Side::Right)?;
         let numbers = JointNumbers {
@@ -434,8 +441,7 @@ impl<A: Scalar> JointRoots<A> {
         }
         *self.numbers.split().1 = numbers;
         self.numbers.propose();
-        let condition = Some((largest + numbers.damping) / value);
-        Ok((condition, condition))
+        Ok((largest + numbers.damping) / value)
     }
 
     fn apply(

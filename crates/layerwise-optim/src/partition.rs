@@ -7,7 +7,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result};
-use crate::factor::{FactorConfig, InverseRoot, Statistic};
+use crate::factor::{FactorConfig, Statistic};
 use crate::schedule::check_number;
 
 /// How a weight is laid out for its preconditioner, which bounds the size of its factors.
@@ -95,9 +95,7 @@ impl Partition {
         }
         let mut factor =
             if right.statistic == Statistic::Identity { left.clone() } else { right.clone() };
-        if let InverseRoot::Eigen { exponent, .. } = &mut factor.root {
-            *exponent = self.vector_exponent;
-        }
+        factor.root = factor.root.with_exponent(self.vector_exponent);
         factor
     }
 

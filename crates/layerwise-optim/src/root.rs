@@ -1,6 +1,9 @@
 //! The damped inverse root of one side.
 
-use layerwise_linalg::{Cholesky, LinalgError, Ridge, RootOptions, Scalar, SymmetricEigen, gemm};
+use layerwise_linalg::{
+    Cholesky, CoupledNewton, CoupledNewtonWorkspace, LinalgError, Ridge, RootOptions, Scalar,
+    SymmetricEigen, gemm,
+};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::error::{OptimError, Result, Side};
@@ -26,10 +29,20 @@ enum RootKind<A> {
     /// Of the identity: a number, which is the scale.
     Scalar,
     Cholesky(Staged<Cholesky<A>>),
-    Eigen {
+    /// Formed, by an eigendecomposition, or by an iteration where there is one.
+    Formed {
         eigen: SymmetricEigen<A>,
+        newton: Option<(CoupledNewton, Box<CoupledNewtonWorkspace<A>>)>,
         root: Staged<Array2<A>>,
     },
+}
+
+/// What a refresh did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refreshed {
+    pub(crate) condition: Option<f64>,
+    /// Another routine than the one asked for had to serve.
+    pub(crate) fell_back: bool,
 }
 
 impl<A: Scalar> Persist<A> for FactorRoot<A> {
@@ -37,7 +50,7 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.save(&join(path, "cholesky"), out),
-            RootKind::Eigen { root, .. } => root.save(&join(path, "root"), out),
+            RootKind::Formed { root, .. } => root.save(&join(path, "root"), out),
         }
         self.scale.current().as_f64().save(&join(path, "scale"), out);
     }
@@ -46,7 +59,7 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.load(&join(path, "cholesky"), from)?,
-            RootKind::Eigen { root, .. } => root.load(&join(path, "root"), from)?,
+            RootKind::Formed { root, .. } => root.load(&join(path, "root"), from)?,
         }
         let mut scale = 0.0;
         scale.load(&join(path, "scale"), from)?;
@@ -64,8 +77,15 @@ impl<A: Scalar> FactorRoot<A> {
                 Cholesky::with_dimension(n),
                 Cholesky::with_dimension(n),
             )),
-            (_, InverseRoot::Eigen { .. }) => RootKind::Eigen {
+            (_, root) => RootKind::Formed {
                 eigen: SymmetricEigen::with_dimension(n),
+                newton: match *root {
+                    InverseRoot::CoupledNewton { root, max_steps, tolerance, residual } => {
+                        let newton = CoupledNewton { root, max_steps, tolerance, residual };
+                        Some((newton, Box::new(CoupledNewtonWorkspace::with_dimension(n))))
+                    }
+                    _ => None,
+                },
                 root: Staged::twice(Array2::eye(n)),
             },
         };
@@ -82,21 +102,22 @@ impl<A: Scalar> FactorRoot<A> {
         matches!(self.kind, RootKind::Cholesky(_)) && damping == ResolvedDamping::None
     }
 
-    /// Proposes the root of `source/correction + damping`; returns its condition number.
+    /// Proposes the root of `source/correction + damping`.
     pub(crate) fn refresh(
         &mut self,
         source: &Source<'_, A>,
         correction: f64,
         damping: ResolvedDamping,
-    ) -> std::result::Result<Option<f64>, LinalgError> {
+    ) -> std::result::Result<Refreshed, LinalgError> {
         if let Source::Moment(moment) = source
             && damping.is_relative()
             && mean_diagonal(moment) == 0.0
         {
-            return Ok(None);
+            return Ok(Refreshed::default());
         }
         let exponent = self.config.exponent();
         // (S/c + r I)^{-p} = c^p (S + c r I)^{-p}; a relative ridge does not see c.
+        let mut fell_back = false;
         let (scale, condition) = match (&mut self.kind, source) {
             (RootKind::Scalar, _) | (_, Source::Identity) => {
                 let damped = 1.0 + damping.on_identity();
@@ -117,14 +138,33 @@ impl<A: Scalar> FactorRoot<A> {
                 (correction, Some(condition))
             }
             (
-                RootKind::Eigen { eigen, root },
+                RootKind::Formed { eigen, newton, root },
                 Source::Moment(moment) | Source::Cholesky(moment),
             ) => {
+                let arrived = match newton {
+                    None => false,
+                    Some((newton, work)) => {
+                        let ridge = damping.absolute(moment, correction);
+                        let mut next = root.split().1.view_mut();
+                        match newton.inverse_root_into(*moment, ridge, work, &mut next) {
+                            Ok(_) => true,
+                            Err(LinalgError::NoConvergence { .. }) => false,
+                            Err(error) => return Err(error),
+                        }
+                    }
+                };
+                fell_back = newton.is_some() && !arrived;
+                if arrived {
+                    root.propose();
+                    *self.scale.split().1 = A::from_f64(correction.powf(exponent));
+                    self.scale.propose();
+                    return Ok(Refreshed::default());
+                }
                 eigen.decompose(*moment)?;
                 let ridge = damping.ridge(correction);
                 let pseudo_inverse = match &self.config {
                     InverseRoot::Eigen { pseudo_inverse, .. } => *pseudo_inverse,
-                    InverseRoot::Cholesky => None,
+                    InverseRoot::Cholesky | InverseRoot::CoupledNewton { .. } => None,
                 };
                 let (_, next) = root.split();
                 let options = RootOptions { ridge, pseudo_inverse };
@@ -136,7 +176,7 @@ impl<A: Scalar> FactorRoot<A> {
         };
         *self.scale.split().1 = A::from_f64(scale);
         self.scale.propose();
-        Ok(condition)
+        Ok(Refreshed { condition, fell_back })
     }
 
     /// `D ← P^{-p} D` or `D ← D Q^{-q}`; `scratch` is as large as `D`.
@@ -154,7 +194,7 @@ impl<A: Scalar> FactorRoot<A> {
                 Side::Left => factor.latest().solve_left(direction).map_err(wrap)?,
                 Side::Right => factor.latest().solve_right(direction).map_err(wrap)?,
             },
-            RootKind::Eigen { root, .. } => {
+            RootKind::Formed { root, .. } => {
                 scratch.assign(direction);
                 let root = root.latest().view();
                 let (a, b) = match self.side {
@@ -174,7 +214,7 @@ impl<A: Scalar> FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.discard(),
-            RootKind::Eigen { root, .. } => root.discard(),
+            RootKind::Formed { root, .. } => root.discard(),
         }
         self.scale.discard();
     }
@@ -183,7 +223,7 @@ impl<A: Scalar> FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.commit(),
-            RootKind::Eigen { root, .. } => root.commit(),
+            RootKind::Formed { root, .. } => root.commit(),
         }
         self.scale.commit();
     }
@@ -195,7 +235,10 @@ impl<A: Scalar> FactorRoot<A> {
                 let n = factor.current().dimension();
                 4 * bytes::<A>((n, n))
             }
-            RootKind::Eigen { root, .. } => 6 * bytes::<A>(root.current().dim()),
+            RootKind::Formed { root, newton, .. } => {
+                let arrays = if newton.is_some() { 12 } else { 6 };
+                arrays * bytes::<A>(root.current().dim())
+            }
         }
     }
 }

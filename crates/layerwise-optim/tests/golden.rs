@@ -287,6 +287,7 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
         exponent: 0.25.into(),
         damping: Damping::Absolute(golden.schedule("epsilon")),
         pseudo_inverse: None,
+        newton: false,
         refresh: golden.refresh(),
         grafting: match &golden.json["hyperparameters"]["grafting"] {
             Value::Null => None,

@@ -7,9 +7,11 @@ use common::{Quadratic, covariance, generator, largest_difference, normal};
 use layerwise_linalg::{Ridge, RootOptions, inverse_root};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
-    Adam, Averaging, Clipping, Composition, Damping, DiagonalEstimate, Direction, Ekfac, Factor,
-    Grafting, IterateAveraging, KlShampoo, Merging, Method, Momentum, Normalization, OptimError,
-    Optimizer, Partition, Schedule, Sgd, Shampoo, Side, Signal, Soap, WeightDecay,
+    Adam, Averaging, Clipping, Composition, Damping, DiagonalEstimate, Direction, Ekfac, Exponents,
+    Factor, FactorConfig, Grafting, InverseRoot, IterateAveraging, JointDamping, KlShampoo,
+    KroneckerConfig, Merging, Method, Momentum, Normalization, OptimError, Optimizer, Partition,
+    PreconditionerConfig, Refresh, Schedule, Sgd, Shampoo, Side, Signal, Soap, Statistic,
+    WeightDecay,
 };
 
 /// Gradients that do not depend on the weight.
@@ -97,6 +99,48 @@ fn a_merged_matrix_has_one_full_factor() {
     let expected = expected.into_shape_with_order((2, 3)).unwrap();
     // The root amplifies rounding by the condition number, up to 10/ridge.
     assert!(largest_difference(weight.view(), expected.view()) < ROUNDING * 1e3);
+}
+
+#[test]
+fn the_coupled_newton_iteration_gives_the_same_roots_or_falls_back() {
+    let gradients = gradients(12, 5, (4, 4));
+    let eigen = Shampoo {
+        averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
+        damping: Damping::Absolute(1e-2.into()),
+        exponent: Exponents { left: 0.5, right: 1.0 / 3.0 },
+        ..Shampoo::default()
+    };
+    let newton = Shampoo { newton: true, ..eigen.clone() };
+    let difference =
+        largest_difference(run(&eigen, &gradients).view(), run(&newton, &gradients).view());
+    // The iteration stops where M is 1e-6 from the identity, and has converged quadratically then.
+    assert!(difference > 0.0 && difference < 1e-6, "{difference:e}");
+
+    // Nothing converges in one step: eigendecompositions serve, and are counted.
+    let root =
+        InverseRoot::CoupledNewton { root: 2, max_steps: 1, tolerance: 1e-6, residual: 1e-3 };
+    let factor = FactorConfig {
+        statistic: Statistic::Gradient,
+        averaging: Averaging::Sum,
+        damping: Damping::Absolute(1e-2.into()),
+        root,
+    };
+    let composition = |root| Composition {
+        preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+            left: FactorConfig { root, ..factor.clone() },
+            right: FactorConfig::identity(),
+            damping: JointDamping::None,
+            refresh: Refresh::default(),
+        }),
+        ..Composition::default()
+    };
+    let short = composition(factor.root.clone());
+    let mut weight = start((4, 4));
+    let mut optimizer = short.build(weight.dim()).unwrap();
+    let signal = Signal::new(gradients[0].view());
+    let report = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+    assert!(report.refreshed && report.fallbacks == 1);
+    assert_eq!(run(&short, &gradients), run(&composition(InverseRoot::eigen(0.5)), &gradients),);
 }
 
 #[test]

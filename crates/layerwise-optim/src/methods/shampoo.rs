@@ -49,6 +49,10 @@ pub struct Shampoo {
     /// Count eigenvalues up to this multiple of the largest as zero, and their roots too, instead
     /// of refusing a factor that is not positive definite.
     pub pseudo_inverse: Option<f64>,
+    /// Take roots by the [coupled Newton iteration](InverseRoot::coupled_newton) in place of
+    /// eigendecompositions where `1/e` is whole. It needs a damping that does without eigenvalues,
+    /// and has no pseudo-inverse.
+    pub newton: bool,
     /// When roots are computed anew.
     pub refresh: Refresh,
     /// Whose step length it takes.
@@ -189,6 +193,7 @@ impl Default for Shampoo {
             exponent: 0.25.into(),
             damping: Damping::RelativeToLargest(1e-8.into()),
             pseudo_inverse: None,
+            newton: false,
             refresh: Refresh::default(),
             grafting: None,
             velocity: None,
@@ -208,7 +213,11 @@ impl Method for Shampoo {
                 statistic: Statistic::Gradient,
                 averaging: self.averaging.clone(),
                 damping: self.damping.clone(),
-                root: InverseRoot::Eigen { exponent, pseudo_inverse: self.pseudo_inverse },
+                root: if self.newton {
+                    InverseRoot::coupled_newton(1).with_exponent(exponent)
+                } else {
+                    InverseRoot::Eigen { exponent, pseudo_inverse: self.pseudo_inverse }
+                },
             }
         };
         Composition {

@@ -122,6 +122,15 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "shampoo, coupled Newton",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                damping: Damping::RelativeToTrace(1e-6.into()),
+                newton: true,
+                ..Shampoo::default()
+            },
+        ),
+        case(
             "shampoo, one-sided",
             Shampoo {
                 learning_rate: 0.05.into(),
