@@ -151,6 +151,12 @@ impl<A: Scalar> Blocks<A> {
         }
     }
 
+    pub(crate) fn set_damping_factor(&mut self, factor: f64) {
+        for block in &mut self.blocks {
+            block.preconditioner.set_damping_factor(factor);
+        }
+    }
+
     pub(crate) fn required(&self) -> Signals {
         self.blocks.iter().fold(Signals::GRADIENT, |all, block| {
             let one = block.preconditioner.required();

@@ -3,6 +3,7 @@
 use layerwise_linalg::Scalar;
 use serde::{Deserialize, Serialize};
 
+use crate::adaptation::LevenbergMarquardt;
 use crate::clipping::Clipping;
 use crate::diagonal::{Diagonal, DiagonalConfig};
 use crate::direction::{Direction, Momentum};
@@ -66,6 +67,8 @@ pub struct Composition {
     pub maximize: bool,
     /// Averaging of the weights themselves.
     pub iterate_averaging: Option<IterateAveraging>,
+    /// Adaptation of the preconditioner's dampings.
+    pub damping_adaptation: Option<LevenbergMarquardt>,
 }
 
 impl Default for Composition {
@@ -84,6 +87,7 @@ impl Default for Composition {
             update_clipping: Clipping::None,
             maximize: false,
             iterate_averaging: None,
+            damping_adaptation: None,
         }
     }
 }
@@ -217,6 +221,20 @@ impl Composition {
         self.update_clipping.check(when, "update_clipping")?;
         if let Some(averaging) = &self.iterate_averaging {
             averaging.check(when)?;
+        }
+        if let Some(adaptation) = &self.damping_adaptation {
+            adaptation.check()?;
+            let damped = matches!(
+                self.preconditioner,
+                PreconditionerConfig::Kronecker(_) | PreconditionerConfig::Eigenbasis(_)
+            );
+            if !damped {
+                return Err(OptimError::Incompatible {
+                    first: "adapted damping",
+                    second: "a preconditioner without factors",
+                    why: "it has no damping",
+                });
+            }
         }
         match &self.weight_decay {
             WeightDecay::None => Ok(()),

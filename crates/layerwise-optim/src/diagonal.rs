@@ -93,6 +93,8 @@ pub(crate) struct SecondMoments<A> {
     epsilon: A,
     /// The divisor `c` of the bias correction.
     correction: A,
+    /// What `ε` is multiplied by.
+    epsilon_factor: f64,
 }
 
 persist!(SecondMoments<A> { moments, largest, mean, clock });
@@ -108,6 +110,7 @@ impl<A: Scalar> SecondMoments<A> {
             scale: A::one(),
             epsilon: A::zero(),
             correction: A::one(),
+            epsilon_factor: 1.0,
         }
     }
 
@@ -154,7 +157,7 @@ impl<A: Scalar> SecondMoments<A> {
         // (v/c)^p + ε = (v^p + ε c^p)/c^p
         let root = power(weights.correction, self.config.exponent);
         self.correction = A::from_f64(weights.correction);
-        let epsilon = self.config.epsilon.value(step);
+        let epsilon = self.config.epsilon.value(step) * self.epsilon_factor;
         self.scale = A::from_f64(root);
         self.epsilon = A::from_f64(match self.config.epsilon_placement {
             EpsilonPlacement::AfterCorrection => epsilon * root,
@@ -189,6 +192,10 @@ impl<A: Scalar> SecondMoments<A> {
             }
             (None, None) => Zip::from(direction).and(moments).for_each(|d, &v| divide(d, v)),
         }
+    }
+
+    pub(crate) fn set_epsilon_factor(&mut self, factor: f64) {
+        self.epsilon_factor = factor;
     }
 
     /// What the bias correction of the latest observation multiplies directions by.

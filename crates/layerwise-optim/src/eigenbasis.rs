@@ -376,6 +376,11 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         self.progress.commit();
     }
 
+    /// `ε` is the damping of `v`.
+    fn set_damping_factor(&mut self, factor: f64) {
+        self.moments.set_epsilon_factor(factor);
+    }
+
     fn memory_bytes(&self) -> usize {
         self.left.memory_bytes()
             + self.right.memory_bytes()

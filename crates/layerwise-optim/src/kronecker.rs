@@ -106,6 +106,8 @@ pub struct Kronecker<A> {
     scratch: Array2<A>,
     /// The gradient times a root, where a statistic is of that.
     whitened: Option<Array2<A>>,
+    /// What dampings are multiplied by.
+    damping_factor: f64,
     progress: Staged<Progress>,
 }
 
@@ -169,6 +171,7 @@ impl<A: Scalar> Kronecker<A> {
             right,
             roots,
             scratch: Array2::zeros(shape),
+            damping_factor: 1.0,
             whitened: config.whitens().then(|| Array2::zeros(shape)),
             progress: Staged::twice(Progress::default()),
         })
@@ -217,7 +220,7 @@ impl<A: Scalar> Kronecker<A> {
     fn damping(&self, signal: &Signal<'_, A>, step: u64) -> (ResolvedDamping, ResolvedDamping) {
         match &self.config.damping {
             JointDamping::FactoredTikhonov(damping) => {
-                let root = damping.value(step).sqrt();
+                let root = (damping.value(step) * self.damping_factor).sqrt();
                 if root == 0.0 {
                     return (ResolvedDamping::None, ResolvedDamping::None);
                 }
@@ -230,8 +233,8 @@ impl<A: Scalar> Kronecker<A> {
                 (ResolvedDamping::Absolute(root / pi), ResolvedDamping::Absolute(root * pi))
             }
             JointDamping::None | JointDamping::Exact(_) => (
-                ResolvedDamping::at(&self.config.left.damping, step),
-                ResolvedDamping::at(&self.config.right.damping, step),
+                ResolvedDamping::at(&self.config.left.damping, step).times(self.damping_factor),
+                ResolvedDamping::at(&self.config.right.damping, step).times(self.damping_factor),
             ),
         }
     }
@@ -265,7 +268,8 @@ impl<A: Scalar> Kronecker<A> {
                 right.refresh(&source.1, correction.1, damping.1).map_err(wrap(Side::Right))?,
             )),
             Roots::Joint(joint) => {
-                let condition = joint.refresh(source, correction, step)?;
+                let factor = self.damping_factor;
+                let condition = joint.refresh(source, correction, step, factor)?;
                 let refreshed = Refreshed { condition: Some(condition), fell_back: false };
                 Ok((refreshed, refreshed))
             }
@@ -331,6 +335,10 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         self.right.commit();
         self.roots.commit();
         self.progress.commit();
+    }
+
+    fn set_damping_factor(&mut self, factor: f64) {
+        self.damping_factor = factor;
     }
 
     fn memory_bytes(&self) -> usize {
@@ -420,11 +428,12 @@ impl<A: Scalar> JointRoots<A> {
         source: (Source<'_, A>, Source<'_, A>),
         correction: (f64, f64),
         step: u64,
+        damping_factor: f64,
     ) -> Result<f64> {
         let left = decompose(&mut self.left, &source.0, Side::Left)?;
         let right = decompose(&mut self.right, &source.1, Side::Right)?;
         let numbers = JointNumbers {
-            damping: self.damping.value(step),
+            damping: self.damping.value(step) * damping_factor,
             correction: correction.0 * correction.1,
         };
         let value = left.least * right.least / numbers.correction + numbers.damping;

@@ -39,6 +39,7 @@
 //! is computed beside the state first, and kept only when everything has succeeded. A step does
 //! not allocate once it has seen each kind of signal that it will be given.
 
+mod adaptation;
 mod averaging;
 mod basis;
 mod blocks;
@@ -72,6 +73,7 @@ mod statistic;
 
 pub use layerwise_linalg::{LinalgError, Scalar, ndarray};
 
+pub use adaptation::LevenbergMarquardt;
 pub use averaging::Averaging;
 pub use clipping::Clipping;
 pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay};

@@ -3,6 +3,7 @@
 use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
 
+use crate::adaptation::DampingFactor;
 use crate::blocks::Blocks;
 use crate::clipping::Clipping;
 use crate::composition::{Composition, Normalization, WeightDecay};
@@ -30,6 +31,7 @@ pub struct Optimizer<A> {
     blocks: Blocks<A>,
     velocity: Option<MomentumState<A>>,
     iterates: Option<IterateState<A>>,
+    damping: Option<DampingFactor>,
     /// The gradient as the method takes it, where that is not as it is given.
     prepared: Option<Array2<A>>,
     /// The direction, then the new weight.
@@ -73,7 +75,7 @@ impl<A> std::fmt::Debug for Optimizer<A> {
     }
 }
 
-persist!(Optimizer<A> { direction, blocks, velocity, iterates });
+persist!(Optimizer<A> { direction, blocks, velocity, iterates, damping });
 
 impl<A: Scalar> Optimizer<A> {
     /// The composition must have been checked.
@@ -90,6 +92,7 @@ impl<A: Scalar> Optimizer<A> {
             direction: DirectionState::new(&composition.direction, shape),
             blocks,
             iterates: iterates.map(|config| IterateState::new(config, shape)),
+            damping: composition.damping_adaptation.map(DampingFactor::new),
             prepared: prepares.then(|| Array2::zeros(shape)),
             proposal: Array2::zeros(shape),
             scratch: velocity.is_some().then(|| Array2::zeros(shape)),
@@ -262,6 +265,9 @@ impl<A: Scalar> Optimizer<A> {
         Persist::load(&mut loaded, "state", &mut reader)?;
         reader.finish()?;
         loaded.steps = state.steps();
+        if let Some(damping) = &loaded.damping {
+            loaded.blocks.set_damping_factor(damping.factor());
+        }
         Ok(loaded)
     }
 
@@ -275,6 +281,34 @@ impl<A: Scalar> Optimizer<A> {
         let mut optimizer = state.composition().build(state.shape())?;
         optimizer.load(state)?;
         Ok(optimizer)
+    }
+
+    /// Adapts the damping to how much of the predicted reduction of the loss came true: the actual
+    /// reduction over one or several steps, divided by that of the quadratic model. Returns the
+    /// factor that dampings are multiplied by from the next step on.
+    ///
+    /// # Errors
+    ///
+    /// A composition without [`LevenbergMarquardt`](crate::LevenbergMarquardt), and a ratio that is
+    /// NaN. Nothing has changed then.
+    pub fn report_reduction(&mut self, ratio: f64) -> Result<f64> {
+        let Some(damping) = &mut self.damping else {
+            return Err(OptimError::Incompatible {
+                first: "a report of the loss's reduction",
+                second: "damping that is not adapted",
+                why: "the composition has no damping_adaptation",
+            });
+        };
+        if ratio.is_nan() {
+            return Err(OptimError::InvalidHyperparameter {
+                name: "ratio",
+                value: ratio,
+                allowed: "a number",
+            });
+        }
+        damping.report(ratio);
+        self.blocks.set_damping_factor(damping.factor());
+        Ok(damping.factor())
     }
 
     /// The shape of the weight.

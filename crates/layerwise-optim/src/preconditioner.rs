@@ -63,6 +63,10 @@ pub trait Preconditioner<A: Scalar>: Send {
     /// Keeps what was observed last.
     fn commit(&mut self);
 
+    /// Multiplies every damping by a factor from the next observation on, in place of an earlier
+    /// factor. Not part of the state; a preconditioner without damping ignores it.
+    fn set_damping_factor(&mut self, _factor: f64) {}
+
     /// Bytes of the arrays held, workspace included.
     fn memory_bytes(&self) -> usize;
 

@@ -272,6 +272,15 @@ impl ResolvedDamping {
         }
     }
 
+    pub(crate) fn times(self, factor: f64) -> Self {
+        match self {
+            ResolvedDamping::None => ResolvedDamping::None,
+            ResolvedDamping::Absolute(x) => ResolvedDamping::Absolute(x * factor),
+            ResolvedDamping::RelativeToLargest(x) => ResolvedDamping::RelativeToLargest(x * factor),
+            ResolvedDamping::RelativeToTrace(x) => ResolvedDamping::RelativeToTrace(x * factor),
+        }
+    }
+
     fn is_relative(self) -> bool {
         matches!(self, ResolvedDamping::RelativeToLargest(_) | ResolvedDamping::RelativeToTrace(_))
     }

@@ -8,10 +8,10 @@ use layerwise_linalg::{Ridge, RootOptions, inverse_root};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
     Adam, Averaging, Clipping, Composition, Damping, DiagonalEstimate, Direction, Ekfac, Exponents,
-    Factor, FactorConfig, Grafting, InverseRoot, IterateAveraging, JointDamping, KlShampoo,
-    KroneckerConfig, Merging, Method, Momentum, Normalization, OptimError, Optimizer, Partition,
-    PreconditionerConfig, Refresh, Schedule, Sgd, Shampoo, Side, Signal, Soap, Statistic,
-    WeightDecay,
+    Factor, FactorConfig, Grafting, InverseRoot, IterateAveraging, JointDamping, Kfac, KlShampoo,
+    KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Normalization, OptimError,
+    Optimizer, Partition, PreconditionerConfig, Refresh, Schedule, Sgd, Shampoo, Side, Signal,
+    Soap, Statistic, WeightDecay,
 };
 
 /// Gradients that do not depend on the weight.
@@ -425,4 +425,63 @@ fn a_function_that_leaves_its_range_is_an_error_of_that_step() {
         assert_eq!(weight, before);
         assert_eq!(optimizer.steps(), 3);
     }
+}
+
+#[test]
+fn levenberg_marquardt_scales_every_damping() {
+    let problem = Quadratic::<f64>::new(13, (3, 4), 10.0);
+    let gradient = problem.gradient(&start((3, 4)));
+    let signal = problem.signal(&gradient);
+    let adaptation = LevenbergMarquardt { decrease: 0.5, smallest: 0.2, largest: 3.0 };
+    let kfac = |damping: f64, joint: JointDamping| Kfac {
+        input_damping: damping.into(),
+        output_damping: damping.into(),
+        joint_damping: joint,
+        damping_adaptation: Some(adaptation),
+        ..Kfac::default()
+    };
+    let ekfac = |damping: f64| Ekfac {
+        damping: damping.into(),
+        estimate: DiagonalEstimate::Gradient,
+        damping_adaptation: Some(adaptation),
+        ..Ekfac::default()
+    };
+    let rules: [&dyn Fn(f64) -> Composition; 4] = [
+        &|x| kfac(x, JointDamping::None).composition(),
+        &|x| kfac(0.0, JointDamping::FactoredTikhonov(x.into())).composition(),
+        &|x| kfac(0.0, JointDamping::Exact(x.into())).composition(),
+        &|x| ekfac(x).composition(),
+    ];
+    for rule in rules {
+        let step = |optimizer: &mut Optimizer<f64>| {
+            let mut weight = Array2::zeros((3, 4));
+            optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+            weight
+        };
+        let mut adapted = rule(0.1).build((3, 4)).unwrap();
+        assert_eq!(adapted.report_reduction(0.9).unwrap(), 0.5);
+        assert_eq!(adapted.report_reduction(0.75).unwrap(), 0.5);
+        assert_eq!(adapted.report_reduction(2.0).unwrap(), 0.25);
+        assert_eq!(adapted.report_reduction(f64::INFINITY).unwrap(), 0.2);
+        // The factor is part of the state.
+        let mut resumed = rule(0.1).build((3, 4)).unwrap();
+        resumed.load(&adapted.state()).unwrap();
+        let expected = step(&mut rule(0.1 * 0.2).build((3, 4)).unwrap());
+        // Products of dampings in another order.
+        assert!(largest_difference(step(&mut adapted).view(), expected.view()) < ROUNDING);
+        assert!(largest_difference(step(&mut resumed).view(), expected.view()) < ROUNDING);
+        assert_eq!(adapted.report_reduction(0.24).unwrap(), 0.4);
+        for _ in 0..4 {
+            adapted.report_reduction(f64::NEG_INFINITY).unwrap();
+        }
+        assert_eq!(adapted.report_reduction(0.25).unwrap(), 3.0);
+        let error = adapted.report_reduction(f64::NAN).unwrap_err();
+        assert!(matches!(error, OptimError::InvalidHyperparameter { name: "ratio", .. }));
+        assert_eq!(adapted.report_reduction(0.5).unwrap(), 3.0);
+    }
+    let mut plain = Kfac::default().build::<f64>((3, 4)).unwrap();
+    assert!(matches!(plain.report_reduction(1.0), Err(OptimError::Incompatible { .. })));
+    let adam =
+        Composition { damping_adaptation: Some(adaptation), ..Adam::default().composition() };
+    assert!(matches!(adam.build::<f64>((3, 4)), Err(OptimError::Incompatible { .. })));
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::adaptation::LevenbergMarquardt;
 use crate::averaging::Averaging;
 use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
 use crate::diagonal::DiagonalConfig;
@@ -51,6 +52,8 @@ pub struct Ekfac {
     pub direction: Direction,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Adaptation of the damping.
+    pub damping_adaptation: Option<LevenbergMarquardt>,
 }
 
 impl Default for Ekfac {
@@ -67,6 +70,7 @@ impl Default for Ekfac {
             refresh: Refresh::every(10),
             direction: Direction::Gradient,
             weight_decay: WeightDecay::None,
+            damping_adaptation: None,
         }
     }
 }
@@ -92,6 +96,7 @@ impl Method for Ekfac {
                 estimate: self.estimate,
             }),
             weight_decay: self.weight_decay.clone(),
+            damping_adaptation: self.damping_adaptation,
             ..Composition::default()
         }
     }

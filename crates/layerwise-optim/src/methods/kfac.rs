@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::adaptation::LevenbergMarquardt;
 use crate::averaging::Averaging;
 use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
 use crate::direction::Direction;
@@ -63,6 +64,8 @@ pub struct Kfac {
     pub direction: Direction,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Adaptation of the dampings.
+    pub damping_adaptation: Option<LevenbergMarquardt>,
 }
 
 /// The left factor of KFAC.
@@ -89,6 +92,7 @@ impl Default for Kfac {
             refresh: Refresh::default(),
             direction: Direction::Gradient,
             weight_decay: WeightDecay::None,
+            damping_adaptation: None,
         }
     }
 }
@@ -118,6 +122,7 @@ impl Method for Kfac {
                 refresh: self.refresh.clone(),
             }),
             weight_decay: self.weight_decay.clone(),
+            damping_adaptation: self.damping_adaptation,
             ..Composition::default()
         }
     }
