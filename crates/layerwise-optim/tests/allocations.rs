@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 use common::{Quadratic, cases};
 use layerwise_optim::ndarray::Array2;
-use layerwise_optim::{Group, OptimizerSet, Scalar, Selector, Signals, Update};
+use layerwise_optim::{Group, Muon, OptimizerSet, Scalar, Selector, Signals, Update};
 
 struct CountingAllocator;
 
@@ -97,6 +97,39 @@ fn a_warmed_up_step_of_a_set_allocates_nothing() {
         }
         assert_eq!(CALLS.get() - before, 0, "{}", case.name);
     }
+}
+
+/// Weights large enough that threads are used: none of them allocates, inside of their pool.
+#[test]
+fn a_parallel_step_of_a_set_allocates_nothing() {
+    layerwise_linalg::set_blas_threads(1);
+    let shape = (96, 130);
+    let gradient = Array2::<f64>::from_shape_fn(shape, |(i, j)| ((7 * i + 3 * j) as f64).sin());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &Muon::default())]);
+    for name in ["a", "b", "c"] {
+        set.register(name, shape, Signals::GRADIENT).unwrap();
+    }
+    let mut weights = [(); 3].map(|()| Array2::<f64>::zeros(shape));
+    let mut run = |steps: usize| {
+        pool.install(|| {
+            for _ in 0..steps {
+                let [a, b, c] = &mut weights;
+                set.step(&mut [
+                    Update::new("a", a.view_mut(), gradient.view()),
+                    Update::new("b", b.view_mut(), gradient.view()),
+                    Update::new("c", c.view_mut(), gradient.view()),
+                ])
+                .unwrap();
+            }
+        });
+    };
+    // Threads set themselves up as they first get work.
+    run(30);
+    let calls = || pool.broadcast(|_| CALLS.get()).iter().sum::<usize>();
+    let before = calls();
+    run(30);
+    assert_eq!(calls() - before, 0);
 }
 
 #[test]

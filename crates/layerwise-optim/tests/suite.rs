@@ -47,6 +47,43 @@ fn descends_on_an_ill_conditioned_quadratic() {
     }
 }
 
+/// `½‖A B − M‖²` over both factors of a matrix `M` of full rank 3, by one optimizer each.
+#[test]
+fn descends_on_matrix_factorization() {
+    let mut rng = generator(20);
+    let target = normal::<f64>(&mut rng, (6, 3)).dot(&normal::<f64>(&mut rng, (3, 8))) * 0.05;
+    // Curvatures stay near 1, as those of the quadratic that learning rates were chosen for.
+    let start = (normal::<f64>(&mut rng, (6, 3)) * 0.2, normal::<f64>(&mut rng, (3, 8)) * 0.2);
+    for case in cases() {
+        let (mut a, mut b) = start.clone();
+        let mut optimizers =
+            (case.composition.build(a.dim()).unwrap(), case.composition.build(b.dim()).unwrap());
+        let squares = |m: &Array2<f64>| m.iter().map(|x| x * x).sum::<f64>();
+        let first = squares(&(a.dot(&b) - &target));
+        let mut least = first;
+        for _ in 0..400 {
+            let error = a.dot(&b) - &target;
+            least = least.min(squares(&error));
+            let gradients = (error.dot(&b.t()), a.t().dot(&error));
+            // The curvature of each factor: with `B`, that of `A` is the identity times `B Bᵀ`.
+            let (rows, cols) = (Array2::eye(6), Array2::eye(8));
+            // It is that of a model which holds near by: hence the damping.
+            let damping = Array2::<f64>::eye(3) * 0.1;
+            let (of_a, of_b) = (b.dot(&b.t()) + &damping, a.t().dot(&a) + &damping);
+            let signal_a = Signal::new(gradients.0.view())
+                .with_output(Factor::SecondMoment(rows.view()))
+                .with_input(Factor::SecondMoment(of_a.view()));
+            let signal_b = Signal::new(gradients.1.view())
+                .with_output(Factor::SecondMoment(of_b.view()))
+                .with_input(Factor::SecondMoment(cols.view()));
+            let step = |e: OptimError| panic!("{}: {e}", case.name);
+            optimizers.0.step(&mut a.view_mut(), &signal_a).unwrap_or_else(step);
+            optimizers.1.step(&mut b.view_mut(), &signal_b).unwrap_or_else(step);
+        }
+        assert!(least < 0.05 * first, "{}: {first:e} → {least:e}", case.name);
+    }
+}
+
 #[test]
 fn a_zero_gradient_moves_nothing_but_by_decay() {
     let problem = Quadratic::<f64>::new(2, (4, 5), 10.0);

@@ -1,0 +1,138 @@
+//! What a step's report says, against what is known otherwise.
+
+mod common;
+
+use common::{Quadratic, cases, generator, normal};
+use layerwise_optim::ndarray::{Array1, Array2};
+use layerwise_optim::{
+    Averaging, BasisMethod, Damping, Factor, JointDamping, Kfac, Method, Refresh, Shampoo, Signal,
+    Soap, StepReport,
+};
+
+fn first_report(method: &impl Method, problem: &Quadratic<f64>) -> StepReport {
+    let mut weight = Array2::zeros(problem.target.dim());
+    let gradient = problem.gradient(&weight);
+    let mut optimizer = method.build(weight.dim()).unwrap();
+    optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap()
+}
+
+fn close(found: Option<f64>, expected: f64, relative: f64) -> bool {
+    found.is_some_and(|x| (x / expected - 1.0).abs() <= relative)
+}
+
+#[test]
+fn conditions_are_those_of_the_damped_factors() {
+    // Both factors have eigenvalues from 1 down to 1/50, exact to n units of rounding each; the
+    // smallest then has a relative error of 50 n ε.
+    let (condition, lambda) = (50.0, 0.01);
+    let problem = Quadratic::<f64>::new(80, (5, 7), condition);
+    let rounding = 4.0 * condition * 7.0 * f64::EPSILON;
+    let plain = Kfac { input_damping: 0.0.into(), output_damping: 0.0.into(), ..Kfac::default() };
+
+    let exact = Kfac { joint_damping: JointDamping::Exact(lambda.into()), ..plain.clone() };
+    let report = first_report(&exact, &problem);
+    let expected = (1.0 + lambda) / (1.0 / (condition * condition) + lambda);
+    assert!(close(report.left_condition, expected, condition * rounding), "{report:?}");
+    assert_eq!(report.left_condition, report.right_condition);
+
+    // A Cholesky factor gives a lower bound; it is not a trivial one.
+    let damped = Kfac { input_damping: lambda.into(), ..plain };
+    let report = first_report(&damped, &problem);
+    let left = report.left_condition.unwrap();
+    assert!((2.0..=condition * (1.0 + rounding)).contains(&left), "{left}");
+    let expected = (1.0 + lambda) / (1.0 / condition + lambda);
+    let right = report.right_condition.unwrap();
+    assert!((2.0..=expected * (1.0 + rounding)).contains(&right), "{right}");
+
+    // Of a gradient with singular values 3 and 2: Gram matrices with 9 and 4.
+    let mut gradient = Array2::<f64>::zeros((2, 2));
+    gradient[[0, 1]] = 3.0;
+    gradient[[1, 0]] = -2.0;
+    let shampoo = Shampoo {
+        averaging: Averaging::Sum,
+        damping: Damping::Absolute(1.0.into()),
+        ..Shampoo::default()
+    };
+    let mut optimizer = shampoo.build((2, 2)).unwrap();
+    let signal = Signal::new(gradient.view());
+    let report = optimizer.step(&mut Array2::zeros((2, 2)).view_mut(), &signal).unwrap();
+    assert!(close(report.left_condition, 10.0 / 5.0, 16.0 * f64::EPSILON), "{report:?}");
+    assert!(close(report.right_condition, 10.0 / 5.0, 16.0 * f64::EPSILON), "{report:?}");
+}
+
+#[test]
+fn refreshes_are_reported_when_they_happen_and_conditions_with_them() {
+    let problem = Quadratic::<f64>::new(81, (4, 5), 10.0);
+    for every in [1, 3, 4] {
+        let kfac = Kfac { refresh: Refresh::every(every), ..Kfac::default() };
+        let mut weight = Array2::zeros((4, 5));
+        let mut optimizer = kfac.build((4, 5)).unwrap();
+        for step in 1..=9 {
+            let gradient = problem.gradient(&weight);
+            let report =
+                optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap();
+            let due = step == 1 || step % every == 0;
+            assert_eq!(report.refreshed, due, "every {every}, step {step}");
+            assert_eq!(report.left_condition.is_some(), due);
+            assert_eq!(report.right_condition.is_some(), due);
+            assert_eq!(report.fallbacks, 0);
+        }
+    }
+}
+
+#[test]
+fn a_basis_that_another_routine_computed_is_a_fall_back() {
+    // With one entry that is not zero, S Q has rank one on both sides: no QR step.
+    let mut gradient = Array2::<f64>::zeros((3, 3));
+    gradient[[1, 2]] = 1.0;
+    let method = Soap { basis: BasisMethod::QrStep { ridge: 0.0.into() }, ..Soap::default() };
+    let mut optimizer = method.build((3, 3)).unwrap();
+    let mut weight = Array2::zeros((3, 3));
+    let report = optimizer.step(&mut weight.view_mut(), &gradient.view().into()).unwrap();
+    assert!(report.refreshed);
+    assert_eq!(report.fallbacks, 2, "one for each side");
+    let full = normal::<f64>(&mut generator(82), (3, 3));
+    let mut optimizer = method.build((3, 3)).unwrap();
+    let report = optimizer.step(&mut weight.view_mut(), &full.view().into()).unwrap();
+    assert_eq!(report.fallbacks, 0);
+}
+
+#[test]
+fn memory_follows_what_a_step_makes_an_optimizer_hold() {
+    // Samples, moments and Cholesky factors: some need a place that others do not.
+    let mut rng = generator(83);
+    let problem = Quadratic::<f64>::new(84, (6, 9), 10.0);
+    let samples = (normal::<f64>(&mut rng, (20, 9)), normal::<f64>(&mut rng, (20, 6)));
+    let lower = |n: usize| {
+        let mut lower = Array2::from_diag(&Array1::<f64>::ones(n));
+        lower[[n - 1, 0]] = 0.5;
+        lower
+    };
+    let lowers = (lower(9), lower(6));
+    for case in cases() {
+        let mut weight = Array2::zeros((6, 9));
+        let mut optimizer = case.composition.build((6, 9)).unwrap();
+        let gradient = problem.gradient(&weight);
+        let before = optimizer.memory_bytes();
+        let signals = [
+            problem.signal(&gradient),
+            Signal::new(gradient.view())
+                .with_input(Factor::Samples(samples.0.view()))
+                .with_output(Factor::Samples(samples.1.view())),
+            Signal::new(gradient.view())
+                .with_input(Factor::Cholesky(lowers.0.view()))
+                .with_output(Factor::Cholesky(lowers.1.view())),
+        ];
+        let mut held = before;
+        for signal in signals {
+            optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+            assert!(optimizer.memory_bytes() >= held, "{}", case.name);
+            held = optimizer.memory_bytes();
+        }
+        // At most a formed moment and a triangle for each side, and none without signals.
+        let most = 2 * (6 * 6 + 9 * 9) * size_of::<f64>();
+        let required = optimizer.required();
+        let most = if required.input || required.output { most } else { 0 };
+        assert!(held - before <= most, "{}: {} more", case.name, held - before);
+    }
+}
