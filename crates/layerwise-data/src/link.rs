@@ -42,8 +42,8 @@ impl Link {
         match self {
             Self::Identity => z,
             Self::Tanh => z.tanh(),
-            Self::Relu => z.max(0.0),
-            Self::CentredRelu => z.max(0.0) - RELU_MEAN,
+            Self::Relu => relu(z),
+            Self::CentredRelu => relu(z) - RELU_MEAN,
             Self::Hermite(coefficients) => hermite(coefficients, z).0,
         }
     }
@@ -72,6 +72,11 @@ impl Link {
             Self::Hermite(coefficients) => hermite(coefficients, z).1,
         }
     }
+}
+
+/// max(z, 0); NaN for NaN, where `f64::max` gives 0 and hides a weight that is not a number.
+fn relu(z: f64) -> f64 {
+    if z < 0.0 { 0.0 } else { z }
 }
 
 /// E[max(Z, 0)] for Z ~ N(0, 1): 1/√(2π).
@@ -133,6 +138,19 @@ mod tests {
         assert!((Link::CentredRelu.value(-1.0) + mean).abs() < 1e-15);
         assert!((Link::CentredRelu.value(2.0) - (2.0 - mean)).abs() < 1e-15);
         assert_eq!(Link::CentredRelu.derivative(0.0), 0.0);
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        for link in [
+            Link::Identity,
+            Link::Tanh,
+            Link::Relu,
+            Link::CentredRelu,
+            Link::Hermite(vec![0.0, 1.0]),
+        ] {
+            assert!(link.value(f64::NAN).is_nan(), "{link:?}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ const PREAMBLE: &str = "\
 Each claim is one number with a threshold that was fixed before the results were seen. It
 **holds** where the whole 95 % interval over the trials lies on the claim's side of the threshold,
 is **not reproduced** where the whole interval lies on the other side, and is **undecided**
-otherwise; a dash is a number that is not finite, or an end that the trials do not bound. A claim that does not hold stays here with its number; neither settings nor thresholds
-are tuned.
+otherwise; a dash is a number that is not finite, or an end that the trials do not bound. A claim
+that does not hold stays here with its number; neither settings nor thresholds are tuned.
 
 *Whose*: a claim marked *paper* is made in words by arXiv 2502.01763 (ICML 2025); the number that
 makes it testable is ours. One marked *ours* is derived or chosen here.

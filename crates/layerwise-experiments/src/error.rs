@@ -99,6 +99,7 @@ impl ExperimentError {
                 e,
                 LinalgError::NonFinite { .. }
                     | LinalgError::NotPositiveDefinite { .. }
+                    | LinalgError::EigenvalueNotPositive { .. }
                     | LinalgError::RankDeficient { .. }
                     | LinalgError::NoConvergence { .. }
             ),

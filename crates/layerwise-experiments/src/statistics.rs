@@ -53,18 +53,9 @@ impl Estimate {
     /// Geometric mean of the trial-by-trial ratios `above / below`.
     #[must_use]
     pub fn paired_ratio(above: &[f64], below: &[f64]) -> Self {
-        Self::geometric_mean(&paired(above, below, |a, b| a / b))
+        let ratios: Vec<f64> = above.iter().zip(below).map(|(a, b)| a / b).collect();
+        Self::geometric_mean(&ratios)
     }
-
-    /// Mean of the trial-by-trial differences `left − right`.
-    #[must_use]
-    pub fn paired_difference(left: &[f64], right: &[f64]) -> Self {
-        Self::mean(&paired(left, right, |a, b| a - b))
-    }
-}
-
-fn paired(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-    a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()
 }
 
 /// Mean and standard error of the mean; the error is NaN for fewer than two trials.

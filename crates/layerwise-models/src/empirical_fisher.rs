@@ -111,7 +111,7 @@ impl EmpiricalFisher {
     /// on that batch share, as they may the workspace. Read the result with [`direction`](Self::direction).
     ///
     /// # Errors
-    /// [`crate::ModelError::Shape`] where batch and storage differ in shape,
+    /// [`crate::ModelError::Shape`] where network, batch and storage differ in shape,
     /// [`crate::ModelError::Linalg`] where the kernel is not finite.
     pub fn solve(
         &mut self,
@@ -121,6 +121,12 @@ impl EmpiricalFisher {
         workspace: &mut FisherWorkspace,
     ) -> Result<()> {
         check_batch(net, batch)?;
+        check_shape(
+            "representation",
+            self.representation_direction.dim(),
+            net.representation().dim(),
+        )?;
+        check_shape("head", self.head_direction.dim(), net.head().dim())?;
         let n = self.features.nrows();
         check_shape("batch", (n, batch.x().ncols()), batch.x().dim())?;
         check_shape("Gram matrix of the inputs", (n, n), input_gram.dim())?;

@@ -147,8 +147,9 @@ impl GaussNewton {
     /// batch. Read it with [`direction`](Self::direction).
     ///
     /// # Errors
-    /// [`crate::ModelError::Linalg`] where a factorization fails, as for weights that are not
-    /// finite.
+    /// [`crate::ModelError::Shape`] or [`crate::ModelError::Linalg`] where network, pass, spectrum
+    /// and storage differ in shape; [`crate::ModelError::Linalg`] where a factorization fails, as
+    /// for weights that are not finite.
     pub fn solve(
         &mut self,
         net: &TwoLayerLinear,
@@ -157,6 +158,11 @@ impl GaussNewton {
     ) -> Result<()> {
         let lambda = self.damping;
         let (f, g) = (net.head(), net.representation());
+        check_shape("representation", self.representation_direction.dim(), g.dim())?;
+        check_shape("head", self.head_direction.dim(), f.dim())?;
+        let (for_g, for_f) = (pass.representation_gradient(), pass.head_gradient());
+        check_shape("gradient of the representation", g.dim(), for_g.dim())?;
+        check_shape("gradient of the head", f.dim(), for_f.dim())?;
         // R = ∇_G − Fᵀ ∇_F M⁻¹ GΣ̂.
         self.features.factor(pass.features(), lambda)?;
         self.head_part.assign(&pass.head_gradient());

@@ -222,10 +222,13 @@ impl LeastSquaresHead {
     /// network's present representation.
     ///
     /// # Errors
-    /// [`crate::ModelError::Linalg`] where `G Σ̂ Gᵀ` is singular; the network is unchanged.
+    /// [`crate::ModelError::Shape`] or [`crate::ModelError::Linalg`] where network, pass and storage
+    /// differ in shape, [`crate::ModelError::Linalg`] where `G Σ̂ Gᵀ` is singular; the network is
+    /// unchanged.
     pub fn fit(&mut self, net: &mut TwoLayerLinear, pass: &LinearPass) -> Result<()> {
         self.factor.factor(pass.features(), 0.0)?;
-        check_shape("head", self.solution.dim(), pass.targets_features().dim())?;
+        check_shape("head", self.solution.dim(), net.head().dim())?;
+        check_shape("targets times features", self.solution.dim(), pass.targets_features().dim())?;
         self.solution.assign(&pass.targets_features());
         self.factor.solve_right(&mut self.solution.view_mut())?;
         net.head_mut().assign(&self.solution);

@@ -20,17 +20,15 @@ impl SingleIndexStudent {
     ///
     /// # Errors
     /// [`ModelError::Shape`] where the head does not have h entries or a dimension is zero;
-    /// [`ModelError::InvalidParameter`] for a head entry that is not finite.
+    /// [`ModelError::InvalidParameter`] for a weight that is not finite; [`ModelError::Data`] for
+    /// what [`Link::check`] refuses.
     pub fn new(representation: Array2<f64>, head: Array1<f64>, link: Link) -> Result<Self> {
         let (h, d) = representation.dim();
         check_shape("representation", (h.max(1), d.max(1)), (h, d))?;
         check_shape("head", (h, 1), (head.len(), 1))?;
-        if let Some(&value) = head.iter().find(|a| !a.is_finite()) {
-            return Err(ModelError::InvalidParameter {
-                name: "head entry",
-                value,
-                allowed: "finite",
-            });
+        link.check()?;
+        if let Some(&value) = representation.iter().chain(&head).find(|w| !w.is_finite()) {
+            return Err(ModelError::InvalidParameter { name: "weight", value, allowed: "finite" });
         }
         let representation = representation.as_standard_layout().into_owned();
         Ok(Self { representation, head, link })

@@ -264,4 +264,22 @@ fn bad_shapes_and_dampings_are_refused() {
     let student =
         SingleIndexStudent::new(Array2::zeros((2, 3)), Array1::zeros(3), Link::Tanh).unwrap_err();
     assert_eq!(student.to_string(), "head: expected shape (2, 1), found (3, 1)");
+    let weights = Array2::from_elem((2, 3), f64::NAN);
+    let student = SingleIndexStudent::new(weights, Array1::zeros(2), Link::Relu).unwrap_err();
+    assert_eq!(student.to_string(), "weight is NaN, but must be finite");
+
+    // Storage for three outputs, a network with two.
+    let mut solver = EmpiricalFisher::new((3, 2, 3), 6, 1.0).unwrap();
+    let gram = Array2::zeros((6, 6));
+    let error = solver.solve(&net, &batch, gram.view(), &mut workspace);
+    assert!(matches!(error, Err(ModelError::Shape { what: "head", .. })));
+    let mut pass = LinearPass::with_shape(net.shape());
+    pass.joint(&net, &Moments::from_batch(&batch).unwrap()).unwrap();
+    let mut solver = GaussNewton::new((3, 2, 3), 1.0).unwrap();
+    let error = solver.solve(&net, &pass, &SpectralMoment::with_dimension(3));
+    assert!(matches!(error, Err(ModelError::Shape { what: "head", .. })));
+    let mut other = net.clone();
+    let error = LeastSquaresHead::with_shape(3, 2).fit(&mut other, &pass);
+    assert!(matches!(error, Err(ModelError::Shape { what: "head", .. })));
+    assert_eq!(other, net);
 }
