@@ -46,7 +46,7 @@ pub fn kfac_noise_floor(
 /// `σ_k` is the k-th singular value, zero where d_Y < k.
 ///
 /// # Errors
-/// Where shapes do not fit or a representation is rank-deficient.
+/// Where shapes do not fit, k = 0, or a representation is rank-deficient.
 pub fn transfer_bounds(
     g: ArrayView2<f64>,
     head: ArrayView2<f64>,
@@ -54,6 +54,7 @@ pub fn transfer_bounds(
     covariance: ArrayView2<f64>,
 ) -> Result<(f64, f64)> {
     let (k, d) = reference.dim();
+    require("rank k", k as f64, k >= 1, "at least 1")?;
     check_shape("representation", (k, d), g.dim())?;
     check_shape("head", (head.nrows(), k), head.dim())?;
     check_shape("covariance", (d, d), covariance.dim())?;
