@@ -18,9 +18,9 @@ use layerwise_optim::{
 };
 
 /// Never again after the first step, which is warm-up.
-const PLAIN: Refresh = Refresh { every: u64::MAX, start: 1, tolerated_failures: 0 };
+const PLAIN: Refresh = Refresh { every: u64::MAX, start: 1, tolerated_failures: 0, drift: None };
 /// At every step.
-const REFRESHING: Refresh = Refresh { every: 1, start: 1, tolerated_failures: 0 };
+const REFRESHING: Refresh = Refresh { every: 1, start: 1, tolerated_failures: 0, drift: None };
 
 /// Every method. Those with roots or bases twice: a step that uses them, and one that computes
 /// them anew; an amortized step follows from the two.

@@ -201,7 +201,7 @@ fn public_kfac(rate: f64) -> (Kfac, Kfac) {
         output: OutputFactor::Signal,
         output_damping: 1e-6.into(),
         averaging: Averaging::None,
-        refresh: Refresh { every: 1, start: 1, tolerated_failures: 0 },
+        refresh: Refresh::every(1),
         ..Kfac::default()
     };
     let head = Kfac { input_damping: 0.0.into(), output: OutputFactor::Identity, ..plain.clone() };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::averaging::Averaging;
 use crate::basis::{BasisSide, Rotation};
 use crate::diagonal::{DiagonalConfig, SecondMoments};
+use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
 use crate::finite::{check_finite, check_shape};
@@ -17,7 +18,7 @@ use crate::schedule::{Schedule, When};
 use crate::signal::{Factor, Signal, Signals};
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
-use crate::statistic::FactorStatistic;
+use crate::statistic::{FactorStatistic, Source};
 
 /// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
 /// and `v` the entry-wise second moment of the gradient in that basis (Vyas et al. 2024, SOAP).
@@ -142,6 +143,7 @@ pub struct EigenbasisDiagonal<A> {
     scratch: Array2<A>,
     /// The squares of the samples' coordinates, outputs' and inputs'; sized when first needed.
     samples: (Array2<A>, Array2<A>),
+    probes: Option<[DriftProbe<A>; 2]>,
 }
 
 persist!(EigenbasisDiagonal<A> { left, right, moments, progress });
@@ -157,9 +159,13 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         let side = |side, statistic| {
             BasisSide::new(config, FactorStatistic::new(side, statistic, &config.averaging, shape))
         };
+        let (left, right) = (side(Side::Left, config.left), side(Side::Right, config.right));
+        let probe =
+            |side: &BasisSide<A>| DriftProbe::with_dimension(side.statistic.probed_dimension());
         Ok(EigenbasisDiagonal {
-            left: side(Side::Left, config.left),
-            right: side(Side::Right, config.right),
+            probes: config.refresh.drift.map(|_| [&left, &right].map(probe)),
+            left,
+            right,
             moments: SecondMoments::new(&config.diagonal, shape),
             progress: Staged::twice(Progress::default()),
             projected: Array2::zeros(shape),
@@ -268,6 +274,26 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         self.moments.observe_squares(&self.projected.view())
     }
 
+    /// Whether a factor has turned away from the basis held.
+    fn has_drifted(&mut self, signal: &Signal<'_, A>) -> Result<bool> {
+        let (Some([left, right]), Some(threshold)) = (&mut self.probes, self.config.refresh.drift)
+        else {
+            return Ok(false);
+        };
+        if !self.progress.current().ready {
+            return Ok(false);
+        }
+        for (probe, side) in [(left, &self.left), (right, &self.right)] {
+            if let (Some(basis), Source::Moment(moment)) =
+                (&side.basis, side.statistic.source(signal, false))
+                && probe.measure(basis.current().view(), moment)? > threshold
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn refresh(&mut self, signal: &Signal<'_, A>, step: u64) -> Result<usize> {
         let first = !self.progress.current().ready;
         let mut fallbacks = 0;
@@ -318,7 +344,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         self.right.statistic.observe(signal, None, false)?;
         match self.config.basis_use {
             BasisUse::Refreshed => {
-                if self.config.refresh.is_due(step + 1) {
+                if self.config.refresh.is_due(step + 1) || self.has_drifted(signal)? {
                     self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
                 }
                 self.observe_projection(signal)?;
@@ -329,7 +355,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
                 if step > 0 {
                     self.observe_projection(signal)?;
                 }
-                if step.is_multiple_of(self.config.refresh.every) {
+                if step.is_multiple_of(self.config.refresh.every) || self.has_drifted(signal)? {
                     self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
                 }
             }
@@ -388,6 +414,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
             + 2 * bytes::<A>(self.shape)
             + bytes::<A>(self.samples.0.dim())
             + bytes::<A>(self.samples.1.dim())
+            + self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>()
     }
 
     fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {

@@ -4,8 +4,9 @@ use layerwise_linalg::{LinalgError, Scalar, SymmetricEigen, gemm};
 use ndarray::{Array2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
+use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
-use crate::factor::{Damping, FactorConfig, Statistic};
+use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
 use crate::finite::{check_shape, frobenius_norm};
 use crate::persist::{Persist, join, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
@@ -50,6 +51,18 @@ impl KroneckerConfig {
         self.left.check(when)?;
         self.right.check(when)?;
         self.refresh.check()?;
+        let formed = |factor: &FactorConfig| {
+            factor.statistic == Statistic::Identity
+                || matches!(factor.root, InverseRoot::Eigen { .. })
+        };
+        let joint = matches!(self.damping, JointDamping::Exact(_));
+        if self.refresh.drift.is_some() && !joint && !(formed(&self.left) && formed(&self.right)) {
+            return Err(OptimError::Incompatible {
+                first: "refreshes where the basis has drifted",
+                second: "roots without eigenvectors",
+                why: "drift is seen in the eigenvectors held",
+            });
+        }
         let damping = match &self.damping {
             JointDamping::None => return Ok(()),
             JointDamping::FactoredTikhonov(damping) | JointDamping::Exact(damping) => damping,
@@ -108,6 +121,7 @@ pub struct Kronecker<A> {
     whitened: Option<Array2<A>>,
     /// What dampings are multiplied by.
     damping_factor: f64,
+    probes: Option<[DriftProbe<A>; 2]>,
     progress: Staged<Progress>,
 }
 
@@ -160,10 +174,12 @@ impl<A: Scalar> Kronecker<A> {
         let roots = match &config.damping {
             JointDamping::Exact(damping) => Roots::Joint(JointRoots::new(damping, &left, &right)),
             JointDamping::None | JointDamping::FactoredTikhonov(_) => Roots::Separate {
-                left: FactorRoot::new(&config.left, &left),
-                right: FactorRoot::new(&config.right, &right),
+                left: FactorRoot::new(&config.left, &left, config.refresh.drift.is_some()),
+                right: FactorRoot::new(&config.right, &right, config.refresh.drift.is_some()),
             },
         };
+        let probe = |side: &FactorStatistic<A>| DriftProbe::with_dimension(side.probed_dimension());
+        let probes = config.refresh.drift.map(|_| [&left, &right].map(probe));
         Ok(Kronecker {
             config: config.clone(),
             shape,
@@ -172,6 +188,7 @@ impl<A: Scalar> Kronecker<A> {
             roots,
             scratch: Array2::zeros(shape),
             damping_factor: 1.0,
+            probes,
             whitened: config.whitens().then(|| Array2::zeros(shape)),
             progress: Staged::twice(Progress::default()),
         })
@@ -214,6 +231,34 @@ impl<A: Scalar> Kronecker<A> {
             return own.observe(signal, Some(whitened.view()), keep);
         }
         own.observe(signal, None, keep)
+    }
+
+    /// Whether a factor has turned away from the eigenvectors that its root was made of.
+    fn has_drifted(&mut self, signal: &Signal<'_, A>) -> Result<bool> {
+        let (Some([left, right]), Some(threshold)) = (&mut self.probes, self.config.refresh.drift)
+        else {
+            return Ok(false);
+        };
+        if !self.progress.current().ready {
+            return Ok(false);
+        }
+        let bases = match &self.roots {
+            Roots::Separate { left, right } => (left.basis(), right.basis()),
+            Roots::Joint(joint) => (
+                joint.left.as_ref().map(|eigen| eigen.current().vectors()),
+                joint.right.as_ref().map(|eigen| eigen.current().vectors()),
+            ),
+        };
+        for (probe, statistic, basis) in
+            [(left, &self.left, bases.0), (right, &self.right, bases.1)]
+        {
+            if let (Some(basis), Source::Moment(moment)) = (basis, statistic.source(signal, false))
+                && probe.measure(basis, moment)? > threshold
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The damping of each side. π needs the statistics of this step.
@@ -292,7 +337,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         self.observe_side(Side::Right, signal, keep.1)?;
         let mut observation = Observation::default();
         let mut next = Progress { steps: step + 1, ..progress };
-        if self.config.refresh.is_due(step + 1) {
+        if self.config.refresh.is_due(step + 1) || self.has_drifted(signal)? {
             match self.refresh(signal, step, keep) {
                 Ok((left, right)) => {
                     observation.refreshed = true;
@@ -342,8 +387,10 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
     }
 
     fn memory_bytes(&self) -> usize {
+        let probes = self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>();
         self.left.memory_bytes()
             + self.right.memory_bytes()
+            + probes
             + bytes::<A>(self.shape) * (1 + usize::from(self.whitened.is_some()))
             + match &self.roots {
                 Roots::Separate { left, right } => left.memory_bytes() + right.memory_bytes(),

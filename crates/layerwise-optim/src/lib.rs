@@ -47,6 +47,7 @@ mod clipping;
 mod composition;
 mod diagonal;
 mod direction;
+mod drift;
 mod eigenbasis;
 mod error;
 mod factor;

@@ -2,6 +2,7 @@
 
 use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use serde::{Deserialize, Serialize};
 
 use crate::adaptation::DampingFactor;
 use crate::blocks::Blocks;
@@ -40,7 +41,7 @@ pub struct Optimizer<A> {
 }
 
 /// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// Steps taken, this one included.
     pub step: u64,

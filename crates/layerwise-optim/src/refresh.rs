@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result};
 use crate::persist::persist;
+use crate::schedule::check_number;
 
 /// When roots and bases are computed anew, and what happens where that fails.
 ///
 /// With steps counted from 1, they are refreshed at step `start`, and then at each later step
 /// that `every` divides (Distributed Shampoo's rule). Before `start` roots and bases are the
 /// identity; statistics are collected all the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refresh {
     /// Steps between refreshes, ≥ 1.
     pub every: u64,
@@ -20,12 +21,19 @@ pub struct Refresh {
     /// in the step's report. One more is an error. 0: the first failure is an error. A first
     /// refresh that fails is always one, there being nothing to keep.
     pub tolerated_failures: u32,
+    /// `Some(τ)`, `τ` in (0, 1): refresh also at each step after the first refresh where the basis
+    /// has drifted, that is where for one side the off-diagonal part of `VᵀSV` is more than `τ` of
+    /// it in the Frobenius norm, with `V` the eigenvectors held and `S` the factor. That costs two
+    /// products of the factor's size a step. It needs eigenvectors: eigenbases, or roots by
+    /// eigendecompositions. It does not see eigenvalues change, on which roots depend, so that for
+    /// these `every` should not be large.
+    pub drift: Option<f64>,
 }
 
 impl Default for Refresh {
     /// At every step from the first, no failure tolerated.
     fn default() -> Self {
-        Refresh { every: 1, start: 1, tolerated_failures: 0 }
+        Refresh { every: 1, start: 1, tolerated_failures: 0, drift: None }
     }
 }
 
@@ -36,7 +44,17 @@ impl Refresh {
         Refresh { every, ..Refresh::default() }
     }
 
+    /// At the first step, and then whenever the basis has drifted by more than `threshold`; see
+    /// [`Refresh::drift`].
+    #[must_use]
+    pub fn on_drift(threshold: f64) -> Self {
+        Refresh { every: u64::MAX, drift: Some(threshold), ..Refresh::default() }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
+        if let Some(threshold) = self.drift {
+            check_number("refresh.drift", threshold, "in (0, 1)", |x| x > 0.0 && x < 1.0)?;
+        }
         for (name, value) in [("refresh.every", self.every), ("refresh.start", self.start)] {
             if value == 0 {
                 return Err(OptimError::InvalidHyperparameter {

@@ -34,6 +34,8 @@ enum RootKind<A> {
         eigen: SymmetricEigen<A>,
         newton: Option<(CoupledNewton, Box<CoupledNewtonWorkspace<A>>)>,
         root: Staged<Array2<A>>,
+        /// The eigenvectors that the root was made of, where their drift is watched.
+        basis: Option<Staged<Array2<A>>>,
     },
 }
 
@@ -50,7 +52,10 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.save(&join(path, "cholesky"), out),
-            RootKind::Formed { root, .. } => root.save(&join(path, "root"), out),
+            RootKind::Formed { root, basis, .. } => {
+                root.save(&join(path, "root"), out);
+                basis.save(&join(path, "basis"), out);
+            }
         }
         self.scale.current().as_f64().save(&join(path, "scale"), out);
     }
@@ -59,7 +64,10 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.load(&join(path, "cholesky"), from)?,
-            RootKind::Formed { root, .. } => root.load(&join(path, "root"), from)?,
+            RootKind::Formed { root, basis, .. } => {
+                root.load(&join(path, "root"), from)?;
+                basis.load(&join(path, "basis"), from)?;
+            }
         }
         let mut scale = 0.0;
         scale.load(&join(path, "scale"), from)?;
@@ -69,7 +77,11 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
 }
 
 impl<A: Scalar> FactorRoot<A> {
-    pub(crate) fn new(config: &FactorConfig, statistic: &FactorStatistic<A>) -> Self {
+    pub(crate) fn new(
+        config: &FactorConfig,
+        statistic: &FactorStatistic<A>,
+        watches_drift: bool,
+    ) -> Self {
         let n = statistic.dimension();
         let kind = match (statistic.kind, &config.root) {
             (Statistic::Identity, _) => RootKind::Scalar,
@@ -87,6 +99,7 @@ impl<A: Scalar> FactorRoot<A> {
                     _ => None,
                 },
                 root: Staged::twice(Array2::eye(n)),
+                basis: watches_drift.then(|| Staged::twice(Array2::eye(n))),
             },
         };
         FactorRoot {
@@ -138,7 +151,7 @@ impl<A: Scalar> FactorRoot<A> {
                 (correction, Some(condition))
             }
             (
-                RootKind::Formed { eigen, newton, root },
+                RootKind::Formed { eigen, newton, root, basis },
                 Source::Moment(moment) | Source::Cholesky(moment),
             ) => {
                 let arrived = match newton {
@@ -170,6 +183,10 @@ impl<A: Scalar> FactorRoot<A> {
                 let options = RootOptions { ridge, pseudo_inverse };
                 eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
                 root.propose();
+                if let Some(basis) = basis {
+                    basis.split().1.assign(&eigen.vectors());
+                    basis.propose();
+                }
                 let added = damping.absolute_of_spectrum(eigen, moment, correction);
                 (correction.powf(exponent), Some(condition_number(eigen, added)))
             }
@@ -177,6 +194,14 @@ impl<A: Scalar> FactorRoot<A> {
         *self.scale.split().1 = A::from_f64(scale);
         self.scale.propose();
         Ok(Refreshed { condition, fell_back })
+    }
+
+    /// The eigenvectors held, where their drift is watched.
+    pub(crate) fn basis(&self) -> Option<ArrayView2<'_, A>> {
+        match &self.kind {
+            RootKind::Formed { basis, .. } => basis.as_ref().map(|basis| basis.current().view()),
+            RootKind::Scalar | RootKind::Cholesky(_) => None,
+        }
     }
 
     /// `D ← P^{-p} D` or `D ← D Q^{-q}`; `scratch` is as large as `D`.
@@ -214,7 +239,12 @@ impl<A: Scalar> FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.discard(),
-            RootKind::Formed { root, .. } => root.discard(),
+            RootKind::Formed { root, basis, .. } => {
+                root.discard();
+                if let Some(basis) = basis {
+                    basis.discard();
+                }
+            }
         }
         self.scale.discard();
     }
@@ -223,7 +253,12 @@ impl<A: Scalar> FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.commit(),
-            RootKind::Formed { root, .. } => root.commit(),
+            RootKind::Formed { root, basis, .. } => {
+                root.commit();
+                if let Some(basis) = basis {
+                    basis.commit();
+                }
+            }
         }
         self.scale.commit();
     }
@@ -235,8 +270,10 @@ impl<A: Scalar> FactorRoot<A> {
                 let n = factor.current().dimension();
                 4 * bytes::<A>((n, n))
             }
-            RootKind::Formed { root, newton, .. } => {
-                let arrays = if newton.is_some() { 12 } else { 6 };
+            RootKind::Formed { root, newton, basis, .. } => {
+                let newton = if newton.is_some() { 6 } else { 0 };
+                let basis = if basis.is_some() { 2 } else { 0 };
+                let arrays = 6 + newton + basis;
                 arrays * bytes::<A>(root.current().dim())
             }
         }

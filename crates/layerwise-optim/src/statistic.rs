@@ -71,6 +71,11 @@ impl<A: Scalar> FactorStatistic<A> {
         self.dimension
     }
 
+    /// The dimension where there is a factor to turn, else 0.
+    pub(crate) fn probed_dimension(&self) -> usize {
+        if self.kind == Statistic::Identity { 0 } else { self.dimension }
+    }
+
     /// Takes a signal in. `whitened` is the gradient times the other side's root, where that is
     /// what the statistic is of. With `keep_cholesky`, a Cholesky factor that is not averaged is left
     /// as it is; else its second moment is formed.

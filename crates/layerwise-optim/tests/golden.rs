@@ -62,6 +62,7 @@ impl Golden {
             every: integer("precondition_frequency"),
             start: integer("start_preconditioning_step"),
             tolerated_failures: 0,
+            drift: None,
         }
     }
 

@@ -485,3 +485,50 @@ fn levenberg_marquardt_scales_every_damping() {
         Composition { damping_adaptation: Some(adaptation), ..Adam::default().composition() };
     assert!(matches!(adam.build::<f64>((3, 4)), Err(OptimError::Incompatible { .. })));
 }
+
+#[test]
+fn a_basis_that_has_drifted_is_refreshed() {
+    // Gradients of one factor for a while, then of another.
+    let mut rng = generator(14);
+    let factor = |rng: &mut _| covariance(rng, 4, 100.0);
+    let (before, after) = (factor(&mut rng), factor(&mut rng));
+    let soap = Soap { factor_beta: 0.5.into(), refresh: Refresh::on_drift(0.5), ..Soap::default() };
+    let shampoo = Shampoo { refresh: Refresh::on_drift(0.5), ..Shampoo::default() };
+    let exact = Kfac {
+        input_damping: 0.0.into(),
+        output_damping: 0.0.into(),
+        joint_damping: JointDamping::Exact(0.1.into()),
+        averaging: Averaging::Ema { beta: 0.5.into(), bias_correction: true },
+        refresh: Refresh::on_drift(0.5),
+        ..Kfac::default()
+    };
+    for composition in [soap.composition(), shampoo.composition(), exact.composition()] {
+        let mut weight = start((4, 4));
+        let mut optimizer = composition.build(weight.dim()).unwrap();
+        let mut refreshed = Vec::new();
+        for step in 0..30 {
+            let gradient = if step < 15 { &before } else { &after };
+            let signal = Signal::new(gradient.view())
+                .with_input(Factor::SecondMoment(gradient.view()))
+                .with_output(Factor::SecondMoment(gradient.view()));
+            if optimizer.step(&mut weight.view_mut(), &signal).unwrap().refreshed {
+                refreshed.push(step);
+            }
+        }
+        // The first step; nothing while the factors only grow; and when they have turned.
+        assert_eq!(refreshed[0], 0);
+        assert!(refreshed.len() > 1 && refreshed[1] >= 15, "{refreshed:?}");
+        assert!(refreshed.len() < 6, "{refreshed:?}");
+    }
+    for threshold in [0.0, 1.0, f64::NAN] {
+        let error = Soap { refresh: Refresh::on_drift(threshold), ..Soap::default() }
+            .build::<f64>((4, 4))
+            .unwrap_err();
+        assert!(
+            matches!(error, OptimError::InvalidHyperparameter { name: "refresh.drift", .. }),
+            "{error:?}"
+        );
+    }
+    let cholesky = Kfac { refresh: Refresh::on_drift(0.5), ..Kfac::default() };
+    assert!(matches!(cholesky.build::<f64>((4, 4)), Err(OptimError::Incompatible { .. })));
+}

@@ -117,7 +117,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 },
                 damping: Damping::RelativeToTrace(1e-6.into()),
                 grafting: Some(Grafting::Diagonal(Default::default())),
-                refresh: Refresh { every: 5, start: 3, tolerated_failures: 2 },
+                refresh: Refresh { every: 5, start: 3, tolerated_failures: 2, drift: None },
                 ..Shampoo::default()
             },
         ),
@@ -197,6 +197,16 @@ pub(crate) fn cases() -> Vec<Case> {
         case("soap", soap()),
         case("soap, QR", Soap { basis: BasisMethod::QrStep { ridge: 1e-8.into() }, ..soap() }),
         case("soap, as published", Soap { learning_rate: 0.03.into(), ..Soap::as_published() }),
+        case("soap, on drift", Soap { refresh: Refresh::on_drift(0.2), ..soap() }),
+        case(
+            "shampoo, on drift",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                damping: Damping::RelativeToLargest(1e-3.into()),
+                refresh: Refresh { every: 10, ..Refresh::on_drift(0.05) },
+                ..Shampoo::default()
+            },
+        ),
         case(
             "kl-shampoo",
             KlShampoo {
