@@ -54,10 +54,8 @@ fn main() -> Result<(), OptimError> {
     resumed.load(&OptimizerSetState::from_json(&saved)?)?;
     train(&mut resumed, &mut resumed_model, 50)?;
     println!("resumed equals uninterrupted: {}", resumed_model == model);
-    for name in set.names() {
-        if let Some(report) = set.report(name) {
-            println!("{name}: step {}, moved by {:.2e}", report.step, report.update_norm);
-        }
+    for (name, report) in set.reports() {
+        println!("{name}: step {}, moved by {:.2e}", report.step, report.update_norm);
     }
     Ok(())
 }

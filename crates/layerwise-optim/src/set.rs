@@ -302,6 +302,12 @@ impl<A: Scalar> OptimizerSet<A> {
         self.get(name).and_then(|parameter| parameter.report.as_ref())
     }
 
+    /// What the latest step of each parameter did, in the order of registration; those that have
+    /// not been stepped are left out.
+    pub fn reports(&self) -> impl Iterator<Item = (&str, &StepReport)> {
+        self.parameters.iter().filter_map(|p| p.report.as_ref().map(|r| (p.name.as_str(), r)))
+    }
+
     /// The parameter's optimizer.
     #[must_use]
     pub fn optimizer(&self, name: &str) -> Option<&Optimizer<A>> {

@@ -1,5 +1,6 @@
 //! What the guide says about memory is what optimizers say, which `allocations.rs` compares with
 //! the allocator.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, Composition, Direction, Ekfac, Filter, Grafting, Kfac,
