@@ -76,3 +76,28 @@ fn the_identity_is_held_at_first_and_dimension_zero_is_valid() {
     let empty = SymmetricEigen::new(Array2::<f64>::zeros((0, 0)).view()).unwrap();
     assert_eq!(empty.values().len(), 0);
 }
+
+#[test]
+fn a_decomposition_can_be_put_back_in_every_bit() {
+    let rng = &mut generator(31);
+    let q = haar_rows(rng, 6, 6);
+    let spectrum = normal(rng, 6, 1).column(0).to_owned();
+    let s = symmetric(&q, &spectrum, |x| x);
+    let eigen = SymmetricEigen::new(s.view()).unwrap();
+    let mut other = SymmetricEigen::with_dimension(6);
+    let vectors = eigen.vectors().as_standard_layout().to_owned();
+    other.set(eigen.values(), vectors.view()).unwrap();
+    assert_eq!(other.values(), eigen.values());
+    assert_eq!(other.vectors(), eigen.vectors());
+
+    let mut bad = vectors.clone();
+    bad[[2, 3]] = f64::NAN;
+    let error = other.set(eigen.values(), bad.view()).unwrap_err();
+    assert!(matches!(error, LinalgError::NonFinite { row: 2, col: 3, .. }), "{error:?}");
+    let five = SymmetricEigen::<f64>::with_dimension(5);
+    let error = other.set(five.values(), vectors.view()).unwrap_err();
+    assert!(matches!(error, LinalgError::Shape { .. }), "{error:?}");
+    let error = other.set(eigen.values(), five.vectors()).unwrap_err();
+    assert!(matches!(error, LinalgError::Shape { .. }), "{error:?}");
+    assert_eq!(other.vectors(), eigen.vectors(), "errors leave the former decomposition");
+}
