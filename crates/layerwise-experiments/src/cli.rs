@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::claim::Verdict;
 use crate::figures::{FIGURES, Figure, Report};
+use crate::monitor::Monitor;
 use crate::output::{OutputFolder, RunInfo};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -197,14 +198,14 @@ pub fn figures(
     };
     let mut folder = OutputFolder::open(&arguments.out, &run, arguments.fresh)?;
     let demand: Demand = runner::merge(chosen.iter().map(|figure| figure.demand(&plan)).collect())?;
-    let results = {
-        let progress = Progress::start(runner::work(&demand));
-        runner::run(&demand, &plan, threads, &progress)?
-    };
+    let progress = Progress::start(runner::work(&demand));
+    let results = runner::run(&demand, &plan, threads, &progress)?;
     let reports: Vec<(&dyn Figure, Report)> = chosen
         .iter()
         .map(|&figure| Ok((figure, figure.report(&plan, &results)?)))
         .collect::<Result<_>>()?;
+    progress.check()?;
+    drop(progress);
     folder.save(&run, &reports)?;
     summarize(arguments, &reports, out)?;
     let all_hold = reports

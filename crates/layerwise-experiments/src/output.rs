@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::claim::Claim;
 use crate::figures::{FIGURES, Figure, Report};
 use crate::folder::Folder;
-use crate::linear::Chosen;
 use crate::linear::setting::{INPUTS, NOISE, OUTPUTS, RANK};
+use crate::linear::{Chosen, LinearMethod, LinearSetting};
 use crate::plan::Plan;
 use crate::runner::Demand;
 use crate::{Result, claims_page, plot, single_index};
@@ -164,6 +164,23 @@ fn describe(run: &RunInfo) -> String {
     format!("{size}, {trials}, seed {seed}, version {}, {}", run.version, run.blas)
 }
 
+/// The methods of a setting, each with the rates and the dampings on which it was run.
+fn methods(setting: &LinearSetting) -> Vec<Value> {
+    let mut methods: Vec<(LinearMethod, Vec<f64>, Vec<f64>)> = Vec::new();
+    for cell in &setting.cells {
+        if methods.last().is_none_or(|(method, ..)| *method != cell.method) {
+            methods.push((cell.method, Vec::new(), Vec::new()));
+        }
+        if let Some((_, rates, dampings)) = methods.last_mut() {
+            for (list, value) in [(rates, Some(cell.rate)), (dampings, cell.damping)] {
+                list.extend(value.filter(|value| !list.contains(value)));
+            }
+        }
+    }
+    let describe = |(method, rates, dampings): (LinearMethod, Vec<f64>, Vec<f64>)| json!({ "method": method.name(), "rates": rates, "dampings": dampings });
+    methods.into_iter().map(describe).collect()
+}
+
 /// The settings of a figure for its JSON.
 fn settings(demand: &Demand) -> Value {
     let linear: Vec<Value> = demand
@@ -175,10 +192,13 @@ fn settings(demand: &Demand) -> Value {
                 "inputs": format!("{:?}", setting.law),
                 "basis": format!("{:?}", setting.basis),
                 "d_x": INPUTS, "d_y": OUTPUTS, "k": RANK, "noise": NOISE,
+                "spectrum": "log-spaced, trace d_x",
                 "condition": setting.condition,
                 "head_condition": setting.head_condition,
                 "samples": setting.samples,
                 "iterations": setting.iterations,
+                "target_distance": setting.target_distance,
+                "methods": methods(setting),
                 "shown_trials": trials.shown,
                 "tuning_trials": trials.tuning,
             })

@@ -21,12 +21,14 @@ pub struct Cholesky<A> {
     /// for the lower triangle than for the upper.
     upper: Array2<A>,
     spare: Array2<A>,
+    /// n × 1, zero between calls.
+    probe: Array2<A>,
 }
 
 impl<A: Scalar> Cholesky<A> {
     /// Storage for n × n matrices; holds the identity's factorization.
     pub fn with_dimension(n: usize) -> Self {
-        Self { upper: Array2::eye(n), spare: Array2::zeros((n, n)) }
+        Self { upper: Array2::eye(n), spare: Array2::zeros((n, n)), probe: Array2::zeros((n, 1)) }
     }
 
     /// Factors S + ridge·I.
@@ -61,7 +63,8 @@ impl<A: Scalar> Cholesky<A> {
     /// [`LinalgError::NotSquare`], [`LinalgError::Shape`] where S is not n × n,
     /// [`LinalgError::InvalidParameter`] for a negative or non-finite ridge,
     /// [`LinalgError::NonFinite`], [`LinalgError::NotSymmetric`],
-    /// [`LinalgError::NotPositiveDefinite`]. The former factorization stays.
+    /// [`LinalgError::NotPositiveDefinite`], also for `ridge` = 0 and an S that cannot be told from
+    /// a singular one: with an eigenvalue of at most (n + 10) ε max S_ii. The former factorization stays.
     pub fn factor(&mut self, s: ArrayView2<A>, ridge: A) -> Result<()> {
         let n = self.dimension();
         check::square(s.dim())?;
@@ -80,7 +83,45 @@ impl<A: Scalar> Cholesky<A> {
         for i in 0..n {
             self.spare.slice_mut(s![i, ..i]).fill(A::zero());
         }
+        if ridge == A::zero() {
+            self.refuse_rounding(s)?;
+        }
         self.accept()
+    }
+
+    /// Rounding turns the zero eigenvalue of a singular S into one of about ± n ε max S_ii, and a
+    /// positive one makes a factor that means nothing. One inverse iteration, from the coordinate
+    /// with the smallest pivot, bounds the factor's least eigenvalue from above; a ridge that the
+    /// caller chose is taken as it is.
+    fn refuse_rounding(&mut self, s: ArrayView2<A>) -> Result<()> {
+        let largest = s.diag().iter().fold(A::zero(), |largest, &entry| largest.max(entry));
+        let mut least = (0, A::infinity());
+        for (i, (&pivot, &entry)) in self.spare.diag().iter().zip(s.diag()).enumerate() {
+            let relative = pivot * pivot / entry;
+            if relative < least.1 {
+                least = (i, relative);
+            }
+        }
+        let Some(start) = self.probe.get_mut([least.0, 0]) else { return Ok(()) };
+        // In units of the largest entry, so that nothing overflows.
+        *start = largest;
+        let lower = self.spare.t();
+        product::triangular(Action::Solve, Side::Left, lower, &mut self.probe.view_mut())?;
+        product::triangular(
+            Action::SolveTransposed,
+            Side::Left,
+            lower,
+            &mut self.probe.view_mut(),
+        )?;
+        let square = self.probe.iter().fold(A::zero(), |sum, &x| sum + x * x);
+        let eigenvalue = self.probe[[least.0, 0]] / square;
+        self.probe.fill(A::zero());
+        let rounding = A::from_f64((self.dimension() + 10) as f64) * A::epsilon();
+        if eigenvalue > rounding {
+            Ok(())
+        } else {
+            Err(LinalgError::NotPositiveDefinite { minor: least.0 + 1 })
+        }
     }
 
     /// Takes L itself: lower triangular, with a positive diagonal. What is above `l`'s diagonal is

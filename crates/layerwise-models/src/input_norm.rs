@@ -27,15 +27,18 @@ impl InputNorm {
     /// [`ModelError::Shape`] and [`ModelError::Data`] where shapes differ.
     pub fn normalize(&mut self, batch: &Moments, normalized: &mut Moments) -> Result<()> {
         check_shape("inputs", (self.scale.len(), 1), (batch.xx().nrows(), 1))?;
+        // Two sums over n samples, each off by n ε of its size at the most; the difference of a
+        // coordinate that does not vary is no more than that. For population moments n is a label.
+        let rounding = 4.0 * f64::EPSILON * batch.sample_size().min(1 << 20) as f64;
         for ((scale, &square), &mean) in
             self.scale.iter_mut().zip(batch.xx().diag()).zip(batch.x_mean())
         {
             let variance = square - mean * mean;
-            if !(variance > 0.0 && variance.is_finite()) {
+            if !(variance > rounding * square && variance.is_finite()) {
                 return Err(ModelError::InvalidParameter {
                     name: "batch variance of an input",
                     value: variance,
-                    allowed: "positive and finite",
+                    allowed: "finite, and above the rounding errors of its computation",
                 });
             }
             *scale = variance.sqrt().recip();

@@ -241,7 +241,8 @@ fn normalized_inputs_have_unit_variance_and_refuse_constants() {
     let error = norm.normalize(&constant.unwrap(), &mut normalized).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "batch variance of an input is 0, but must be positive and finite"
+        "batch variance of an input is 0, but must be finite, and above the rounding errors of its \
+         computation"
     );
 }
 

@@ -43,7 +43,7 @@ pub fn sgd_alignment(
     noise: f64,
 ) -> Result<f64> {
     let moments = SpectralMoments::new(spectrum)?;
-    check(ratio, noise)?;
+    check(link, ratio, noise)?;
     let signal = link.slope * moments.first;
     let spread = link.slope.powi(2) * moments.second;
     let sampling = ratio * moments.first * (link.second + noise * noise);
@@ -104,7 +104,7 @@ impl KfacAlignment {
         noise: f64,
     ) -> Result<Self> {
         let moments = SpectralMoments::new(spectrum)?;
-        check(ratio, noise)?;
+        check(link, ratio, noise)?;
         require(
             "damping",
             damping,
@@ -143,7 +143,9 @@ fn effective_ridge(spectrum: ArrayView1<f64>, first: f64, ratio: f64, damping: f
     high
 }
 
-fn check(ratio: f64, noise: f64) -> Result<()> {
+fn check(link: &LinkMoments, ratio: f64, noise: f64) -> Result<()> {
+    let finite = [link.tau, link.slope, link.second].into_iter().all(f64::is_finite);
+    require("link's mean slope c", link.slope, finite && link.slope != 0.0, "finite, not zero")?;
     require("ratio d/n", ratio, ratio >= 0.0 && ratio.is_finite(), "zero or positive, finite")?;
     require("noise level", noise, noise >= 0.0 && noise.is_finite(), "zero or positive, finite")?;
     Ok(())

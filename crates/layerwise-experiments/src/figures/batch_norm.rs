@@ -5,8 +5,8 @@ use layerwise_data::{Basis, Law};
 use crate::Result;
 use crate::claim::{Claim, Side, Whose};
 use crate::figures::convergence::{
-    Series, cells, chosen, curve, divergence_note, ends, iteration_axis, mean_claim, method_legend,
-    results,
+    Series, cells, chosen, comparable_ends, curve, divergence_note, iteration_axis, mean_claim,
+    method_legend, results,
 };
 use crate::linear::{Chosen, LinearMethod, LinearResults, LinearSetting};
 use crate::plan::Plan;
@@ -58,10 +58,10 @@ impl<'a> Comparison<'a> {
         self.chosen.iter().find(|choice| choice.method == method.name())
     }
 
-    /// A number at the end of each trial of a method.
+    /// A number at the end of each trial of a method; NaN for a trial that diverged.
     pub(crate) fn ends(&self, method: LinearMethod, series: Series) -> Vec<f64> {
         self.choice(method)
-            .map(|choice| ends(self.results, choice.cell, series))
+            .map(|choice| comparable_ends(self.results, choice.cell, series))
             .unwrap_or_default()
     }
 

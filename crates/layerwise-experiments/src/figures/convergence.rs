@@ -3,7 +3,7 @@
 use crate::claim::{Claim, LOG_T_INTERVAL, Side, T_INTERVAL, Whose};
 use crate::linear::{Cell, Chosen, LinearMethod, LinearResults, Run, last};
 use crate::plan::Plan;
-use crate::plot::{Axis, LegendEntry, Mark, Scale, Stroke, method_style};
+use crate::plot::{Axis, Colour, LegendEntry, Mark, Scale, Stroke, method_style};
 use crate::runner::Results;
 use crate::statistics::{Estimate, quantile};
 use crate::table::Table;
@@ -108,15 +108,14 @@ pub(crate) fn divergence_note(results: &LinearResults, chosen: &[Chosen]) -> Opt
     }
 }
 
-/// One legend line a method.
+/// One legend line a method, and the bands'.
 pub(crate) fn method_legend(methods: &[LinearMethod]) -> Vec<LegendEntry> {
-    methods
-        .iter()
-        .map(|method| LegendEntry::Line {
-            label: method.name().into(),
-            style: method_style(method.name()),
-        })
-        .collect()
+    let lines = methods.iter().map(|method| LegendEntry::Line {
+        label: method.name().into(),
+        style: method_style(method.name()),
+    });
+    let band = LegendEntry::Band { label: "quartiles".into(), colour: Colour::GREY };
+    lines.chain([band]).collect()
 }
 
 /// The recorded series of the chosen cells, trial by trial.
@@ -170,6 +169,14 @@ pub(crate) fn ends(results: &LinearResults, cell: usize, series: Series) -> Vec<
     results.by_trial(cell, |run| last(series.of(run)))
 }
 
+/// The same for comparisons, which a run that diverged does not decide: NaN.
+pub(crate) fn comparable_ends(results: &LinearResults, cell: usize, series: Series) -> Vec<f64> {
+    results.by_trial(cell, |run| match run.diverged {
+        Some(_) => f64::NAN,
+        None => last(series.of(run)),
+    })
+}
+
 /// A claim on the geometric mean of trial-by-trial ratios.
 pub(crate) fn ratio_claim(
     id: String,
@@ -193,6 +200,19 @@ pub(crate) fn mean_claim(
     threshold: f64,
 ) -> Claim {
     Claim::judge(id, whose, text, Estimate::mean(values), T_INTERVAL, side, threshold)
+}
+
+/// A claim on the mean of trial-by-trial differences.
+pub(crate) fn difference_claim(
+    id: String,
+    whose: Whose,
+    text: String,
+    (left, right): (&[f64], &[f64]),
+    side: Side,
+    threshold: f64,
+) -> Claim {
+    let differences: Vec<f64> = left.iter().zip(right).map(|(l, r)| l - r).collect();
+    mean_claim(id, whose, text, &differences, side, threshold)
 }
 
 /// A method's cells at its chosen damping, in the order of their rates.

@@ -82,8 +82,8 @@ impl Figure for Figure3 {
         "Alignment of the direction learned in one step with the true one, d = 400, for a tanh \
          link (above) and a centred ReLU (below); half of Σ's eigenvalues are 1 + ε, half 1 − ε. \
          Left: against the damping λ at ε = 0.5 for three sample sizes. Right: against ε at \
-         n/d = 20, λ = 0.01. Lines are asymptotic theory, points means of simulated steps with \
-         bars of two standard errors."
+         n/d = 20, λ = 0.01. Lines are asymptotic theory (horizontal: SGD's, which knows no λ), \
+         points means of simulated steps with bars of two standard errors."
     }
 
     fn demand(&self, plan: &Plan) -> Demand {
@@ -308,12 +308,15 @@ fn theory_claim<'a>(
     let points: Vec<Point> = comparisons.flat_map(Comparison::points).collect();
     let value = excess_deviation(points.iter().map(|p| (p.simulated.as_slice(), p.predicted)));
     let mut rng = Streams::new(plan.seed).stream("figure 3", teacher.name(), 0);
+    let trials = points.first().map_or(0, |point| point.simulated.len());
     let mut resampled: Vec<Vec<f64>> = points.iter().map(|p| p.simulated.clone()).collect();
     let mut values = Vec::with_capacity(RESAMPLES);
     for _ in 0..RESAMPLES {
+        // A trial is resampled as a whole: many of the points share its draws.
+        let chosen: Vec<usize> = (0..trials).map(|_| rng.random_range(0..trials)).collect();
         for (target, point) in resampled.iter_mut().zip(&points) {
-            for x in target.iter_mut() {
-                *x = point.simulated[rng.random_range(0..point.simulated.len())];
+            for (x, &trial) in target.iter_mut().zip(&chosen) {
+                *x = point.simulated[trial];
             }
         }
         let predicted = points.iter().map(|p| p.predicted);

@@ -1,9 +1,10 @@
 //! Figure 5: how the features learned depend on the learning rate.
 
 use crate::Result;
-use crate::claim::{Side, Whose};
+use crate::claim::Side;
 use crate::figures::convergence::{
-    Series, cells_at_damping, divergence_note, ends, mean_claim, method_legend, ratio_claim,
+    Series, cells_at_damping, comparable_ends, difference_claim, divergence_note, ends,
+    method_legend, ratio_claim,
 };
 use crate::figures::figure1::{self, METHODS, WITHOUT_LAYERWISE};
 use crate::figures::{Figure, Report};
@@ -35,6 +36,7 @@ impl Figure for Figure5 {
     fn caption(&self) -> &'static str {
         "Subspace distance after 1000 iterations against the learning rate, for the methods and \
          the setting of figure 1; natural gradient at its tuned damping. \
+         A rate at which most trials diverge stands at distance 1, marked. \
          Lines are medians of the trials, bands their quartiles."
     }
 
@@ -100,12 +102,18 @@ impl Figure for Figure5 {
         let mut claims = Vec::new();
         let kfac = sweeps.iter().find(|sweep| sweep.method == LinearMethod::Kfac);
         let best_of_kfac = kfac.map(|sweep| sweep.best.clone()).unwrap_or_default();
-        let decades_of_kfac = kfac.map(Sweep::decades).unwrap_or_default();
+        // Where KFAC itself finds nothing, there is nothing to compare.
+        let decades_of_kfac: Vec<f64> = kfac
+            .map(Sweep::decades)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|decades| if decades > 0.0 { decades } else { f64::NAN })
+            .collect();
         for sweep in sweeps.iter().filter(|sweep| sweep.method != LinearMethod::Kfac) {
             let name = sweep.method.name();
             claims.push(ratio_claim(
                 format!("5a/{name}"),
-                Whose::Paper,
+                figure1::whose(sweep.method),
                 format!(
                     "KFAC's best subspace distance over the rates is at most {name}'s best, \
                      over its dampings too where it has them (paired ratio, geometric mean)"
@@ -117,16 +125,14 @@ impl Figure for Figure5 {
         }
         for sweep in sweeps.iter().filter(|sweep| WITHOUT_LAYERWISE.contains(&sweep.method)) {
             let name = sweep.method.name();
-            let more: Vec<f64> =
-                decades_of_kfac.iter().zip(sweep.decades()).map(|(a, b)| a - b).collect();
-            claims.push(mean_claim(
+            claims.push(difference_claim(
                 format!("5b/{name}"),
-                Whose::Paper,
+                figure1::whose(sweep.method),
                 format!(
                     "KFAC finds the features (distance at most {FOUND}) over no fewer decades of \
-                     learning rates than {name} (paired difference in decades, mean)"
+                     learning rates than {name} (interpolated; paired difference in decades, mean)"
                 ),
-                &more,
+                (&decades_of_kfac, &sweep.decades()),
                 Side::AtLeast,
                 0.0,
             ));
@@ -153,10 +159,11 @@ impl Sweep {
         let all: Vec<Vec<f64>> = results
             .cells(method)
             .into_iter()
-            .map(|cell| ends(results, cell, Series::Distance))
+            .map(|cell| comparable_ends(results, cell, Series::Distance))
             .collect();
+        // f64::min passes over NaN, so that NaN is left only where every cell diverged.
         let best = (0..results.shown.len())
-            .map(|trial| all.iter().map(|row| row[trial]).fold(f64::INFINITY, f64::min))
+            .map(|trial| all.iter().map(|row| row[trial]).fold(f64::NAN, f64::min))
             .collect();
         let diverged = cells
             .iter()

@@ -109,6 +109,25 @@ fn an_error_keeps_the_former_factorization() {
     assert_eq!(cholesky.lower(), before);
 }
 
+/// Second moments of fewer samples than coordinates: the last pivots are rounding errors, half of
+/// them positive.
+fn refuses_singular_moments<A: Scalar>() {
+    for seed in 0..200 {
+        let rng = &mut generator(1000 + seed);
+        let n = 2 + (seed as usize) % 40;
+        let x = normal(rng, n - 1, n);
+        let s: Array2<A> = cast(&(naive(x.t(), x.view()) / (n - 1) as f64));
+        let error = Cholesky::new(s.view(), A::zero()).unwrap_err();
+        assert!(matches!(error, LinalgError::NotPositiveDefinite { .. }), "{n}: {error:?}");
+    }
+}
+
+#[test]
+fn a_singular_moment_is_told_from_a_regular_one() {
+    refuses_singular_moments::<f64>();
+    refuses_singular_moments::<f32>();
+}
+
 #[test]
 fn every_asymmetry_is_found() {
     // One block of the comparison more than fits, with the difference at every place in turn.
