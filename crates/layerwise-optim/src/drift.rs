@@ -41,7 +41,6 @@ impl<A: Scalar> DriftProbe<A> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
     use ndarray::array;

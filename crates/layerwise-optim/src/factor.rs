@@ -156,6 +156,10 @@ pub struct FactorConfig {
     pub damping: Damping,
     /// Which root is applied.
     pub root: InverseRoot,
+    /// `a` in [0, 1]: the (bias-corrected) factor is multiplied by `tr(S)^{-a}` before damping and
+    /// root (`use_trace_scaling` of Distributed Shampoo, after arXiv 2506.03595, with `a` = ½). 0:
+    /// it is not.
+    pub trace_scaling: f64,
 }
 
 impl FactorConfig {
@@ -167,6 +171,7 @@ impl FactorConfig {
             averaging: Averaging::None,
             damping: Damping::None,
             root: InverseRoot::Cholesky,
+            trace_scaling: 0.0,
         }
     }
 
@@ -184,6 +189,8 @@ impl FactorConfig {
 
     pub(crate) fn check(&self, when: When) -> Result<()> {
         self.averaging.check(when, "factor.averaging.beta")?;
+        let scaling = self.trace_scaling;
+        check_number("factor.trace_scaling", scaling, "in [0, 1]", |x| (0.0..=1.0).contains(&x))?;
         match &self.damping {
             Damping::None => {}
             Damping::Absolute(damping)

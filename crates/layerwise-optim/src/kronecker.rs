@@ -83,6 +83,13 @@ impl KroneckerConfig {
                     why: "one replaces the other",
                 });
             }
+            if factor.trace_scaling != 0.0 {
+                return Err(OptimError::Incompatible {
+                    first: "joint damping",
+                    second: "scaling by a trace",
+                    why: "it is defined for the product of the factors as they are",
+                });
+            }
             if factor.root.exponent() != 1.0 {
                 return Err(OptimError::Incompatible {
                     first: "joint damping",
@@ -126,10 +133,9 @@ pub struct Kronecker<A> {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per optimizer, which stays where it is built")]
 enum Roots<A> {
-    Separate { left: FactorRoot<A>, right: FactorRoot<A> },
-    Joint(JointRoots<A>),
+    Separate { left: Box<FactorRoot<A>>, right: Box<FactorRoot<A>> },
+    Joint(Box<JointRoots<A>>),
 }
 
 persist!(Kronecker<A> { left, right, roots, progress });
@@ -171,11 +177,17 @@ impl<A: Scalar> Kronecker<A> {
         };
         let left = statistic(Side::Left, &config.left);
         let right = statistic(Side::Right, &config.right);
+        let watches_drift = config.refresh.drift.is_some();
+        let root = |config: &FactorConfig, statistic: &FactorStatistic<A>| {
+            Box::new(FactorRoot::new(config, statistic, watches_drift))
+        };
         let roots = match &config.damping {
-            JointDamping::Exact(damping) => Roots::Joint(JointRoots::new(damping, &left, &right)),
+            JointDamping::Exact(damping) => {
+                Roots::Joint(Box::new(JointRoots::new(damping, &left, &right)))
+            }
             JointDamping::None | JointDamping::FactoredTikhonov(_) => Roots::Separate {
-                left: FactorRoot::new(&config.left, &left, config.refresh.drift.is_some()),
-                right: FactorRoot::new(&config.right, &right, config.refresh.drift.is_some()),
+                left: root(&config.left, &left),
+                right: root(&config.right, &right),
             },
         };
         let probe = |side: &FactorStatistic<A>| DriftProbe::with_dimension(side.probed_dimension());

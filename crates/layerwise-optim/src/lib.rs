@@ -31,7 +31,8 @@
 //! ```
 //!
 //! The [guide] says which optimizer to take when, what to tune first, what a step costs in flops and
-//! memory, what corresponds to what in PyTorch, and which symbol of the literature is which field.
+//! memory, what corresponds to what in PyTorch, and which symbol of the literature is which field. The
+//! [references] say which options give which implementation.
 //!
 //! # What a step guarantees
 //!
@@ -62,6 +63,7 @@ mod partition;
 mod persist;
 mod polar;
 mod preconditioner;
+pub mod references;
 mod refresh;
 mod root;
 mod schedule;

@@ -19,6 +19,7 @@ use crate::statistic::{FactorStatistic, Source};
 pub(crate) struct FactorRoot<A> {
     side: Side,
     config: InverseRoot,
+    trace_scaling: f64,
     kind: RootKind<A>,
     /// What the root below has still to be multiplied by.
     scale: Staged<A>,
@@ -31,7 +32,7 @@ enum RootKind<A> {
     Cholesky(Staged<Cholesky<A>>),
     /// Formed, by an eigendecomposition, or by an iteration where there is one.
     Formed {
-        eigen: SymmetricEigen<A>,
+        eigen: Box<SymmetricEigen<A>>,
         newton: Option<(CoupledNewton, Box<CoupledNewtonWorkspace<A>>)>,
         root: Staged<Array2<A>>,
         /// The eigenvectors that the root was made of, where their drift is watched.
@@ -90,7 +91,7 @@ impl<A: Scalar> FactorRoot<A> {
                 Cholesky::with_dimension(n),
             )),
             (_, root) => RootKind::Formed {
-                eigen: SymmetricEigen::with_dimension(n),
+                eigen: Box::new(SymmetricEigen::with_dimension(n)),
                 newton: match *root {
                     InverseRoot::CoupledNewton { root, max_steps, tolerance, residual } => {
                         let newton = CoupledNewton { root, max_steps, tolerance, residual };
@@ -105,6 +106,7 @@ impl<A: Scalar> FactorRoot<A> {
         FactorRoot {
             side: statistic.side,
             config: config.root.clone(),
+            trace_scaling: config.trace_scaling,
             kind,
             scale: Staged::twice(A::one()),
         }
@@ -112,7 +114,9 @@ impl<A: Scalar> FactorRoot<A> {
 
     /// Whether a Cholesky factor can be taken as it is.
     pub(crate) fn keeps_cholesky(&self, damping: ResolvedDamping) -> bool {
-        matches!(self.kind, RootKind::Cholesky(_)) && damping == ResolvedDamping::None
+        matches!(self.kind, RootKind::Cholesky(_))
+            && damping == ResolvedDamping::None
+            && self.trace_scaling == 0.0
     }
 
     /// Proposes the root of `source/correction + damping`.
@@ -128,6 +132,15 @@ impl<A: Scalar> FactorRoot<A> {
         {
             return Ok(Refreshed::default());
         }
+        // tr(S/c)^{-a} S/c = S/c' with c' = c tr(S/c)^a.
+        let correction = match source {
+            Source::Moment(moment) if self.trace_scaling > 0.0 => {
+                let trace = mean_diagonal(moment) * moment.nrows() as f64 / correction;
+                let scaled = correction * trace.powf(self.trace_scaling);
+                if scaled.is_finite() && scaled > 0.0 { scaled } else { correction }
+            }
+            _ => correction,
+        };
         let exponent = self.config.exponent();
         // (S/c + r I)^{-p} = c^p (S + c r I)^{-p}; a relative ridge does not see c.
         let mut fell_back = false;

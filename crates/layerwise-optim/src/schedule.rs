@@ -327,7 +327,6 @@ pub(crate) fn check_number(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

@@ -5,10 +5,11 @@
 
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, Composition, Damping, DiagonalConfig, Direction,
-    EpsilonPlacement, Factor, Filter, Grafting, JointDamping, Kfac, LargeDimension, Merging,
-    Method, Muon, Normalization, OptimError, Optimizer, Partition, PolarConfig, Refresh, RmsProp,
-    Scalar, Schedule, Sgd, Shampoo, Side, Signal, Soap, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, Composition, Damping, DiagonalConfig,
+    DiagonalEstimate, Direction, EigenbasisConfig, Exponents, Factor, Filter, Grafting,
+    IterateAveraging, JointDamping, Kfac, KlShampoo, LargeDimension, Merging, Method, Momentum,
+    Muon, Normalization, OptimError, Optimizer, Partition, PolarConfig, PreconditionerConfig,
+    Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo, Side, Signal, Soap, Statistic, WeightDecay,
 };
 use serde_json::Value;
 
@@ -262,54 +263,143 @@ fn muon() {
     });
 }
 
-/// Distributed Shampoo's hyperparameters, under our names.
+/// Distributed Shampoo's hyperparameters, under our names. Those that a file does not name are at
+/// their defaults.
 fn distributed_shampoo(golden: &Golden) -> Composition {
-    let beta1 = golden.beta(0);
-    let beta2 = golden.beta(1);
-    Shampoo {
-        learning_rate: golden.schedule("lr"),
-        direction: if beta1 == 0.0 {
-            Direction::Gradient
-        } else {
-            Direction::Ema {
-                beta: beta1.into(),
-                bias_correction: golden.flag("use_bias_correction"),
-                filter: Filter::Average,
+    let hyper = &golden.json["hyperparameters"];
+    let preconditioner = &hyper["preconditioner"];
+    let bias_correction = golden.flag("use_bias_correction");
+    let (beta1, beta2) = (golden.beta(0), golden.beta(1));
+    let drops_weight = preconditioner["drop_weighting_factor_on_gsquare"] == true;
+    let averaging = match beta2 {
+        1.0 => Averaging::Sum,
+        beta if drops_weight => Averaging::Decay { beta: beta.into() },
+        beta => Averaging::Ema { beta: beta.into(), bias_correction },
+    };
+    let damping = Damping::Absolute(golden.schedule("epsilon"));
+    let number = |value: &Value| value.as_f64();
+    let exponents = match &preconditioner["matrix_exponents"] {
+        Value::Null => 0.25.into(),
+        given => Exponents { left: given[0].as_f64().unwrap(), right: given[1].as_f64().unwrap() },
+    };
+    let factors = match preconditioner["type"].as_str() {
+        Some("RootInvKLShampoo") => {
+            assert_eq!(exponents.left, exponents.right);
+            KlShampoo {
+                averaging,
+                normalized: false,
+                exponent: exponents.left,
+                damping,
+                refresh: golden.refresh(),
+                ..KlShampoo::default()
             }
-        },
-        averaging: if beta2 == 1.0 {
-            Averaging::Sum
-        } else {
-            Averaging::Ema {
-                beta: beta2.into(),
-                bias_correction: golden.flag("use_bias_correction"),
-            }
-        },
-        exponent: 0.25.into(),
-        damping: Damping::Absolute(golden.schedule("epsilon")),
-        pseudo_inverse: None,
-        newton: false,
-        refresh: golden.refresh(),
-        grafting: match &golden.json["hyperparameters"]["grafting"] {
-            Value::Null => None,
-            grafting => {
-                assert_eq!(grafting["type"], "Adam");
-                Some(Grafting::Diagonal(DiagonalConfig {
-                    averaging: Averaging::Ema {
-                        beta: grafting["beta2"].as_f64().unwrap().into(),
-                        bias_correction: true,
-                    },
-                    epsilon: grafting["epsilon"].as_f64().unwrap().into(),
-                    epsilon_placement: EpsilonPlacement::AfterCorrection,
+            .composition()
+        }
+        Some("EigenvalueCorrectedShampoo") => {
+            let ignored = |side: u64| {
+                let given = preconditioner["ignored_basis_change_dims"].as_array();
+                given.is_some_and(|dims| dims.contains(&side.into()))
+            };
+            let statistic =
+                |side| if ignored(side) { Statistic::Identity } else { Statistic::Gradient };
+            let basis = match preconditioner["eigenvectors"].as_str() {
+                Some("qr") => BasisMethod::QrStep { ridge: golden.schedule("epsilon") },
+                _ => BasisMethod::Eigendecomposition,
+            };
+            let eigenbasis = EigenbasisConfig {
+                left: statistic(0),
+                right: statistic(1),
+                averaging: averaging.clone(),
+                basis,
+                basis_use: BasisUse::Refreshed,
+                refresh: golden.refresh(),
+                diagonal: DiagonalConfig {
+                    averaging,
+                    epsilon: golden.schedule("epsilon"),
+                    exponent: number(&preconditioner["eigenvalue_exponent"]).unwrap_or(0.5),
                     ..DiagonalConfig::default()
-                }))
+                },
+                estimate: DiagonalEstimate::Gradient,
+            };
+            Composition {
+                preconditioner: PreconditionerConfig::Eigenbasis(eigenbasis),
+                ..Composition::default()
             }
+        }
+        _ => Shampoo {
+            averaging,
+            exponent: exponents,
+            damping,
+            trace_scaling: number(&preconditioner["trace_scaling_exponent"]).unwrap_or(0.0),
+            refresh: golden.refresh(),
+            ..Shampoo::default()
+        }
+        .composition(),
+    };
+    let momentum = &hyper["momentum"];
+    let averages = &hyper["iterate_averaging"];
+    let train = || number(&averages["train_interp_coeff"]).unwrap().into();
+    let rate = golden.number("weight_decay");
+    Composition {
+        learning_rate: golden.schedule("lr"),
+        direction: match golden.number("beta3") {
+            _ if beta1 == 0.0 => Direction::Gradient,
+            beta3 => Direction::Ema {
+                beta: beta1.into(),
+                bias_correction,
+                filter: match beta3 {
+                    -1.0 => Filter::Average,
+                    beta3 => Filter::Separate(beta3.into()),
+                },
+            },
         },
-        velocity: None,
-        weight_decay: decay(golden, WeightDecay::Decoupled),
-        partition: partition(golden),
+        grafting: grafting(&hyper["grafting"]),
+        velocity: (!momentum.is_null()).then(|| Momentum {
+            momentum: number(&momentum["momentum"]).unwrap().into(),
+            dampening: number(&momentum["dampening"]).unwrap().into(),
+            nesterov: momentum["use_nesterov"] == true,
+            from_zero: true,
+        }),
+        // With a constant rate, CORRECTED is DECOUPLED, and INDEPENDENT the same of λ/η.
+        weight_decay: match golden.hyper("weight_decay_type").as_str() {
+            Some("L2") => WeightDecay::L2(rate.into()),
+            Some("INDEPENDENT") => WeightDecay::Direction((rate / golden.number("lr")).into()),
+            _ => WeightDecay::Direction(rate.into()),
+        },
+        partition: Partition {
+            vector_exponent: number(&preconditioner["vector_exponent"]).unwrap_or(0.5),
+            ..partition(golden)
+        },
+        iterate_averaging: match averages["type"].as_str() {
+            None => None,
+            Some("GPA") => Some(IterateAveraging::Primal {
+                train: train(),
+                evaluate: number(&averages["eval_interp_coeff"]).unwrap().into(),
+            }),
+            Some(_) => Some(IterateAveraging::ScheduleFree {
+                train: train(),
+                power: number(&averages["eval_coeff_lr_power"]).unwrap(),
+            }),
+        },
+        ..factors
     }
-    .composition()
+}
+
+fn grafting(config: &Value) -> Option<Grafting> {
+    let averaging = match config["type"].as_str() {
+        None => return None,
+        Some("SGD") => return Some(Grafting::Direction),
+        Some("AdaGrad") => Averaging::Sum,
+        Some(kind) => Averaging::Ema {
+            beta: config["beta2"].as_f64().unwrap().into(),
+            bias_correction: kind == "Adam",
+        },
+    };
+    Some(Grafting::Diagonal(DiagonalConfig {
+        averaging,
+        epsilon: config["epsilon"].as_f64().unwrap().into(),
+        ..DiagonalConfig::default()
+    }))
 }
 
 /// Distributed Shampoo takes weights of a single row or column as vectors, and small matrices too
@@ -347,7 +437,7 @@ fn every_file_is_replayed() {
         assert!(quoted(case) || kind.is_some_and(quoted), "{name} is not replayed");
         files += 1;
     }
-    assert!(files >= 77, "{files} files");
+    assert!(files >= 90, "{files} files");
 }
 
 #[test]
@@ -364,25 +454,29 @@ fn distributed_shampoo_grafted() {
 #[test]
 fn distributed_soap() {
     for kind in ["dsoap_eigh_f1", "dsoap_eigh_f3", "dsoap_qr_f3"] {
-        replay_all(kind, |golden| {
-            let epsilon = golden.schedule("epsilon");
-            Soap {
-                learning_rate: golden.schedule("lr"),
-                beta1: golden.beta(0).into(),
-                beta2: golden.beta(1).into(),
-                factor_beta: golden.beta(1).into(),
-                epsilon: epsilon.clone(),
-                bias_correction: golden.flag("use_bias_correction"),
-                basis: match golden.hyper("preconditioner")["eigenvectors"].as_str() {
-                    Some("qr") => BasisMethod::QrStep { ridge: epsilon },
-                    _ => BasisMethod::Eigendecomposition,
-                },
-                refresh: golden.refresh(),
-                weight_decay: decay(golden, WeightDecay::Decoupled),
-                partition: partition(golden),
-                ..Soap::default()
-            }
-        });
+        replay_all(kind, distributed_shampoo);
+    }
+}
+
+#[test]
+fn distributed_shampoo_with_options() {
+    for name in [
+        "ds_options_adagrad_one_sided_3x6",
+        "ds_options_beta3_momentum_5x3",
+        "ds_options_column_decayed_sum_6x1",
+        "ds_options_kl_4x5",
+        "ds_options_nesterov_blocks_7x5",
+        "ds_options_primal_averaging_3x4",
+        "ds_options_rmsprop_uncorrected_4x6",
+        "ds_options_schedule_free_3x4",
+        "ds_options_soap_beta3_grafted_4x4",
+        "ds_options_soap_blocks_summed_5x4",
+        "ds_options_soap_one_sided_exponent_4x6",
+        "ds_options_trace_scaling_4x5",
+        "ds_options_vector_blocks_1x7",
+    ] {
+        let golden = Golden::read(name);
+        golden.replay::<f64>(&distributed_shampoo(&golden), false);
     }
 }
 

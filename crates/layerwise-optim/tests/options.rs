@@ -124,6 +124,7 @@ fn the_coupled_newton_iteration_gives_the_same_roots_or_falls_back() {
         averaging: Averaging::Sum,
         damping: Damping::Absolute(1e-2.into()),
         root,
+        trace_scaling: 0.0,
     };
     let composition = |root| Composition {
         preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
@@ -141,6 +142,28 @@ fn the_coupled_newton_iteration_gives_the_same_roots_or_falls_back() {
     let report = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
     assert!(report.refreshed && report.fallbacks == 1);
     assert_eq!(run(&short, &gradients), run(&composition(InverseRoot::eigen(0.5)), &gradients),);
+}
+
+#[test]
+fn factors_are_scaled_by_their_traces() {
+    let gradient = &gradients(15, 1, (3, 4))[0];
+    let (scaling, ridge) = (0.5, 0.1);
+    let method = Shampoo {
+        learning_rate: 1.0.into(),
+        averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
+        damping: Damping::Absolute(ridge.into()),
+        trace_scaling: scaling,
+        ..Shampoo::default()
+    };
+    let root = |factor: Array2<f64>| {
+        let scaled = &factor * factor.diag().sum().powf(-scaling);
+        let options = RootOptions { ridge: Ridge::Absolute(ridge), pseudo_inverse: None };
+        inverse_root(scaled.view(), 0.25, &options).unwrap()
+    };
+    let expected =
+        root(gradient.dot(&gradient.t())).dot(gradient).dot(&root(gradient.t().dot(gradient)));
+    let found = start((3, 4)) - run(&method, std::slice::from_ref(gradient));
+    assert!(largest_difference(found.view(), expected.view()) < ROUNDING * 10.0);
 }
 
 #[test]
@@ -234,7 +257,7 @@ fn ekfac_takes_the_diagonal_of_the_samples_second_moment() {
         .step(&mut weight.view_mut(), &signal.with_input(Factor::Samples(fewer)))
         .unwrap_err();
     assert_eq!(error.to_string(), "output samples is 9 × 3, expected 8 × 3");
-    assert!(matches!(method.build_for::<f64>((3, 5), Default::default()), Err(_)));
+    assert!(method.build_for::<f64>((3, 5), Default::default()).is_err());
     // From gradients, nothing but the factors is needed of the layer.
     let from_gradients = Ekfac { estimate: DiagonalEstimate::Gradient, ..method };
     assert!(from_gradients.build::<f64>((3, 5)).unwrap().required().input);
@@ -323,7 +346,7 @@ fn schedule_free_evaluates_the_mean_of_the_iterates() {
     for (t, gradient) in gradients.iter().enumerate() {
         step(&mut optimizer, &mut weight, gradient);
         fast = fast - gradient * rate;
-        sum = sum + &fast;
+        sum += &fast;
         // With a constant rate, x is the plain mean of z.
         let mean = &sum / (t + 1) as f64;
         let evaluated = optimizer.evaluation_weight(&weight.view()).unwrap();

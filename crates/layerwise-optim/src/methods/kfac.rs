@@ -108,6 +108,7 @@ impl Method for Kfac {
             averaging: self.averaging.clone(),
             damping,
             root: InverseRoot::Cholesky,
+            trace_scaling: 0.0,
         };
         Composition {
             learning_rate: self.learning_rate.clone(),

@@ -53,6 +53,9 @@ pub struct Shampoo {
     /// eigendecompositions where `1/e` is whole. It needs a damping that does without eigenvalues,
     /// and has no pseudo-inverse.
     pub newton: bool,
+    /// Multiply `L` and `R` by this negative power of their traces, in [0, 1], before damping and
+    /// root; 0 for not at all.
+    pub trace_scaling: f64,
     /// When roots are computed anew.
     pub refresh: Refresh,
     /// Whose step length it takes.
@@ -165,6 +168,7 @@ impl Method for KlShampoo {
             averaging: self.averaging.clone(),
             damping: self.damping.clone(),
             root: InverseRoot::eigen(self.exponent),
+            trace_scaling: 0.0,
         };
         Composition {
             learning_rate: self.learning_rate.clone(),
@@ -194,6 +198,7 @@ impl Default for Shampoo {
             damping: Damping::RelativeToLargest(1e-8.into()),
             pseudo_inverse: None,
             newton: false,
+            trace_scaling: 0.0,
             refresh: Refresh::default(),
             grafting: None,
             velocity: None,
@@ -218,6 +223,7 @@ impl Method for Shampoo {
                 } else {
                     InverseRoot::Eigen { exponent, pseudo_inverse: self.pseudo_inverse }
                 },
+                trace_scaling: self.trace_scaling,
             }
         };
         Composition {

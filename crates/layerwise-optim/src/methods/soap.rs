@@ -128,7 +128,7 @@ impl Method for Soap {
                 // Eigenvectors do not see the factors' scale.
                 averaging: Averaging::Ema {
                     beta: self.factor_beta.clone(),
-                    bias_correction: self.basis_use == BasisUse::Refreshed,
+                    bias_correction: bias_correction && self.basis_use == BasisUse::Refreshed,
                 },
                 basis: self.basis.clone(),
                 basis_use: self.basis_use,
