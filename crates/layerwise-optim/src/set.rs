@@ -314,6 +314,23 @@ impl<A: Scalar> OptimizerSet<A> {
         self.get(name).map(|parameter| &parameter.optimizer)
     }
 
+    /// Adapts the damping of every parameter whose method asks for it, by the reduction of a loss
+    /// that they share; see [`Optimizer::report_reduction`]. Returns how many there are.
+    ///
+    /// # Errors
+    ///
+    /// A ratio that is NaN, under the name of the first such parameter. Nothing has changed then.
+    pub fn report_reduction(&mut self, ratio: f64) -> Result<usize> {
+        let mut adapted = 0;
+        for Parameter { name, optimizer, .. } in &mut self.parameters {
+            if optimizer.composition().damping_adaptation.is_some() {
+                optimizer.report_reduction(ratio).map_err(|source| named(name, source))?;
+                adapted += 1;
+            }
+        }
+        Ok(adapted)
+    }
+
     /// The names, in the order of registration.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.parameters.iter().map(|parameter| parameter.name.as_str())

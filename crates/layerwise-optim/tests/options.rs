@@ -8,10 +8,10 @@ use layerwise_linalg::{Ridge, RootOptions, inverse_root};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
     Adam, Averaging, Clipping, Composition, Damping, DiagonalEstimate, Direction, Ekfac, Exponents,
-    Factor, FactorConfig, Grafting, InverseRoot, IterateAveraging, JointDamping, Kfac, KlShampoo,
-    KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Normalization, OptimError,
-    Optimizer, Partition, PreconditionerConfig, Refresh, Schedule, Sgd, Shampoo, Side, Signal,
-    Soap, Statistic, WeightDecay,
+    Factor, FactorConfig, Grafting, Group, InverseRoot, IterateAveraging, JointDamping, Kfac,
+    KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Normalization,
+    OptimError, Optimizer, OptimizerSet, Partition, PreconditionerConfig, Refresh, Schedule,
+    Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, WeightDecay,
 };
 
 /// Gradients that do not depend on the weight.
@@ -502,6 +502,18 @@ fn levenberg_marquardt_scales_every_damping() {
         assert!(matches!(error, OptimError::InvalidHyperparameter { name: "ratio", .. }));
         assert_eq!(adapted.report_reduction(0.5).unwrap(), 3.0);
     }
+    // In a set, those that ask for it.
+    let mut set = OptimizerSet::<f64>::new(vec![
+        Group::new(Selector::Matrices, &ekfac(0.1)),
+        Group::new(Selector::All, &Adam::default()),
+    ]);
+    set.register("weight", (3, 4), Signals::ALL).unwrap();
+    set.register("other", (2, 3), Signals::ALL).unwrap();
+    set.register("bias", (1, 4), Signals::GRADIENT).unwrap();
+    assert_eq!(set.report_reduction(0.9), Ok(2));
+    let error = set.report_reduction(f64::NAN).unwrap_err();
+    assert!(matches!(&error, OptimError::Parameter { name, .. } if name == "weight"), "{error}");
+
     let mut plain = Kfac::default().build::<f64>((3, 4)).unwrap();
     assert!(matches!(plain.report_reduction(1.0), Err(OptimError::Incompatible { .. })));
     let adam =

@@ -6,17 +6,31 @@ mod common;
 use common::{cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2, Axis};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, BasisUse, Clipping, Composition, Damping, DiagonalConfig, FactorConfig,
-    Group, InverseRoot, IterateAveraging, JointDamping, Kfac, KroneckerConfig, Merging, Method,
-    Momentum, Muon, OneSidedKfac, OptimError, OptimizerSet, Partition, PolarConfig,
-    PreconditionerConfig, Refresh, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic,
-    Update, WeightDecay,
+    Adam, AdamW, Averaging, BasisUse, Clipping, Composition, Damping, DiagonalConfig,
+    EigenbasisConfig, FactorConfig, Group, InverseRoot, IterateAveraging, JointDamping, Kfac,
+    KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Muon, OneSidedKfac, OptimError,
+    OptimizerSet, Partition, PolarConfig, PreconditionerConfig, Refresh, Selector, Sgd, Shampoo,
+    Side, Signal, Signals, Soap, Statistic, Update, WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
     match method.build::<f64>((3, 4)) {
         Ok(_) => panic!("{:?} was built", method.composition()),
         Err(error) => error,
+    }
+}
+
+/// One side by this root, the other left alone.
+fn newton(root: InverseRoot) -> Composition {
+    let left = FactorConfig { statistic: Statistic::Gradient, root, ..FactorConfig::identity() };
+    Composition {
+        preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+            left,
+            right: FactorConfig::identity(),
+            damping: JointDamping::None,
+            refresh: Refresh::default(),
+        }),
+        ..Composition::default()
     }
 }
 
@@ -73,6 +87,26 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     });
     check("factor.root.exponent", &[-0.25], &|x| {
         Shampoo { exponent: x.into(), ..Shampoo::default() }.composition()
+    });
+    check("factor.trace_scaling", &[-0.1, 1.1], &|x| {
+        Shampoo { trace_scaling: x, ..Shampoo::default() }.composition()
+    });
+    let adapted =
+        |adaptation| Kfac { damping_adaptation: Some(adaptation), ..Kfac::default() }.composition();
+    check("damping_adaptation.decrease", &[0.0, 1.0], &|x| {
+        adapted(LevenbergMarquardt { decrease: x, ..LevenbergMarquardt::default() })
+    });
+    check("damping_adaptation.smallest", &[0.0, 1.5], &|x| {
+        adapted(LevenbergMarquardt { smallest: x, ..LevenbergMarquardt::default() })
+    });
+    check("damping_adaptation.largest", &[0.5], &|x| {
+        adapted(LevenbergMarquardt { largest: x, ..LevenbergMarquardt::default() })
+    });
+    check("factor.root.tolerance", &[0.0, -1.0], &|x| {
+        newton(InverseRoot::CoupledNewton { root: 4, max_steps: 10, tolerance: x, residual: 1e-3 })
+    });
+    check("factor.root.residual", &[0.0, -1.0], &|x| {
+        newton(InverseRoot::CoupledNewton { root: 4, max_steps: 10, tolerance: 1e-6, residual: x })
     });
     check("diagonal.exponent", &[0.0, -0.5], &|x| {
         Soap { exponent: x, ..Soap::default() }.composition()
@@ -151,6 +185,11 @@ fn counts_of_zero_are_refused() {
     zero("refresh.start")(refusal(&Kfac { refresh, ..Kfac::default() }));
     let partition = Partition { max_dimension: Some(0), ..Partition::default() };
     zero("partition.max_dimension")(refusal(&Soap { partition, ..Soap::default() }));
+    let root = |root, max_steps| {
+        newton(InverseRoot::CoupledNewton { root, max_steps, tolerance: 1e-6, residual: 1e-3 })
+    };
+    zero("factor.root.root")(refusal(&root(0, 10)));
+    zero("factor.root.max_steps")(refusal(&root(4, 0)));
     let polar = PolarConfig { steps: 0, ..PolarConfig::default() };
     zero("polar.steps")(refusal(&Muon { polar, ..Muon::default() }));
 }
@@ -174,6 +213,13 @@ fn combinations_without_meaning_are_refused() {
         }),
         ..Composition::default()
     };
+    let eigenbasis = |change: fn(&mut EigenbasisConfig)| {
+        let mut composition = Soap::default().composition();
+        if let PreconditionerConfig::Eigenbasis(config) = &mut composition.preconditioner {
+            change(config);
+        }
+        composition
+    };
     for composition in [
         joint.composition(),
         kronecker(largest, JointDamping::None),
@@ -184,6 +230,20 @@ fn combinations_without_meaning_are_refused() {
             ..Soap::default()
         }
         .composition(),
+        Shampoo { newton: true, ..Shampoo::default() }.composition(),
+        kronecker(
+            FactorConfig {
+                statistic: Statistic::Whitened { normalized: true },
+                ..FactorConfig::identity()
+            },
+            JointDamping::Exact(0.1.into()),
+        ),
+        kronecker(
+            FactorConfig { trace_scaling: 0.5, ..FactorConfig::identity() },
+            JointDamping::Exact(0.1.into()),
+        ),
+        eigenbasis(|config| config.diagonal.centered = true),
+        eigenbasis(|config| config.left = Statistic::Whitened { normalized: true }),
         Composition {
             partition: Partition { max_dimension: Some(2), ..Partition::default() },
             ..Kfac::default().composition()

@@ -50,8 +50,8 @@ pub struct Shampoo {
     /// of refusing a factor that is not positive definite.
     pub pseudo_inverse: Option<f64>,
     /// Take roots by the [coupled Newton iteration](InverseRoot::coupled_newton) in place of
-    /// eigendecompositions where `1/e` is whole. It needs a damping that does without eigenvalues,
-    /// and has no pseudo-inverse.
+    /// eigendecompositions where `1/e` is whole. It needs a damping that does without eigenvalues;
+    /// `pseudo_inverse`, which needs them too, is not looked at.
     pub newton: bool,
     /// Multiply `L` and `R` by this negative power of their traces, in [0, 1], before damping and
     /// root; 0 for not at all.
