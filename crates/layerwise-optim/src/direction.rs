@@ -25,7 +25,7 @@ pub enum Direction {
     Ema {
         /// `β`, in [0, 1).
         beta: Schedule,
-        /// Divide by `1 − Π β`.
+        /// Divide by the sum of the gradients' weights: `1 − Π β` for the average itself.
         bias_correction: bool,
         /// What of the average is the direction.
         filter: Filter,
@@ -198,7 +198,10 @@ impl<A: Scalar> EmaState<A> {
         let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
         let (keep, take, correction) = match &self.filter {
             Filter::Average => (1.0, 0.0, weights.correction),
-            Filter::Nesterov => (weights.old, weights.new, weights.correction),
+            // The weights sum to β (1 − Π β) + (1−β).
+            Filter::Nesterov => {
+                (weights.old, weights.new, 1.0 - weights.old * (1.0 - weights.correction))
+            }
             Filter::Separate(beta) => {
                 let beta = beta.value(step);
                 (beta, 1.0 - beta, self.separate_correction(beta))

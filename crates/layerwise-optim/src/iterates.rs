@@ -100,6 +100,11 @@ impl<A: Scalar> IterateState<A> {
     ) {
         let numbers = *self.numbers.current();
         let train = self.config.train().value(numbers.steps);
+        // The `μ_y` that the old weight was made with.
+        let previous = match numbers.steps.checked_sub(1) {
+            Some(last) => self.config.train().value(last),
+            None => train,
+        };
         let (evaluate, rates) = match &self.config {
             IterateAveraging::Primal { evaluate, .. } => (evaluate.value(numbers.steps), 0.0),
             IterateAveraging::ScheduleFree { power, .. } => {
@@ -111,7 +116,7 @@ impl<A: Scalar> IterateState<A> {
         *self.numbers.split().1 = IterateNumbers { steps: numbers.steps + 1, rates };
         self.numbers.propose();
         let along = A::from_f64(1.0 - train * evaluate);
-        let back = A::from_f64(1.0 - evaluate);
+        let back = A::from_f64(1.0 - evaluate * (train / previous));
         let (fast, next) = self.fast.split();
         let starts = numbers.steps == 0;
         Zip::from(next).and(fast).and(new_weight).and(weight).for_each(|next, &z, new, &w| {
