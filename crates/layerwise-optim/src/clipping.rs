@@ -44,7 +44,8 @@ impl Clipping {
             }
             Clipping::Value(bound) => {
                 let bound = A::from_f64(bound.value(step));
-                array.mapv_inplace(|x| x.max(-bound).min(bound));
+                // What is not finite stays, so that the step is refused.
+                array.mapv_inplace(|x| if x.is_finite() { x.max(-bound).min(bound) } else { x });
             }
         }
     }

@@ -30,7 +30,8 @@ impl<A: Scalar> Preconditioner<A> for Sign {
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
-        direction.mapv_inplace(|x| if x == A::zero() { x } else { x.signum() });
+        // What is not finite stays, so that the step is refused.
+        direction.mapv_inplace(|x| if x == A::zero() || !x.is_finite() { x } else { x.signum() });
         Ok(())
     }
 
