@@ -73,6 +73,9 @@ impl<A: Scalar> Persist<A> for Array2<A> {
     }
 }
 
+/// The largest count that is read: no run reaches it, and none that starts there overflows.
+pub(crate) const LARGEST_COUNT: u64 = u64::MAX / 2;
+
 impl<A> Persist<A> for u64 {
     fn save(&self, path: &str, out: &mut StateWriter<A>) {
         out.put(path, StateValue::Count(*self));
@@ -82,6 +85,9 @@ impl<A> Persist<A> for u64 {
         let StateValue::Count(count) = from.take(path)? else {
             return Err(refuse(path, "is not a count"));
         };
+        if *count > LARGEST_COUNT {
+            return Err(refuse(path, "is too large a count"));
+        }
         *self = *count;
         Ok(())
     }

@@ -87,7 +87,7 @@ persist!(Progress { steps, ready, failures });
 impl Progress {
     /// Counts a failed refresh, and says whether the last good one may serve on.
     pub(crate) fn tolerates_failure(&mut self, refresh: &Refresh) -> bool {
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         self.ready && self.failures <= refresh.tolerated_failures
     }
 }

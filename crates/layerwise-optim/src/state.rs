@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::composition::Composition;
 use crate::error::{OptimError, Result};
+use crate::persist::{LARGEST_COUNT, refuse};
 
 /// The version of the layout in which states are saved. It changes whenever a state of an earlier
 /// version of this crate would be read wrongly; such a state is refused by
@@ -97,9 +98,12 @@ impl<A: Scalar> OptimizerState<A> {
         self.steps
     }
 
-    /// Refuses a state of another layout or scalar type.
+    /// Refuses a state of another layout or scalar type, or of more steps than can be taken.
     pub(crate) fn check_kind(&self) -> Result<()> {
         check_version(self.version)?;
+        if self.steps > LARGEST_COUNT {
+            return Err(refuse("steps", "is too large a count"));
+        }
         if self.scalar != A::NAME {
             let found = self.scalar.clone();
             return Err(OptimError::StateScalar { expected: A::NAME, found });
