@@ -23,7 +23,7 @@ impl Statement for L7 {
     }
 
     fn text(&self) -> &'static str {
-        "Several tasks with a shared G⋆ and their own Σ_t and heads (Remark 3.4): the mean of the gradients times Σ̂_t⁻¹, preconditioned by the mean of F_tᵀ F_t, contracts G P⊥ by 1 − η; with equal Σ̂_t it is the single task with stacked heads."
+        "Several tasks with a shared G⋆ and their own Σ_t and heads: the mean of the gradients times Σ̂_t⁻¹, preconditioned by the mean of F_tᵀ F_t, contracts G P⊥ by 1 − η; with equal Σ̂_t it is the single task with stacked heads."
     }
 
     fn whose(&self) -> Whose {
