@@ -192,13 +192,6 @@ proptest! {
     }
 
     #[test]
-    fn what_a_step_learns_is_no_further_from_beta_than_the_rest_allows(case in cases()) {
-        for comparison in case.bound(&RealSteps).unwrap() {
-            prop_assert!(comparison.is_conclusive() && comparison.holds(), "{comparison:?}");
-        }
-    }
-
-    #[test]
     fn with_unlimited_samples_only_isotropy_leaves_sgd_unbiased(
         values in prop::collection::vec(0.01..10.0_f64, 1..30), damping in 1e-9..1e-7_f64,
     ) {
