@@ -17,7 +17,7 @@
 //! | several tasks are one with stacked heads | [`stacked_head`] |
 //! | Kronecker factors are exact for linear networks | [`gauss_newton_blocks`] |
 //! | KFAC does not see a change of inputs | [`representation_on_changed_inputs`] |
-//! | the first step on a single-index model is a spike | [`gradient_spike`], [`ridge_direction`], [`misalignment_bound`] |
+//! | the first step on a single-index model is a spike | [`gradient_spike`], [`ridge_direction`] |
 //! | how far it points to the teacher | [`LinkMoments`], [`SpectralMoments`], [`sgd_alignment`], [`KfacAlignment`] |
 //! | SGD is biased, KFAC is not | [`infinite_sample_sgd_alignment`], [`infinite_sample_kfac_alignment`] |
 
@@ -42,4 +42,4 @@ pub use single_index::{
     KfacAlignment, SpectralMoments, infinite_sample_kfac_alignment, infinite_sample_sgd_alignment,
     sgd_alignment,
 };
-pub use single_index_step::{gradient_spike, misalignment_bound, ridge_direction};
+pub use single_index_step::{gradient_spike, ridge_direction};

@@ -52,23 +52,8 @@ pub fn ridge_direction(
     Ok(solved.remove_axis(Axis(1)))
 }
 
-/// Bound on the sine of the angle between the top right singular vector of `M = u vᵀ + E` and v:
-/// `‖E‖/‖M‖` in operator norms, at most 1.
-///
-/// It holds for every E. With `M z = ‖M‖ w`, the part of `‖M‖ z = Mᵀw` outside v is that of
-/// `Eᵀw`, whose norm is at most ‖E‖.
-///
-/// # Errors
-/// Where a norm is negative or not finite, or `step` is zero.
-pub fn misalignment_bound(rest: f64, step: f64) -> Result<f64> {
-    require("norm of the rest", rest, rest >= 0.0 && rest.is_finite(), "zero or positive, finite")?;
-    require("norm of the step", step, step > 0.0 && step.is_finite(), "positive and finite")?;
-    Ok((rest / step).min(1.0))
-}
-
 #[cfg(test)]
 mod tests {
-    use layerwise_linalg::{leading_right_singular_vector, singular_values};
     use ndarray::array;
 
     use super::*;
@@ -99,18 +84,5 @@ mod tests {
         assert!((&back - &b).iter().all(|e| e.abs() < 1e-14), "{back}");
         assert!(ridge_direction(q.view(), b.view(), -1.0).is_err());
         assert!(ridge_direction(q.view(), array![1.0].view(), 0.0).is_err());
-    }
-
-    #[test]
-    fn the_bound_is_attained_and_not_exceeded() {
-        // M = e₁e₁ᵀ + t e₁e₂ᵀ: the top right singular vector is (1, t)/√(1 + t²), the bound t/√(1 + t²).
-        let t = 0.3_f64;
-        let m = array![[1.0, t], [0.0, 0.0]];
-        let v = leading_right_singular_vector(m.view()).unwrap();
-        let bound = misalignment_bound(t, singular_values(m.view()).unwrap()[0]).unwrap();
-        assert!((v[1].abs() - bound).abs() < 1e-14);
-        assert_eq!(misalignment_bound(3.0, 2.0).unwrap(), 1.0);
-        assert!(misalignment_bound(0.1, 0.0).is_err());
-        assert!(misalignment_bound(f64::NAN, 1.0).is_err());
     }
 }
