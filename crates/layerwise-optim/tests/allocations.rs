@@ -8,7 +8,7 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use common::{Quadratic, cases};
+use common::cases;
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{Group, Muon, OptimizerSet, Scalar, Selector, Signals, Update};
 
@@ -46,8 +46,8 @@ unsafe impl GlobalAlloc for CountingAllocator {
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn allocations<A: Scalar>(shape: (usize, usize)) {
-    let problem = Quadratic::<A>::new(40, shape, 10.0);
     for case in cases() {
+        let problem = case.problem::<A>(40, shape, 10.0);
         let mut weight = Array2::<A>::zeros(shape);
         let gradient = problem.gradient(&weight);
         let signal = problem.signal(&gradient);
@@ -73,8 +73,8 @@ fn a_warmed_up_step_allocates_nothing() {
 
 #[test]
 fn a_warmed_up_step_of_a_set_allocates_nothing() {
-    let problem = Quadratic::<f64>::new(41, (6, 9), 10.0);
     for case in cases() {
+        let problem = case.problem::<f64>(41, (6, 9), 10.0);
         let mut set = OptimizerSet::<f64>::new(vec![Group {
             selector: Selector::All,
             composition: case.composition.clone(),

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Quadratic, cases, generator, normal};
+use common::{Case, Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
     Averaging, BasisMethod, BasisUse, Clipping, Composition, Damping, Exponents, Grafting,
@@ -26,8 +26,8 @@ fn run(composition: &Composition, problem: &Quadratic<f64>) -> Array2<f64> {
     weight
 }
 
+/// With condition number 10 on both sides: gradients' Gram matrices up to 1e4.
 fn problem() -> Quadratic<f64> {
-    // Quadratics with condition number 10 on both sides: gradients' Gram matrices up to 1e4.
     Quadratic::new(70, (N, N), 10.0)
 }
 
@@ -36,35 +36,37 @@ fn norm(m: &Array2<f64>) -> f64 {
 }
 
 /// Relative distance between the weight in rotated coordinates and the rotated weight.
-fn by_rotation(composition: &Composition) -> f64 {
+fn by_rotation(case: &Case) -> f64 {
     let mut rng = generator(71);
     let mut rotation = || {
         layerwise_linalg::orthonormal_rows(normal::<f64>(&mut rng, (N, N)).view())
             .expect("a normal matrix has full rank")
     };
     let (u, v) = (rotation(), rotation());
-    let plain = problem();
+    let plain = problem().sampled(case.samples);
     let rotate = |m: &Array2<f64>, a: &Array2<f64>, b: &Array2<f64>| a.dot(m).dot(&b.t());
     let symmetric = |m: Array2<f64>| (&m + &m.t()) * 0.5;
-    let rotated = Quadratic {
-        target: rotate(&plain.target, &u, &v),
-        output: symmetric(rotate(&plain.output, &u, &u)),
-        input: symmetric(rotate(&plain.input, &v, &v)),
-    };
-    let expected = rotate(&run(composition, &plain), &u, &v);
-    norm(&(run(composition, &rotated) - &expected)) / norm(&expected)
+    let rotated = Quadratic::of(
+        rotate(&plain.target, &u, &v),
+        symmetric(rotate(&plain.output, &u, &u)),
+        symmetric(rotate(&plain.input, &v, &v)),
+    )
+    .sampled(case.samples);
+    let expected = rotate(&run(&case.composition, &plain), &u, &v);
+    norm(&(run(&case.composition, &rotated) - &expected)) / norm(&expected)
 }
 
 /// The same for exchanged sides.
-fn by_transposition(composition: &Composition) -> f64 {
-    let plain = problem();
-    let transposed = Quadratic {
-        target: plain.target.t().as_standard_layout().to_owned(),
-        output: plain.input.clone(),
-        input: plain.output.clone(),
-    };
-    let expected = run(composition, &plain);
-    norm(&(run(composition, &transposed).t().to_owned() - &expected)) / norm(&expected)
+fn by_transposition(case: &Case) -> f64 {
+    let plain = problem().sampled(case.samples);
+    let transposed = Quadratic::of(
+        plain.target.t().as_standard_layout().to_owned(),
+        plain.input.clone(),
+        plain.output.clone(),
+    )
+    .sampled(case.samples);
+    let expected = run(&case.composition, &plain);
+    norm(&(run(&case.composition, &transposed).t().to_owned() - &expected)) / norm(&expected)
 }
 
 fn has_bounds_of_entries(composition: &Composition) -> bool {
@@ -122,7 +124,7 @@ fn methods_by_matrices_do_not_see_rotations() {
         {
             continue;
         }
-        let deviation = by_rotation(&case.composition);
+        let deviation = by_rotation(&case);
         if sees_entries(&case.composition) {
             assert!(deviation > 1e-3, "{}: {deviation:e}, though it is by entries", case.name);
             seen += 1;
@@ -137,7 +139,7 @@ fn methods_by_matrices_do_not_see_rotations() {
 fn methods_with_equal_sides_do_not_see_transposition() {
     let mut seen = 0;
     for case in cases() {
-        let deviation = by_transposition(&case.composition);
+        let deviation = by_transposition(&case);
         if is_symmetric(&case.composition) {
             assert!(deviation < TOLERANCE, "{}: {deviation:e}", case.name);
         } else if case.composition.partition == Partition::default() {

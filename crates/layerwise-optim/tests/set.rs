@@ -111,7 +111,7 @@ fn of_several_errors_the_first_given_is_reported_and_nothing_changes() {
     for case in cases() {
         let mut set = large_set(&case.composition);
         let problems: Vec<_> =
-            SHAPES.iter().map(|&shape| Quadratic::<f64>::new(62, shape, 20.0)).collect();
+            SHAPES.iter().map(|&shape| case.problem::<f64>(62, shape, 20.0)).collect();
         let mut weights: Vec<_> = SHAPES.iter().map(|&shape| Array2::zeros(shape)).collect();
         let good: Vec<_> = problems.iter().zip(&weights).map(|(p, w)| p.gradient(w)).collect();
         let step = |set: &mut OptimizerSet<f64>,

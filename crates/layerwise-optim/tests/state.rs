@@ -29,7 +29,7 @@ fn step<A: Scalar>(
 fn resumes<A: Scalar + Serialize + DeserializeOwned>(case: &Case, shape: (usize, usize)) {
     // Enough that methods with rare refreshes are interrupted between two of them.
     const STEPS: usize = 14;
-    let problem = Quadratic::<A>::new(50, shape, 30.0);
+    let problem = case.problem::<A>(50, shape, 30.0);
     let mut expected = Array2::<A>::zeros(shape);
     let mut optimizer = case.composition.build::<A>(shape).unwrap();
     let mut saved = vec![(optimizer.state(), expected.clone())];
@@ -68,8 +68,8 @@ fn a_resumed_run_is_the_uninterrupted_one() {
 
 #[test]
 fn an_optimizer_can_be_made_of_its_state() {
-    let problem = Quadratic::<f64>::new(51, (4, 5), 30.0);
     for case in cases() {
+        let problem = case.problem::<f64>(51, (4, 5), 30.0);
         let mut weight = Array2::zeros((4, 5));
         let mut optimizer = case.composition.build((4, 5)).unwrap();
         step(&mut optimizer, &problem, &mut weight);
@@ -120,7 +120,7 @@ fn a_named_schedule_is_resumed_by_its_name() {
 
 /// A state of every method that has been used, edited as JSON and loaded.
 fn edited(case: &Case, edit: impl Fn(&mut Value)) -> Result<(), OptimError> {
-    let problem = Quadratic::<f64>::new(52, (3, 4), 30.0);
+    let problem = case.problem::<f64>(52, (3, 4), 30.0);
     let mut weight = Array2::zeros((3, 4));
     let mut optimizer = case.composition.build((3, 4)).unwrap();
     for _ in 0..3 {
@@ -143,7 +143,7 @@ fn each_value_of_a_state_is_needed_and_checked() {
     for case in cases() {
         edited(&case, |_| ()).unwrap();
         let names = {
-            let problem = Quadratic::<f64>::new(52, (3, 4), 30.0);
+            let problem = case.problem::<f64>(52, (3, 4), 30.0);
             let mut optimizer = case.composition.build((3, 4)).unwrap();
             step(&mut optimizer, &problem, &mut Array2::zeros((3, 4)));
             let text = optimizer.state().to_json().unwrap();

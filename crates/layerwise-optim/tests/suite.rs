@@ -11,8 +11,8 @@ mod common;
 use common::{Case, Quadratic, cases, generator, largest_difference, normal};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
-    Factor, LinalgError, OptimError, Optimizer, PreconditionerConfig, Scalar, Signal, Signals,
-    WeightDecay,
+    DiagonalEstimate, Factor, LinalgError, OptimError, Optimizer, PreconditionerConfig, Scalar,
+    Signal, Signals, WeightDecay,
 };
 
 /// Takes steps on a quadratic and returns the weight.
@@ -38,9 +38,9 @@ fn descend<A: Scalar>(
 #[test]
 fn descends_on_an_ill_conditioned_quadratic() {
     // Both factors have condition number 30, their product 900.
-    let problem = Quadratic::<f64>::new(1, (6, 9), 30.0);
-    let start = problem.loss(&Array2::zeros(problem.target.dim()));
     for case in cases() {
+        let problem = case.problem::<f64>(1, (6, 9), 30.0);
+        let start = problem.loss(&Array2::zeros(problem.target.dim()));
         let weight = run(&case, &problem, 400);
         let end = problem.loss(&weight);
         assert!(end < 0.02 * start, "{}: {start:e} → {end:e}", case.name);
@@ -70,15 +70,14 @@ fn descends_on_matrix_factorization() {
             // It is that of a model which holds near by: hence the damping.
             let damping = Array2::<f64>::eye(3) * 0.1;
             let (of_a, of_b) = (b.dot(&b.t()) + &damping, a.t().dot(&a) + &damping);
-            let signal_a = Signal::new(gradients.0.view())
-                .with_output(Factor::SecondMoment(rows.view()))
-                .with_input(Factor::SecondMoment(of_a.view()));
-            let signal_b = Signal::new(gradients.1.view())
-                .with_output(Factor::SecondMoment(of_b.view()))
-                .with_input(Factor::SecondMoment(cols.view()));
+            let model = |target: &Array2<f64>, output, input| {
+                Quadratic::of(target.clone(), output, input).sampled(case.samples)
+            };
+            let models = (model(&a, rows, of_a), model(&b, of_b, cols));
+            let signals = (models.0.signal(&gradients.0), models.1.signal(&gradients.1));
             let step = |e: OptimError| panic!("{}: {e}", case.name);
-            optimizers.0.step(&mut a.view_mut(), &signal_a).unwrap_or_else(step);
-            optimizers.1.step(&mut b.view_mut(), &signal_b).unwrap_or_else(step);
+            optimizers.0.step(&mut a.view_mut(), &signals.0).unwrap_or_else(step);
+            optimizers.1.step(&mut b.view_mut(), &signals.1).unwrap_or_else(step);
         }
         assert!(least < 0.05 * first, "{}: {first:e} → {least:e}", case.name);
     }
@@ -86,10 +85,10 @@ fn descends_on_matrix_factorization() {
 
 #[test]
 fn a_zero_gradient_moves_nothing_but_by_decay() {
-    let problem = Quadratic::<f64>::new(2, (4, 5), 10.0);
     let start = normal::<f64>(&mut generator(3), (4, 5));
     let zero = Array2::<f64>::zeros((4, 5));
     for case in cases() {
+        let problem = case.problem::<f64>(2, (4, 5), 10.0);
         let mut weight = start.clone();
         let mut optimizer = case.composition.build(weight.dim()).unwrap();
         let mut factor = 1.0;
@@ -117,9 +116,9 @@ fn a_zero_gradient_moves_nothing_but_by_decay() {
 #[test]
 fn vectors_and_scalars_are_matrices() {
     for shape in [(1, 7), (7, 1), (1, 1)] {
-        let problem = Quadratic::<f64>::new(4, shape, 10.0);
-        let start = problem.loss(&Array2::zeros(shape));
         for case in cases() {
+            let problem = case.problem::<f64>(4, shape, 10.0);
+            let start = problem.loss(&Array2::zeros(shape));
             let end = problem.loss(&run(&case, &problem, 400));
             assert!(end < 0.05 * start, "{}, {shape:?}: {start:e} → {end:e}", case.name);
         }
@@ -129,11 +128,11 @@ fn vectors_and_scalars_are_matrices() {
 /// The gradient's scale spans all that its squares can be represented at.
 fn takes_scales<A: Scalar>(scales: &[f64]) {
     let mut rng = generator(5);
-    let problem = Quadratic::<A>::new(6, (4, 6), 10.0);
     let gradient = normal::<A>(&mut rng, (4, 6));
     for &scale in scales {
         let gradient = gradient.mapv(|x| x * A::from_f64(scale));
         for case in cases() {
+            let problem = case.problem::<A>(6, (4, 6), 10.0);
             let mut weight = Array2::<A>::zeros((4, 6));
             let mut optimizer = case.composition.build(weight.dim()).unwrap();
             for step in 0..3 {
@@ -222,7 +221,8 @@ fn bad_steps(
 fn optimizer_overflows(optimizer: &Optimizer<f64>) -> bool {
     use layerwise_optim::PreconditionerConfig::{Diagonal, Eigenbasis, Kronecker};
     match &optimizer.composition().preconditioner {
-        Diagonal(_) | Eigenbasis(_) => true,
+        Diagonal(_) => true,
+        Eigenbasis(config) => config.estimate == DiagonalEstimate::Gradient,
         Kronecker(_) => optimizer.required() == Signals::GRADIENT,
         _ => false,
     }
@@ -230,8 +230,8 @@ fn optimizer_overflows(optimizer: &Optimizer<f64>) -> bool {
 
 #[test]
 fn a_refused_step_changes_nothing() {
-    let problem = Quadratic::<f64>::new(7, (5, 4), 20.0);
     for case in cases() {
+        let problem = case.problem::<f64>(7, (5, 4), 20.0);
         let undisturbed = run(&case, &problem, 14);
         let mut weight = Array2::zeros((5, 4));
         let mut optimizer = case.composition.build(weight.dim()).unwrap();
@@ -317,13 +317,12 @@ fn an_indefinite_factor_is_refused_or_tolerated() {
 
 #[test]
 fn single_precision_follows_double_precision() {
-    let double = Quadratic::<f64>::new(9, (4, 4), 2.0);
-    let single = Quadratic::<f32> {
-        target: double.target.mapv(|x| x as f32),
-        output: double.output.mapv(|x| x as f32),
-        input: double.input.mapv(|x| x as f32),
-    };
+    let single = |m: &Array2<f64>| m.mapv(|x| x as f32);
     for mut case in cases() {
+        let double = case.problem::<f64>(9, (4, 4), 2.0);
+        let single =
+            Quadratic::of(single(&double.target), single(&double.output), single(&double.input))
+                .sampled(case.samples);
         if let PreconditionerConfig::Eigenbasis(config) = &mut case.composition.preconditioner {
             // In the basis of a single gradient, that gradient is diagonal: off the diagonal there
             // is nothing but rounding, which a smaller ε would blow up to steps of full length.
@@ -342,17 +341,23 @@ fn single_precision_follows_double_precision() {
 
 #[test]
 fn the_same_run_gives_the_same_bits() {
-    let problem = Quadratic::<f64>::new(10, (6, 8), 50.0);
     for case in cases() {
+        let problem = case.problem::<f64>(10, (6, 8), 50.0);
         let (a, b) = (run(&case, &problem, 12), run(&case, &problem, 12));
         assert!(a.iter().zip(&b).all(|(x, y)| x.to_bits() == y.to_bits()), "{}", case.name);
     }
 }
 
+/// The factor inside of a larger array.
+fn inner(large: &Array2<f64>, samples: bool) -> Factor<'_, f64> {
+    let array = large.slice(s![1..large.nrows() - 2, 2..]);
+    if samples { Factor::Samples(array) } else { Factor::SecondMoment(array) }
+}
+
 #[test]
 fn the_storage_of_an_array_does_not_matter() {
-    let problem = Quadratic::<f64>::new(11, (5, 7), 20.0);
     for case in cases() {
+        let problem = case.problem::<f64>(11, (5, 7), 20.0);
         let expected = run(&case, &problem, 6);
         // Weight and gradient column-major; factors as blocks of larger arrays.
         let mut weight = Array2::<f64>::zeros((7, 5)).reversed_axes();
@@ -361,14 +366,18 @@ fn the_storage_of_an_array_does_not_matter() {
             large.slice_mut(s![1..=m.nrows(), 2..]).assign(m);
             large
         };
-        let (input, output) = (embed(&problem.input), embed(&problem.output));
+        let (output, input) = match &problem.samples {
+            None => (&problem.output, &problem.input),
+            Some((outputs, inputs)) => (outputs, inputs),
+        };
+        let (output, input) = (embed(output), embed(input));
         let mut optimizer = case.composition.build(weight.dim()).unwrap();
         for _ in 0..6 {
             let gradient =
                 problem.gradient(&weight).reversed_axes().as_standard_layout().to_owned();
             let signal = Signal::new(gradient.t())
-                .with_input(Factor::SecondMoment(input.slice(s![1..8, 2..])))
-                .with_output(Factor::SecondMoment(output.slice(s![1..6, 2..])));
+                .with_input(inner(&input, case.samples))
+                .with_output(inner(&output, case.samples));
             optimizer.step(&mut weight.view_mut(), &signal).unwrap();
         }
         let scale = expected.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
@@ -381,8 +390,8 @@ fn the_storage_of_an_array_does_not_matter() {
 
 #[test]
 fn reports_say_what_was_done() {
-    let problem = Quadratic::<f64>::new(12, (4, 6), 10.0);
     for case in cases() {
+        let problem = case.problem::<f64>(12, (4, 6), 10.0);
         let mut weight = Array2::zeros((4, 6));
         let mut optimizer = case.composition.build(weight.dim()).unwrap();
         for step in 1..=3 {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![expect(clippy::expect_used, reason = "a test that fails panics")]
 
+use layerwise_linalg::Cholesky;
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, DiagonalEstimate,
@@ -17,10 +18,28 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) composition: Composition,
+    /// It needs the samples that a layer's factors are made of.
+    pub(crate) samples: bool,
 }
 
 fn case(name: &'static str, method: impl Method) -> Case {
-    Case { name, composition: method.composition() }
+    Case { name, composition: method.composition(), samples: false }
+}
+
+impl Case {
+    fn from_samples(self) -> Self {
+        Case { samples: true, ..self }
+    }
+
+    /// A quadratic whose layer reports what the method needs.
+    pub(crate) fn problem<A: Scalar>(
+        &self,
+        seed: u64,
+        shape: (usize, usize),
+        condition: f64,
+    ) -> Quadratic<A> {
+        Quadratic::new(seed, shape, condition).sampled(self.samples)
+    }
 }
 
 /// Every method and convention. A new one is tested by being listed here.
@@ -224,6 +243,18 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Ekfac::default()
             },
         ),
+        case("ekfac", Ekfac::default()).from_samples(),
+        case(
+            "ekfac, latest samples",
+            Ekfac {
+                learning_rate: 0.2.into(),
+                damping: 1e-2.into(),
+                averaging: Averaging::None,
+                diagonal_averaging: Averaging::None,
+                ..Ekfac::default()
+            },
+        )
+        .from_samples(),
         case("muon", Muon { learning_rate: 0.03.into(), ..Muon::default() }),
     ]
 }
@@ -253,17 +284,29 @@ pub(crate) struct Quadratic<A> {
     pub(crate) target: Array2<A>,
     pub(crate) output: Array2<A>,
     pub(crate) input: Array2<A>,
+    /// `(δ, x)` as rows, where the layer reports those in place of their second moments.
+    pub(crate) samples: Option<(Array2<A>, Array2<A>)>,
 }
 
 impl<A: Scalar> Quadratic<A> {
     pub(crate) fn new(seed: u64, (rows, cols): (usize, usize), condition: f64) -> Self {
         let mut rng = generator(seed);
         let cast = |m: Array2<f64>| m.mapv(A::from_f64);
-        Quadratic {
-            target: normal(&mut rng, (rows, cols)),
-            output: cast(covariance(&mut rng, rows, condition)),
-            input: cast(covariance(&mut rng, cols, condition)),
-        }
+        Quadratic::of(
+            normal(&mut rng, (rows, cols)),
+            cast(covariance(&mut rng, rows, condition)),
+            cast(covariance(&mut rng, cols, condition)),
+        )
+    }
+
+    pub(crate) fn of(target: Array2<A>, output: Array2<A>, input: Array2<A>) -> Self {
+        Quadratic { target, output, input, samples: None }
+    }
+
+    /// With or without samples of its factors.
+    pub(crate) fn sampled(self, sampled: bool) -> Self {
+        let samples = sampled.then(|| paired_samples(&self.output, &self.input));
+        Quadratic { samples, ..self }
     }
 
     pub(crate) fn gradient(&self, weight: &Array2<A>) -> Array2<A> {
@@ -277,10 +320,33 @@ impl<A: Scalar> Quadratic<A> {
     }
 
     pub(crate) fn signal<'a>(&'a self, gradient: &'a Array2<A>) -> Signal<'a, A> {
-        Signal::new(gradient.view())
-            .with_input(Factor::SecondMoment(self.input.view()))
-            .with_output(Factor::SecondMoment(self.output.view()))
+        let (output, input) = match &self.samples {
+            None => {
+                (Factor::SecondMoment(self.output.view()), Factor::SecondMoment(self.input.view()))
+            }
+            Some((outputs, inputs)) => {
+                (Factor::Samples(outputs.view()), Factor::Samples(inputs.view()))
+            }
+        };
+        Signal::new(gradient.view()).with_input(input).with_output(output)
     }
+}
+
+/// `mn` pairs `δ_ij = √m L_P e_i`, `x_ij = √n L_Q e_j` as rows, with `L_P L_Pᵀ = P` and
+/// `L_Q L_Qᵀ = Q`: their mean outer products are `P` and `Q`, and as each `δ` meets each `x`, the
+/// second moment of `vec(δxᵀ)` is `P ⊗ Q`.
+fn paired_samples<A: Scalar>(output: &Array2<A>, input: &Array2<A>) -> (Array2<A>, Array2<A>) {
+    let columns = |moment: &Array2<A>| {
+        let cholesky = Cholesky::new(moment.view(), A::zero()).expect("positive definite");
+        let scale = A::from_f64((moment.nrows() as f64).sqrt());
+        cholesky.lower().mapv(|x| x * scale)
+    };
+    let (of_output, of_input) = (columns(output), columns(input));
+    let (m, n) = (output.nrows(), input.nrows());
+    (
+        Array2::from_shape_fn((m * n, m), |(pair, row)| of_output[[row, pair / n]]),
+        Array2::from_shape_fn((m * n, n), |(pair, row)| of_input[[row, pair % n]]),
+    )
 }
 
 pub(crate) fn largest_difference<A: Scalar>(a: ArrayView2<A>, b: ArrayView2<A>) -> f64 {
