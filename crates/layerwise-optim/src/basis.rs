@@ -81,16 +81,18 @@ impl<A: Scalar> BasisSide<A> {
         Ok(())
     }
 
-    /// The squares of samples' coordinates in the basis, one sample a row.
-    pub(crate) fn squares(
+    /// The squares of samples' coordinates in the basis, one sample a row, in the first rows of
+    /// `storage`, which grows where there are more samples than ever before.
+    pub(crate) fn squares<'s>(
         &self,
         used: BasisUse,
         samples: ArrayView2<'_, A>,
-        squares: &mut Array2<A>,
-    ) -> Result<()> {
-        if squares.dim() != samples.dim() {
-            *squares = Array2::zeros(samples.dim());
+        storage: &'s mut Array2<A>,
+    ) -> Result<ArrayView2<'s, A>> {
+        if storage.nrows() < samples.nrows() {
+            *storage = Array2::zeros(samples.dim());
         }
+        let mut squares = storage.slice_mut(s![..samples.nrows(), ..]);
         match &self.basis {
             None => squares.assign(&samples),
             Some(basis) => {
@@ -98,12 +100,11 @@ impl<A: Scalar> BasisSide<A> {
                     BasisUse::Refreshed => basis.latest(),
                     BasisUse::Previous => basis.current(),
                 };
-                let mut product = squares.view_mut();
-                gemm(A::one(), samples, basis.view(), A::zero(), &mut product)?;
+                gemm(A::one(), samples, basis.view(), A::zero(), &mut squares)?;
             }
         }
         squares.mapv_inplace(|x| x * x);
-        Ok(())
+        Ok(storage.slice(s![..samples.nrows(), ..]))
     }
 
     /// Proposes a new basis; returns how often another routine had to serve.

@@ -141,7 +141,8 @@ pub struct EigenbasisDiagonal<A> {
     progress: Staged<Progress>,
     projected: Array2<A>,
     scratch: Array2<A>,
-    /// The squares of the samples' coordinates, outputs' and inputs'; sized when first needed.
+    /// Places for the squares of the samples' coordinates, outputs' and inputs'; they grow with the
+    /// number of samples.
     samples: (Array2<A>, Array2<A>),
     probes: Option<[DriftProbe<A>; 2]>,
 }
@@ -262,12 +263,13 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         check_shape("input samples", &inputs, (count.max(1), self.shape.1))?;
         check_finite("output samples", &outputs)?;
         check_finite("input samples", &inputs)?;
-        self.left.squares(used, outputs, &mut self.samples.0)?;
-        self.right.squares(used, inputs, &mut self.samples.1)?;
+        let (storage_of_outputs, storage_of_inputs) = &mut self.samples;
+        let outputs = self.left.squares(used, outputs, storage_of_outputs)?;
+        let inputs = self.right.squares(used, inputs, storage_of_inputs)?;
         gemm(
             A::from_f64(1.0 / count as f64),
-            self.samples.0.t(),
-            self.samples.1.view(),
+            outputs.t(),
+            inputs,
             A::zero(),
             &mut self.projected.view_mut(),
         )?;

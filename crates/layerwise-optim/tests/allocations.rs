@@ -8,9 +8,11 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use common::cases;
-use layerwise_optim::ndarray::Array2;
-use layerwise_optim::{Group, Muon, OptimizerSet, Scalar, Selector, Signals, Update};
+use common::{Quadratic, cases};
+use layerwise_optim::ndarray::{Array2, s};
+use layerwise_optim::{
+    Factor, Group, Muon, OptimizerSet, Scalar, Selector, Signal, Signals, Update,
+};
 
 struct CountingAllocator;
 
@@ -68,6 +70,31 @@ fn a_warmed_up_step_allocates_nothing() {
     for shape in [(8, 100), (24, 16), (1, 30), (30, 1)] {
         allocations::<f64>(shape);
         allocations::<f32>(shape);
+    }
+}
+
+/// Samples come in batches of one size, and of another at the end of an epoch.
+#[test]
+fn batches_of_changing_size_allocate_nothing() {
+    let shape = (6, 9);
+    let problem = Quadratic::<f64>::new(42, shape, 10.0).sampled(true);
+    let (outputs, inputs) = problem.samples.as_ref().unwrap();
+    let gradient = problem.gradient(&Array2::zeros(shape));
+    let full = problem.signal(&gradient);
+    let last = Signal::new(gradient.view())
+        .with_output(Factor::Samples(outputs.slice(s![..-1, ..])))
+        .with_input(Factor::Samples(inputs.slice(s![..-1, ..])));
+    for case in cases() {
+        let mut weight = Array2::<f64>::zeros(shape);
+        let mut optimizer = case.composition.build(shape).unwrap();
+        for _ in 0..2 {
+            optimizer.step(&mut weight.view_mut(), &full).unwrap();
+        }
+        let before = CALLS.get();
+        for signal in [last, full, full, last, last, full] {
+            optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        }
+        assert_eq!(CALLS.get() - before, 0, "{}", case.name);
     }
 }
 
