@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
+use crate::finite::check_symmetric;
 use crate::persist::persist;
 use crate::preconditioner::bytes;
 use crate::signal::Signal;
@@ -165,6 +166,7 @@ impl<A: Scalar> BasisSide<A> {
             return Ok(());
         };
         let Source::Moment(moment) = self.statistic.source(signal, false) else { return Ok(()) };
+        check_symmetric(&moment)?;
         let (one, zero) = (A::one(), A::zero());
         let (current, next) = basis.split();
         let (product, work) = (&mut self.product, &mut self.work);

@@ -319,7 +319,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
                 next.ready = true;
                 next.failures = 0;
             }
-            Err(_) if next.tolerates_failure(&self.config.refresh) => {
+            Err(error) if next.tolerates_failure(&self.config.refresh, &error) => {
                 self.left.discard_basis();
                 self.right.discard_basis();
                 observation.fallbacks = 1;

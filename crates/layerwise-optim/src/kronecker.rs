@@ -360,7 +360,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
                     next.ready = true;
                     next.failures = 0;
                 }
-                Err(_) if next.tolerates_failure(&self.config.refresh) => {
+                Err(error) if next.tolerates_failure(&self.config.refresh, &error) => {
                     self.roots.discard();
                     observation.fallbacks = 1;
                 }

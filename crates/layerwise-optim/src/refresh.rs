@@ -1,5 +1,6 @@
 //! When roots and bases are computed anew.
 
+use layerwise_linalg::LinalgError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result};
@@ -17,9 +18,11 @@ pub struct Refresh {
     pub every: u64,
     /// The first step with a refresh, ≥ 1.
     pub start: u64,
-    /// How many refreshes in a row may fail: the last good root is kept, and the failure counted
-    /// in the step's report. One more is an error. 0: the first failure is an error. A first
-    /// refresh that fails is always one, there being nothing to keep.
+    /// How many refreshes in a row may fail, on a factor that is indefinite or singular, or whose
+    /// decomposition does not converge: the last good root is kept, and the failure counted in the
+    /// step's report. One more is an error. 0: the first failure is an error. A first refresh that
+    /// fails is always one, there being nothing to keep; and so is whatever is wrong with the signal
+    /// itself.
     pub tolerated_failures: u32,
     /// `Some(τ)`, `τ` in (0, 1): refresh also at each step after the first refresh where the basis
     /// has drifted, that is where for one side the off-diagonal part of `VᵀSV` is more than `τ` of
@@ -82,12 +85,28 @@ pub(crate) struct Progress {
     pub(crate) failures: u32,
 }
 
+/// Whether a refresh failed for what the factor is at this step, not for what was given or asked
+/// for.
+fn is_of_the_factor(error: &OptimError) -> bool {
+    matches!(
+        error,
+        OptimError::Factor {
+            source: LinalgError::NotPositiveDefinite { .. }
+                | LinalgError::EigenvalueNotPositive { .. }
+                | LinalgError::RankDeficient { .. }
+                | LinalgError::SingularTriangle { .. }
+                | LinalgError::NoConvergence { .. },
+            ..
+        }
+    )
+}
+
 persist!(Progress { steps, ready, failures });
 
 impl Progress {
     /// Counts a failed refresh, and says whether the last good one may serve on.
-    pub(crate) fn tolerates_failure(&mut self, refresh: &Refresh) -> bool {
+    pub(crate) fn tolerates_failure(&mut self, refresh: &Refresh, error: &OptimError) -> bool {
         self.failures = self.failures.saturating_add(1);
-        self.ready && self.failures <= refresh.tolerated_failures
+        self.ready && self.failures <= refresh.tolerated_failures && is_of_the_factor(error)
     }
 }

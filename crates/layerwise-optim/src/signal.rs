@@ -106,7 +106,7 @@ impl<'a, A: Scalar> From<ArrayView1<'a, A>> for Signal<'a, A> {
 pub enum Factor<'a, A> {
     /// Samples as rows, N × n: the second moment is `SᵀS/N`.
     Samples(ArrayView2<'a, A>),
-    /// The second moment, n × n, symmetric.
+    /// The second moment `S`, n × n, symmetric up to `8 ε n max|S|`.
     SecondMoment(ArrayView2<'a, A>),
     /// Its lower Cholesky factor `L`, n × n, `LLᵀ` the second moment; what stands above the
     /// diagonal is not read. Without damping and averaging nothing has to be factored.

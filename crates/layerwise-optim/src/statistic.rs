@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2, Zip};
 use crate::averaging::{AverageClock, AverageWeights, Averaging};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
-use crate::finite::{check_finite, check_shape, first_non_finite};
+use crate::finite::{check_finite, check_shape, check_symmetric, first_non_finite};
 use crate::persist::persist;
 use crate::preconditioner::bytes;
 use crate::signal::{Factor, Signal};
@@ -143,7 +143,11 @@ impl<A: Scalar> FactorStatistic<A> {
             }
             Factor::SecondMoment(_) => {
                 check_finite(what, &array)?;
+                // What is not averaged is checked by whatever it is factored by.
                 if let Some(average) = &mut self.average {
+                    let side = self.side;
+                    check_symmetric(&array)
+                        .map_err(|source| OptimError::Factor { side, source })?;
                     let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
                     let (current, next) = average.split();
                     Zip::from(next).and(current).and(&array).for_each(|next, &s, &x| {

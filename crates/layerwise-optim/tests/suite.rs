@@ -316,6 +316,59 @@ fn an_indefinite_factor_is_refused_or_tolerated() {
 }
 
 #[test]
+fn an_asymmetric_moment_is_refused_where_it_is_given() {
+    use layerwise_optim::{Averaging, BasisMethod, Ekfac, Kfac, Method, Refresh, Side};
+    let problem = Quadratic::<f64>::new(21, (3, 4), 10.0);
+    let gradient = problem.gradient(&Array2::zeros((3, 4)));
+    let good = problem.signal(&gradient);
+    let largest = problem.input.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+    let tolerance = 8.0 * f64::EPSILON * 4.0 * largest;
+    let perturbed = |by: f64| {
+        let mut input = problem.input.clone();
+        input[[2, 1]] += by;
+        input
+    };
+    let (bad, rounded) = (perturbed(2.0 * tolerance), perturbed(0.5 * tolerance));
+    let bad = good.with_input(Factor::SecondMoment(bad.view()));
+    let rounded = good.with_input(Factor::SecondMoment(rounded.view()));
+
+    let averaging = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
+    let averaged = Kfac { averaging, refresh: Refresh::every(3), ..Kfac::default() };
+    let gradients = Ekfac { estimate: DiagonalEstimate::Gradient, ..Ekfac::default() };
+    let mut by_qr =
+        Ekfac { averaging: Averaging::None, refresh: Refresh::default(), ..gradients.clone() }
+            .composition();
+    if let PreconditionerConfig::Eigenbasis(config) = &mut by_qr.preconditioner {
+        config.basis = BasisMethod::QrStep { ridge: 1e-8.into() };
+    }
+    // Not what a tolerated failure is for: the factor is not at fault.
+    let refresh = Refresh { tolerated_failures: 2, ..Refresh::default() };
+    let tolerant = Kfac { refresh, ..Kfac::default() };
+    for composition in
+        [averaged.composition(), gradients.composition(), by_qr, tolerant.composition()]
+    {
+        let mut weight = Array2::zeros((3, 4));
+        let mut optimizer = composition.build((3, 4)).unwrap();
+        for _ in 0..4 {
+            let before = (weight.clone(), optimizer.state());
+            let error = optimizer.step(&mut weight.view_mut(), &bad).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    OptimError::Factor {
+                        side: Side::Right,
+                        source: LinalgError::NotSymmetric { row: 2, col: 1, difference },
+                    } if difference > tolerance
+                ),
+                "{error:?}"
+            );
+            assert_eq!((weight.clone(), optimizer.state()), before);
+            optimizer.step(&mut weight.view_mut(), &rounded).unwrap();
+        }
+    }
+}
+
+#[test]
 fn single_precision_follows_double_precision() {
     let single = |m: &Array2<f64>| m.mapv(|x| x as f32);
     for mut case in cases() {
