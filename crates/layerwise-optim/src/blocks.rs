@@ -58,6 +58,8 @@ impl<A: Scalar> Blocks<A> {
             });
         }
         let build = |extent: Extent| {
+            let preconditioner =
+                composition.preconditioner.build(&extent, &composition.partition)?;
             let graft: Option<Box<dyn Preconditioner<A>>> = match &composition.grafting {
                 None => None,
                 Some(Grafting::Direction) => Some(Box::new(Identity)),
@@ -65,8 +67,6 @@ impl<A: Scalar> Blocks<A> {
                     Some(Box::new(Diagonal::new(config, extent.shape())?))
                 }
             };
-            let preconditioner =
-                composition.preconditioner.build(&extent, &composition.partition)?;
             Ok(Block { extent, preconditioner, graft, warming_up: false })
         };
         Ok(Blocks {

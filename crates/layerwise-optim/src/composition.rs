@@ -10,6 +10,7 @@ use crate::direction::{Direction, Momentum};
 use crate::eigenbasis::{EigenbasisConfig, EigenbasisDiagonal};
 use crate::error::{OptimError, Result};
 use crate::factor::{FactorConfig, Statistic};
+use crate::finite::check_weight;
 use crate::iterates::IterateAveraging;
 use crate::kronecker::{Kronecker, KroneckerConfig};
 use crate::optimizer::Optimizer;
@@ -161,13 +162,11 @@ impl Composition {
     ///
     /// # Errors
     ///
-    /// Any hyperparameter out of range, combinations that make no sense, and empty shapes.
+    /// Any hyperparameter out of range, combinations that make no sense, empty shapes, and those
+    /// of which the weight or a factor would have more entries than can be addressed.
     pub fn build<A: Scalar>(&self, shape: (usize, usize)) -> Result<Optimizer<A>> {
         self.check(When::Build)?;
-        let (rows, cols) = shape;
-        if rows == 0 || cols == 0 {
-            return Err(OptimError::EmptyShape { rows, cols });
-        }
+        check_weight::<A>(shape)?;
         Optimizer::new(self.clone(), shape)
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::{AverageClock, Averaging};
 use crate::error::{OptimError, Result};
-use crate::finite::{check_shape, first_non_finite};
+use crate::finite::{check_shape, check_weight, first_non_finite};
 use crate::persist::{Persist, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::schedule::{Schedule, When, check_number};
@@ -244,9 +244,10 @@ impl<A: Scalar> Diagonal<A> {
     ///
     /// # Errors
     ///
-    /// Hyperparameters out of range.
+    /// Hyperparameters out of range, and shapes that are empty or too large.
     pub fn new(config: &DiagonalConfig, shape: (usize, usize)) -> Result<Self> {
         config.check(When::Build)?;
+        check_weight::<A>(shape)?;
         Ok(Diagonal { moments: SecondMoments::new(config, shape), shape })
     }
 }

@@ -10,7 +10,7 @@ use crate::diagonal::{DiagonalConfig, SecondMoments};
 use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
-use crate::finite::{check_finite, check_shape};
+use crate::finite::{check_finite, check_shape, check_weight};
 use crate::persist::{Persist, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
@@ -154,13 +154,15 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     ///
     /// # Errors
     ///
-    /// Hyperparameters out of range.
+    /// Hyperparameters out of range, and shapes that are empty or too large.
     pub fn new(config: &EigenbasisConfig, shape: (usize, usize)) -> Result<Self> {
         config.check(When::Build)?;
-        let side = |side, statistic| {
-            BasisSide::new(config, FactorStatistic::new(side, statistic, &config.averaging, shape))
-        };
-        let (left, right) = (side(Side::Left, config.left), side(Side::Right, config.right));
+        check_weight::<A>(shape)?;
+        let statistic =
+            |side, kind| FactorStatistic::<A>::new(side, kind, &config.averaging, shape);
+        let (left, right) =
+            (statistic(Side::Left, config.left)?, statistic(Side::Right, config.right)?);
+        let (left, right) = (BasisSide::new(config, left), BasisSide::new(config, right));
         let probe =
             |side: &BasisSide<A>| DriftProbe::with_dimension(side.statistic.probed_dimension());
         Ok(EigenbasisDiagonal {

@@ -65,6 +65,16 @@ pub enum OptimError {
         /// Columns asked for.
         cols: usize,
     },
+    /// An array with more entries than can be addressed.
+    #[error("{what} of {rows} × {cols} is larger than an array can be")]
+    TooLarge {
+        /// The array.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+    },
     /// An array of another shape than the optimizer was built for.
     #[error("{what} is {} × {}, expected {} × {}", found.0, found.1, expected.0, expected.1)]
     Shape {

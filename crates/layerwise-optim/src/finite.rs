@@ -15,6 +15,23 @@ pub(crate) fn check_shape<A>(
     if found == expected { Ok(()) } else { Err(OptimError::Shape { what, expected, found }) }
 }
 
+/// Refuses a weight without entries, or with more than an array can have.
+pub(crate) fn check_weight<A>((rows, cols): (usize, usize)) -> Result<()> {
+    if rows == 0 || cols == 0 {
+        return Err(OptimError::EmptyShape { rows, cols });
+    }
+    check_size::<A>("a weight", (rows, cols))
+}
+
+/// Refuses an array of more bytes than can be addressed.
+pub(crate) fn check_size<A>(what: &'static str, (rows, cols): (usize, usize)) -> Result<()> {
+    let most = isize::MAX as usize / size_of::<A>();
+    match rows.checked_mul(cols) {
+        Some(entries) if entries <= most => Ok(()),
+        _ => Err(OptimError::TooLarge { what, rows, cols }),
+    }
+}
+
 /// Refuses NaN and infinities; names the first, in row order.
 pub(crate) fn check_finite<A: Scalar>(what: &'static str, array: &ArrayView2<A>) -> Result<()> {
     match first_non_finite(array) {

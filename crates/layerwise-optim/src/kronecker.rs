@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
-use crate::finite::{check_shape, frobenius_norm};
+use crate::finite::{check_shape, check_weight, frobenius_norm};
 use crate::persist::{Persist, join, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
@@ -169,14 +169,15 @@ impl<A: Scalar> Kronecker<A> {
     ///
     /// # Errors
     ///
-    /// Hyperparameters out of range.
+    /// Hyperparameters out of range, and shapes that are empty or too large.
     pub fn new(config: &KroneckerConfig, shape: (usize, usize)) -> Result<Self> {
         config.check(When::Build)?;
+        check_weight::<A>(shape)?;
         let statistic = |side, factor: &FactorConfig| {
             FactorStatistic::new(side, factor.statistic, &factor.averaging, shape)
         };
-        let left = statistic(Side::Left, &config.left);
-        let right = statistic(Side::Right, &config.right);
+        let left = statistic(Side::Left, &config.left)?;
+        let right = statistic(Side::Right, &config.right)?;
         let watches_drift = config.refresh.drift.is_some();
         let root = |config: &FactorConfig, statistic: &FactorStatistic<A>| {
             Box::new(FactorRoot::new(config, statistic, watches_drift))

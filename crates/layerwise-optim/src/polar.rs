@@ -5,7 +5,7 @@ use ndarray::ArrayViewMut2;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result};
-use crate::finite::check_shape;
+use crate::finite::{check_shape, check_weight};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::schedule::check_number;
 use crate::signal::Signal;
@@ -68,9 +68,10 @@ impl<A: Scalar> Polar<A> {
     ///
     /// # Errors
     ///
-    /// Hyperparameters out of range.
+    /// Hyperparameters out of range, and shapes that are empty or too large.
     pub fn new(config: &PolarConfig, shape: (usize, usize)) -> Result<Self> {
         config.check()?;
+        check_weight::<A>(shape)?;
         let ratio = shape.0 as f64 / shape.1 as f64;
         let scale = if config.scale_by_shape { ratio.max(1.0).sqrt() } else { 1.0 };
         Ok(Polar {

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2, Zip};
 use crate::averaging::{AverageClock, AverageWeights, Averaging};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
-use crate::finite::{check_finite, check_shape, check_symmetric, first_non_finite};
+use crate::finite::{check_finite, check_shape, check_size, check_symmetric, first_non_finite};
 use crate::persist::persist;
 use crate::preconditioner::bytes;
 use crate::signal::{Factor, Signal};
@@ -45,16 +45,19 @@ impl<A: Scalar> FactorStatistic<A> {
         kind: Statistic,
         averaging: &Averaging,
         shape: (usize, usize),
-    ) -> Self {
+    ) -> Result<Self> {
         let dimension = match side {
             Side::Left => shape.0,
             Side::Right => shape.1,
         };
+        if kind != Statistic::Identity {
+            check_size::<A>("a factor", (dimension, dimension))?;
+        }
         let square = || Array2::zeros((dimension, dimension));
         let is_averaged = kind != Statistic::Identity && *averaging != Averaging::None;
         let is_of_gradient = matches!(kind, Statistic::Gradient | Statistic::Whitened { .. });
         let is_formed = is_of_gradient && !is_averaged;
-        FactorStatistic {
+        Ok(FactorStatistic {
             side,
             kind,
             dimension,
@@ -64,7 +67,7 @@ impl<A: Scalar> FactorStatistic<A> {
             lower: Array2::zeros((0, 0)),
             clock: Staged::twice(AverageClock::start()),
             correction: 1.0,
-        }
+        })
     }
 
     pub(crate) fn dimension(&self) -> usize {

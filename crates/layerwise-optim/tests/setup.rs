@@ -6,11 +6,11 @@ mod common;
 use common::{cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2, Axis};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, BasisUse, Clipping, Composition, Damping, DiagonalConfig,
+    Adam, AdamW, Averaging, BasisUse, Clipping, Composition, Damping, Diagonal, DiagonalConfig,
     EigenbasisConfig, FactorConfig, Group, InverseRoot, IterateAveraging, JointDamping, Kfac,
     KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Muon, OneSidedKfac, OptimError,
-    OptimizerSet, Partition, PolarConfig, PreconditionerConfig, Refresh, Selector, Sgd, Shampoo,
-    Side, Signal, Signals, Soap, Statistic, Update, WeightDecay,
+    Optimizer, OptimizerSet, OptimizerState, Partition, Polar, PolarConfig, PreconditionerConfig,
+    Refresh, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, Update, WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
@@ -279,6 +279,45 @@ fn empty_weights_are_refused() {
             assert_eq!(error, OptimError::EmptyShape { rows: shape.0, cols: shape.1 });
         }
     }
+}
+
+/// Neither the weight nor a factor of it may have more bytes than can be addressed.
+#[test]
+fn weights_too_large_to_be_addressed_are_refused() {
+    let too_large = |error: OptimError, what: &str, (rows, cols): (usize, usize)| {
+        assert_eq!(
+            error.to_string(),
+            format!("{what} of {rows} × {cols} is larger than an array can be")
+        );
+    };
+    for shape in [(usize::MAX, 2), (2, usize::MAX), (1 << 32, 1 << 32), (1 << 30, 1 << 30)] {
+        for case in cases() {
+            too_large(case.composition.build::<f64>(shape).unwrap_err(), "a weight", shape);
+        }
+    }
+    // It is bytes that count.
+    let error = Sgd::default().build::<f32>((1 << 31, 1 << 30)).unwrap_err();
+    too_large(error, "a weight", (1 << 31, 1 << 30));
+    let long = 1_usize << 31;
+    for composition in [Shampoo::default().composition(), Soap::default().composition()] {
+        too_large(composition.build::<f64>((1, long)).unwrap_err(), "a factor", (long, long));
+    }
+    let partition = Partition { merging: Merging::Vectors, ..Partition::default() };
+    let vector = Shampoo { partition, ..Shampoo::default() };
+    too_large(vector.build::<f64>((long, 1)).unwrap_err(), "a factor", (long, long));
+    let config = DiagonalConfig::default();
+    too_large(Diagonal::<f64>::new(&config, (long, long)).unwrap_err(), "a weight", (long, long));
+    assert_eq!(
+        Polar::<f64>::new(&PolarConfig::default(), (0, 3)).unwrap_err(),
+        OptimError::EmptyShape { rows: 0, cols: 3 }
+    );
+
+    // Such a shape in a state.
+    let state = Adam::default().build::<f64>((3, 4)).unwrap().state().to_json().unwrap();
+    let edited = state.replacen("[3,4]", &format!("[{long},{long}]"), 1);
+    let state = OptimizerState::<f64>::from_json(&edited).unwrap();
+    assert_eq!(state.shape(), (long, long));
+    too_large(Optimizer::from_state(&state).unwrap_err(), "a weight", (long, long));
 }
 
 #[test]
