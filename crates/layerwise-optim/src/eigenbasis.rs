@@ -348,7 +348,9 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         self.right.statistic.observe(signal, None, false)?;
         match self.config.basis_use {
             BasisUse::Refreshed => {
-                if self.config.refresh.is_due(step + 1) || self.has_drifted(signal)? {
+                if self.progress.current().is_due(&self.config.refresh)
+                    || self.has_drifted(signal)?
+                {
                     self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
                 }
                 self.observe_projection(signal)?;

@@ -227,9 +227,7 @@ impl<A: Scalar> Kronecker<A> {
         {
             whitened.assign(&signal.gradient());
             root.apply(&mut whitened.view_mut(), &mut self.scratch)?;
-            if own.kind == (Statistic::Whitened { normalized: true })
-                && !self.progress.current().ready
-            {
+            if own.kind == (Statistic::Whitened { normalized: true }) && !root.is_made() {
                 let entries = whitened.len() as f64;
                 let size = frobenius_norm(&whitened.view()) / entries.sqrt();
                 if !size.is_finite() {
@@ -328,7 +326,7 @@ impl<A: Scalar> Kronecker<A> {
             Roots::Joint(joint) => {
                 let factor = self.damping_factor;
                 let condition = joint.refresh(source, correction, step, factor)?;
-                let refreshed = Refreshed { condition: Some(condition), fell_back: false };
+                let refreshed = Refreshed::made(Some(condition), false);
                 Ok((refreshed, refreshed))
             }
         }
@@ -350,15 +348,16 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         self.observe_side(Side::Right, signal, keep.1)?;
         let mut observation = Observation::default();
         let mut next = Progress { steps: step + 1, ..progress };
-        if self.config.refresh.is_due(step + 1) || self.has_drifted(signal)? {
+        if progress.is_due(&self.config.refresh) || self.has_drifted(signal)? {
             match self.refresh(signal, step, keep) {
                 Ok((left, right)) => {
-                    observation.refreshed = true;
+                    let made = [left.made, right.made];
+                    observation.refreshed = made == [None, None] || made.contains(&Some(true));
                     observation.left_condition = left.condition;
                     observation.right_condition = right.condition;
                     observation.fallbacks =
                         usize::from(left.fell_back) + usize::from(right.fell_back);
-                    next.ready = true;
+                    next.ready |= observation.refreshed;
                     next.failures = 0;
                 }
                 Err(error) if next.tolerates_failure(&self.config.refresh, &error) => {

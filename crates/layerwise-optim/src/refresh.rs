@@ -16,7 +16,8 @@ use crate::schedule::check_number;
 pub struct Refresh {
     /// Steps between refreshes, ≥ 1.
     pub every: u64,
-    /// The first step with a refresh, ≥ 1.
+    /// The first step with a refresh, ≥ 1. Where no side has a root then, for factors that are zero
+    /// under a damping relative to them, it is the first later step where one has.
     pub start: u64,
     /// How many refreshes in a row may fail, on a factor that is indefinite or singular, or whose
     /// decomposition does not converge: the last good root is kept, and the failure counted in the
@@ -80,7 +81,7 @@ impl Refresh {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) steps: u64,
-    /// There has been a refresh.
+    /// There are roots or bases.
     pub(crate) ready: bool,
     pub(crate) failures: u32,
 }
@@ -104,6 +105,13 @@ fn is_of_the_factor(error: &OptimError) -> bool {
 persist!(Progress { steps, ready, failures });
 
 impl Progress {
+    /// Whether the step after these refreshes. A first refresh that found nothing but zeros is tried
+    /// again at each step.
+    pub(crate) fn is_due(&self, refresh: &Refresh) -> bool {
+        let step = self.steps + 1;
+        refresh.is_due(step) || (step > refresh.start && !self.ready)
+    }
+
     /// Counts a failed refresh, and says whether the last good one may serve on.
     pub(crate) fn tolerates_failure(&mut self, refresh: &Refresh, error: &OptimError) -> bool {
         self.failures = self.failures.saturating_add(1);

@@ -23,6 +23,8 @@ pub(crate) struct FactorRoot<A> {
     kind: RootKind<A>,
     /// What the root below has still to be multiplied by.
     scale: Staged<A>,
+    /// It is a root of a factor, not the identity of the start.
+    made: Staged<bool>,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,15 @@ pub(crate) struct Refreshed {
     pub(crate) condition: Option<f64>,
     /// Another routine than the one asked for had to serve.
     pub(crate) fell_back: bool,
+    /// There was a root to make: `Some(false)` of a factor that is zero under a damping relative to
+    /// it, `None` of the identity.
+    pub(crate) made: Option<bool>,
+}
+
+impl Refreshed {
+    pub(crate) fn made(condition: Option<f64>, fell_back: bool) -> Self {
+        Refreshed { condition, fell_back, made: Some(true) }
+    }
 }
 
 impl<A: Scalar> Persist<A> for FactorRoot<A> {
@@ -59,6 +70,7 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
             }
         }
         self.scale.current().as_f64().save(&join(path, "scale"), out);
+        self.made.save(&join(path, "made"), out);
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
@@ -73,7 +85,7 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         let mut scale = 0.0;
         scale.load(&join(path, "scale"), from)?;
         self.scale = Staged::twice(A::from_f64(scale));
-        Ok(())
+        self.made.load(&join(path, "made"), from)
     }
 }
 
@@ -107,9 +119,15 @@ impl<A: Scalar> FactorRoot<A> {
             side: statistic.side,
             config: config.root.clone(),
             trace_scaling: config.trace_scaling,
+            made: Staged::twice(matches!(kind, RootKind::Scalar)),
             kind,
             scale: Staged::twice(A::one()),
         }
+    }
+
+    /// Whether it is more than the identity of the start: it was made of a factor, or there is none.
+    pub(crate) fn is_made(&self) -> bool {
+        *self.made.current()
     }
 
     /// Whether a Cholesky factor can be taken as it is.
@@ -130,7 +148,7 @@ impl<A: Scalar> FactorRoot<A> {
             && damping.is_relative()
             && mean_diagonal(moment) == 0.0
         {
-            return Ok(Refreshed::default());
+            return Ok(Refreshed { made: Some(false), ..Refreshed::default() });
         }
         // tr(S/c)^{-a} S/c = S/c' with c' = c tr(S/c)^a.
         let correction = match source {
@@ -143,11 +161,10 @@ impl<A: Scalar> FactorRoot<A> {
         };
         let exponent = self.config.exponent();
         // (S/c + r I)^{-p} = c^p (S + c r I)^{-p}; a relative ridge does not see c.
-        let mut fell_back = false;
-        let (scale, condition) = match (&mut self.kind, source) {
+        let (scale, refreshed) = match (&mut self.kind, source) {
             (RootKind::Scalar, _) | (_, Source::Identity) => {
                 let damped = 1.0 + damping.on_identity();
-                (damped.powf(-exponent), None)
+                (damped.powf(-exponent), Refreshed::default())
             }
             (RootKind::Cholesky(factor), source) => {
                 let (_, next) = factor.split();
@@ -161,7 +178,7 @@ impl<A: Scalar> FactorRoot<A> {
                 }
                 let condition = 1.0 / next.reciprocal_condition().as_f64();
                 factor.propose();
-                (correction, Some(condition))
+                (correction, Refreshed::made(Some(condition), false))
             }
             (
                 RootKind::Formed { eigen, newton, root, basis },
@@ -179,13 +196,13 @@ impl<A: Scalar> FactorRoot<A> {
                         }
                     }
                 };
-                fell_back = newton.is_some() && !arrived;
+                let scale = correction.powf(exponent);
                 if arrived {
                     root.propose();
-                    *self.scale.split().1 = A::from_f64(correction.powf(exponent));
-                    self.scale.propose();
-                    return Ok(Refreshed::default());
+                    self.propose_scale(scale);
+                    return Ok(Refreshed::made(None, false));
                 }
+                let fell_back = newton.is_some();
                 eigen.decompose(*moment)?;
                 let ridge = damping.ridge(correction);
                 let pseudo_inverse = match &self.config {
@@ -201,12 +218,18 @@ impl<A: Scalar> FactorRoot<A> {
                     basis.propose();
                 }
                 let added = damping.absolute_of_spectrum(eigen, moment, correction);
-                (correction.powf(exponent), Some(condition_number(eigen, added)))
+                (scale, Refreshed::made(Some(condition_number(eigen, added)), fell_back))
             }
         };
+        self.propose_scale(scale);
+        Ok(refreshed)
+    }
+
+    fn propose_scale(&mut self, scale: f64) {
         *self.scale.split().1 = A::from_f64(scale);
         self.scale.propose();
-        Ok(Refreshed { condition, fell_back })
+        *self.made.split().1 = true;
+        self.made.propose();
     }
 
     /// The eigenvectors held, where their drift is watched.
@@ -260,6 +283,7 @@ impl<A: Scalar> FactorRoot<A> {
             }
         }
         self.scale.discard();
+        self.made.discard();
     }
 
     pub(crate) fn commit(&mut self) {
@@ -274,6 +298,7 @@ impl<A: Scalar> FactorRoot<A> {
             }
         }
         self.scale.commit();
+        self.made.commit();
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

@@ -7,11 +7,11 @@ use common::{Quadratic, covariance, generator, largest_difference, normal};
 use layerwise_linalg::{Ridge, RootOptions, inverse_root};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
-    Adam, Averaging, Clipping, Composition, Damping, DiagonalEstimate, Direction, Ekfac, Exponents,
-    Factor, FactorConfig, Grafting, Group, InverseRoot, IterateAveraging, JointDamping, Kfac,
-    KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Normalization,
-    OptimError, Optimizer, OptimizerSet, Partition, PreconditionerConfig, Refresh, Schedule,
-    Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, WeightDecay,
+    Adam, Averaging, Clipping, Composition, Damping, DiagonalConfig, DiagonalEstimate, Direction,
+    Ekfac, Exponents, Factor, FactorConfig, Grafting, Group, InverseRoot, IterateAveraging,
+    JointDamping, Kfac, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum,
+    Normalization, OptimError, Optimizer, OptimizerSet, Partition, PreconditionerConfig, Refresh,
+    Schedule, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, WeightDecay,
 };
 
 /// Gradients that do not depend on the weight.
@@ -353,6 +353,105 @@ fn schedule_free_evaluates_the_mean_of_the_iterates() {
         assert!(largest_difference(evaluated.view(), mean.view()) < ROUNDING);
         let between = &mean * train + &fast * (1.0 - train);
         assert!(largest_difference(weight.view(), between.view()) < ROUNDING);
+    }
+}
+
+/// A factor that is zero under a damping relative to it has no root: nothing is ready yet.
+#[test]
+fn a_zero_gradient_before_the_first_changes_nothing() {
+    // Of the latest gradient alone, so that nothing but readiness remembers the zero.
+    let kl_shampoo = |normalized, refresh| {
+        KlShampoo {
+            averaging: Averaging::None,
+            normalized,
+            damping: Damping::RelativeToLargest(1e-3.into()),
+            refresh,
+            ..KlShampoo::default()
+        }
+        .composition()
+    };
+    let graft = DiagonalConfig { averaging: Averaging::None, ..DiagonalConfig::default() };
+    let shampoo = |refresh| {
+        Shampoo {
+            averaging: Averaging::None,
+            damping: Damping::RelativeToLargest(1e-3.into()),
+            grafting: Some(Grafting::Diagonal(graft.clone())),
+            refresh,
+            ..Shampoo::default()
+        }
+        .composition()
+    };
+    let gradients = gradients(19, 4, (3, 4));
+    let mut late = vec![Array2::zeros((3, 4))];
+    late.extend(gradients.iter().cloned());
+    for composition in [
+        kl_shampoo(true, Refresh::default()),
+        kl_shampoo(true, Refresh::every(10)),
+        kl_shampoo(false, Refresh::every(10)),
+        shampoo(Refresh::default()),
+        shampoo(Refresh::every(10)),
+        shampoo(Refresh::on_drift(0.9)),
+    ] {
+        assert_eq!(run(&composition, &late), run(&composition, &gradients));
+        let mut weight = start((3, 4));
+        let mut optimizer = composition.build(weight.dim()).unwrap();
+        let refreshed = late.iter().map(|gradient| {
+            let signal = Signal::new(gradient.view());
+            optimizer.step(&mut weight.view_mut(), &signal).unwrap().refreshed
+        });
+        assert_eq!(refreshed.take(2).collect::<Vec<_>>(), [false, true]);
+    }
+}
+
+/// Until the other side has a root, a side is whitened by `I/r`, whatever its own has; an identity
+/// is no root that is still to come.
+#[test]
+fn whitening_starts_from_the_root_mean_square_as_long_as_the_other_side_has_no_root() {
+    let gradients = gradients(20, 3, (3, 4));
+    let (ridge, rate) = (1e-2, 0.1);
+    let right = FactorConfig {
+        statistic: Statistic::Whitened { normalized: true },
+        averaging: Averaging::Sum,
+        damping: Damping::Absolute(ridge.into()),
+        root: InverseRoot::eigen(0.5),
+        trace_scaling: 0.0,
+    };
+    let dead = FactorConfig {
+        statistic: Statistic::Signal,
+        damping: Damping::RelativeToTrace(1e-3.into()),
+        ..right.clone()
+    };
+    let zero = Array2::<f64>::zeros((3, 3));
+    for left in [dead, FactorConfig::identity()] {
+        let is_identity = left.statistic == Statistic::Identity;
+        let method = Composition {
+            learning_rate: rate.into(),
+            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+                left,
+                right: right.clone(),
+                damping: JointDamping::None,
+                refresh: Refresh::default(),
+            }),
+            ..Composition::default()
+        };
+        let mut weight = start((3, 4));
+        let mut expected = weight.clone();
+        let mut optimizer = method.build(weight.dim()).unwrap();
+        let mut sum = Array2::<f64>::zeros((4, 4));
+        for g in &gradients {
+            let signal = Signal::new(g.view()).with_output(Factor::SecondMoment(zero.view()));
+            let report = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+            assert!(report.refreshed && report.left_condition.is_none());
+            let size = (g.iter().map(|x| x * x).sum::<f64>() / 12.0).sqrt();
+            let inverse = if is_identity { 1.0 } else { 1.0 / size };
+            sum = sum + g.t().dot(g) * (inverse / 3.0);
+            let options = RootOptions { ridge: Ridge::Absolute(ridge), pseudo_inverse: None };
+            let root = inverse_root(sum.view(), 0.5, &options).unwrap();
+            expected = expected - g.dot(&root) * rate;
+        }
+        // Roots lose at most the condition number, below 1e3.
+        let difference = largest_difference(weight.view(), expected.view());
+        assert!(difference < ROUNDING * 1e3, "{is_identity}: {difference:e}");
     }
 }
 
