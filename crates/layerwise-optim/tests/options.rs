@@ -8,7 +8,7 @@ use layerwise_linalg::{Ridge, RootOptions, inverse_root};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
     Adam, Averaging, Clipping, Composition, Damping, DiagonalConfig, DiagonalEstimate, Direction,
-    Ekfac, Exponents, Factor, FactorConfig, Grafting, Group, InverseRoot, IterateAveraging,
+    Ekfac, Exponents, Factor, FactorConfig, Filter, Grafting, Group, InverseRoot, IterateAveraging,
     JointDamping, Kfac, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum,
     Normalization, OptimError, Optimizer, OptimizerSet, Partition, PreconditionerConfig, Refresh,
     Schedule, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, WeightDecay,
@@ -353,6 +353,98 @@ fn schedule_free_evaluates_the_mean_of_the_iterates() {
         assert!(largest_difference(evaluated.view(), mean.view()) < ROUNDING);
         let between = &mean * train + &fast * (1.0 - train);
         assert!(largest_difference(weight.view(), between.view()) < ROUNDING);
+    }
+}
+
+/// `z ← z − η g`, `x ← μ_x x + (1−μ_x) z`, `y = μ_y x + (1−μ_y) z`, in a plain loop that holds all
+/// three, with a `μ_y` that changes and rates that do.
+#[test]
+fn averages_of_iterates_follow_a_scheduled_mu_y() {
+    let gradients = gradients(17, 8, (2, 3));
+    let rate = Schedule::linear(0.1, 0.5, 6);
+    let train = Schedule::linear(0.9, 0.5, 5);
+    let (evaluate, power) = (0.8, 2.0);
+    for schedule_free in [false, true] {
+        let iterate_averaging = Some(if schedule_free {
+            IterateAveraging::ScheduleFree { train: train.clone(), power }
+        } else {
+            IterateAveraging::Primal { train: train.clone(), evaluate: evaluate.into() }
+        });
+        let method = Composition {
+            learning_rate: rate.clone(),
+            iterate_averaging,
+            ..Composition::default()
+        };
+        let mut weight = start((2, 3));
+        let mut optimizer = method.build(weight.dim()).unwrap();
+        let (mut x, mut z) = (weight.clone(), weight.clone());
+        let mut rates = 0.0;
+        for (t, gradient) in gradients.iter().enumerate() {
+            let (eta, mu_y) = (rate.value(t as u64), train.value(t as u64));
+            rates += eta.powf(power);
+            let mu_x = if schedule_free { 1.0 - eta.powf(power) / rates } else { evaluate };
+            z = z - gradient * eta;
+            x = &x * mu_x + &z * (1.0 - mu_x);
+            let y = &x * mu_y + &z * (1.0 - mu_y);
+            step(&mut optimizer, &mut weight, gradient);
+            assert!(largest_difference(weight.view(), y.view()) < ROUNDING, "step {t}");
+            let evaluated = optimizer.evaluation_weight(&weight.view()).unwrap();
+            assert!(largest_difference(evaluated.view(), x.view()) < ROUNDING, "step {t}");
+        }
+    }
+}
+
+/// Of one gradient, `m₊ = (1−β) g` and `D = β m₊ + (1−β) g = (1−β)(1+β) g`, which the sum of the
+/// weights, `β (1−β) + (1−β)`, makes `g`.
+#[test]
+fn a_corrected_nesterov_average_of_one_gradient_is_that_gradient() {
+    let gradient = &gradients(18, 1, (3, 4))[0];
+    for beta in [0.0, 0.5, 0.9, 0.95] {
+        let method = Composition {
+            learning_rate: 1.0.into(),
+            direction: Direction::Ema {
+                beta: beta.into(),
+                bias_correction: true,
+                filter: Filter::Nesterov,
+            },
+            ..Composition::default()
+        };
+        let mut weight = Array2::<f64>::zeros((3, 4));
+        step(&mut method.build((3, 4)).unwrap(), &mut weight, gradient);
+        // 1−β, the correction, both quotients, three products and a sum.
+        let tolerance = 8.0 * f64::EPSILON;
+        for (w, g) in weight.iter().zip(gradient) {
+            assert!((w + g).abs() <= tolerance * g.abs(), "{beta}: {w:e} for {g:e}");
+        }
+    }
+}
+
+/// Bounds and signs make an infinity finite, and must not hide it.
+#[test]
+fn a_momentum_that_overflows_is_refused_behind_bounds_and_signs() {
+    let gradient =
+        Array2::<f32>::from_shape_fn(
+            (2, 3),
+            |(i, j)| {
+                if (i, j) == (1, 2) { 0.75 * f32::MAX } else { 1.0 }
+            },
+        );
+    let momentum = Composition {
+        direction: Direction::Momentum(Momentum::heavy_ball(0.9)),
+        ..Composition::default()
+    };
+    let bounded = Composition { update_clipping: Clipping::Value(1.0.into()), ..momentum.clone() };
+    let signed = Composition { preconditioner: PreconditionerConfig::Sign, ..momentum };
+    for composition in [bounded, signed] {
+        let mut weight = Array2::<f32>::zeros((2, 3));
+        let mut optimizer = composition.build(weight.dim()).unwrap();
+        let signal = Signal::new(gradient.view());
+        optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        let before = (weight.clone(), optimizer.state());
+        // 0.9 · 0.75 + 0.75 > 1.
+        let error = optimizer.step(&mut weight.view_mut(), &signal).unwrap_err();
+        assert!(matches!(error, OptimError::Overflow { row: 1, col: 2, .. }), "{error:?}");
+        assert_eq!((weight, optimizer.state()), before);
     }
 }
 

@@ -166,6 +166,18 @@ fn each_value_of_a_state_is_needed_and_checked() {
             })
             .unwrap_err();
             assert!(error.to_string().contains(" is not a"), "{error}");
+            let is_count = std::cell::Cell::new(false);
+            let result = edited(&case, |state| {
+                if let Some(count) = state["values"][&name].get_mut("Count") {
+                    *count = u64::MAX.into();
+                    is_count.set(true);
+                }
+            });
+            assert_eq!(result.is_err(), is_count.get(), "{name}");
+            if let Err(error) = result {
+                let expected = format!("value {name:?} of the state is too large a count");
+                assert_eq!(error.to_string(), expected);
+            }
             let is_array = std::cell::Cell::new(false);
             let result = edited(&case, |state| {
                 if let Some(entry) = state["values"][&name].get_mut("Array") {
@@ -179,6 +191,8 @@ fn each_value_of_a_state_is_needed_and_checked() {
                 assert_eq!(error.to_string(), expected);
             }
         }
+        let error = edited(&case, |state| state["steps"] = u64::MAX.into()).unwrap_err();
+        assert_eq!(error.to_string(), "value \"steps\" of the state is too large a count");
         let error = edited(&case, |state| {
             state["values"]["state.surprise"] = serde_json::json!({ "Count": 1 });
         })
