@@ -113,10 +113,11 @@ impl InverseRoot {
         InverseRoot::CoupledNewton { root, max_steps, tolerance, residual }
     }
 
-    /// The same root with another exponent, by an eigendecomposition where the iteration has none.
+    /// The same root with another exponent, by an eigendecomposition where the routine has none.
     pub(crate) fn with_exponent(&self, exponent: f64) -> Self {
         match self {
-            InverseRoot::Cholesky => InverseRoot::Cholesky,
+            InverseRoot::Cholesky if exponent == 1.0 => InverseRoot::Cholesky,
+            InverseRoot::Cholesky => InverseRoot::eigen(exponent),
             InverseRoot::Eigen { pseudo_inverse, .. } => {
                 InverseRoot::Eigen { exponent, pseudo_inverse: *pseudo_inverse }
             }

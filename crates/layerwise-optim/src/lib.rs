@@ -92,7 +92,7 @@ pub use kronecker::{JointDamping, Kronecker, KroneckerConfig};
 pub use method::Method;
 pub use methods::{
     Adagrad, Adam, AdamW, Ekfac, Exponents, Kfac, KlShampoo, Lion, Muon, OneSidedKfac,
-    OutputFactor, RmsProp, Sgd, Shampoo, Soap,
+    OutputFactor, RmsProp, RootMethod, Sgd, Shampoo, Soap,
 };
 pub use optimizer::{Optimizer, StepReport};
 pub use partition::{LargeDimension, Merging, Partition};

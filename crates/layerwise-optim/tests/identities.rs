@@ -9,7 +9,7 @@ use layerwise_optim::ndarray::{Array2, linalg::kron};
 use layerwise_optim::{
     Adam, Averaging, Composition, Damping, Direction, EigenbasisConfig, Ekfac, Factor, Grafting,
     JointDamping, Kfac, Method, OneSidedKfac, Optimizer, OutputFactor, PreconditionerConfig,
-    Refresh, Sgd, Shampoo, Signal, Soap, Statistic,
+    Refresh, RootMethod, Sgd, Shampoo, Signal, Soap, Statistic,
 };
 
 /// The change that one step with η = 1 makes, sign reversed.
@@ -40,7 +40,7 @@ fn first_shampoo_step_is_the_polar_factor() {
         learning_rate: 1.0.into(),
         averaging: Averaging::None,
         damping: Damping::None,
-        pseudo_inverse: Some(1e-12),
+        root: RootMethod::PseudoInverse(1e-12),
         ..Shampoo::default()
     };
     for (shape, rank) in [((6, 9), 6), ((9, 6), 6), ((5, 5), 5), ((6, 8), 3), ((8, 7), 2)] {

@@ -11,7 +11,8 @@ use layerwise_optim::{
     Ekfac, Exponents, Factor, FactorConfig, Filter, Grafting, Group, InverseRoot, IterateAveraging,
     JointDamping, Kfac, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum,
     Normalization, OptimError, Optimizer, OptimizerSet, Partition, PreconditionerConfig, Refresh,
-    Schedule, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, WeightDecay,
+    RootMethod, Schedule, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic,
+    WeightDecay,
 };
 
 /// Gradients that do not depend on the weight.
@@ -110,7 +111,7 @@ fn the_coupled_newton_iteration_gives_the_same_roots_or_falls_back() {
         exponent: Exponents { left: 0.5, right: 1.0 / 3.0 },
         ..Shampoo::default()
     };
-    let newton = Shampoo { newton: true, ..eigen.clone() };
+    let newton = Shampoo { root: RootMethod::CoupledNewton, ..eigen.clone() };
     let difference =
         largest_difference(run(&eigen, &gradients).view(), run(&newton, &gradients).view());
     // The iteration stops where M is 1e-6 from the identity, and has converged quadratically then.
@@ -142,6 +143,42 @@ fn the_coupled_newton_iteration_gives_the_same_roots_or_falls_back() {
     let report = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
     assert!(report.refreshed && report.fallbacks == 1);
     assert_eq!(run(&short, &gradients), run(&composition(InverseRoot::eigen(0.5)), &gradients),);
+}
+
+/// The exponent of a vector's factor holds for a root that is by Cholesky otherwise.
+#[test]
+fn a_vector_keeps_its_exponent_whatever_the_root_of_matrices() {
+    let gradients = gradients(21, 3, (1, 4));
+    let method = |root, vector_exponent| {
+        let factor = FactorConfig {
+            statistic: Statistic::Gradient,
+            averaging: Averaging::Sum,
+            damping: Damping::Absolute(0.1.into()),
+            root,
+            trace_scaling: 0.0,
+        };
+        Composition {
+            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+                left: factor.clone(),
+                right: factor,
+                damping: JointDamping::None,
+                refresh: Refresh::default(),
+            }),
+            partition: Partition {
+                merging: Merging::Vectors,
+                vector_exponent,
+                ..Partition::default()
+            },
+            ..Composition::default()
+        }
+    };
+    for exponent in [0.5, 1.0] {
+        let cholesky = run(&method(InverseRoot::Cholesky, exponent), &gradients);
+        let eigen = run(&method(InverseRoot::eigen(0.25), exponent), &gradients);
+        // Two routines, on condition numbers below 1e3.
+        let difference = largest_difference(cholesky.view(), eigen.view());
+        assert!(difference < ROUNDING * 1e3, "{exponent}: {difference:e}");
+    }
 }
 
 #[test]

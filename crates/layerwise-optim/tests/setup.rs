@@ -10,7 +10,8 @@ use layerwise_optim::{
     EigenbasisConfig, FactorConfig, Group, InverseRoot, IterateAveraging, JointDamping, Kfac,
     KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Muon, OneSidedKfac, OptimError,
     Optimizer, OptimizerSet, OptimizerState, Partition, Polar, PolarConfig, PreconditionerConfig,
-    Refresh, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, Update, WeightDecay,
+    Refresh, RootMethod, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, Update,
+    WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
@@ -136,7 +137,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         ..Composition::default()
     });
     check("factor.root.pseudo_inverse", &[-0.1, 1.0], &|x| {
-        Shampoo { pseudo_inverse: Some(x), ..Shampoo::default() }.composition()
+        Shampoo { root: RootMethod::PseudoInverse(x), ..Shampoo::default() }.composition()
     });
     check("factor.averaging.beta", &decays, &|x| {
         let averaging = Averaging::Ema { beta: x.into(), bias_correction: false };
@@ -230,7 +231,7 @@ fn combinations_without_meaning_are_refused() {
             ..Soap::default()
         }
         .composition(),
-        Shampoo { newton: true, ..Shampoo::default() }.composition(),
+        Shampoo { root: RootMethod::CoupledNewton, ..Shampoo::default() }.composition(),
         kronecker(
             FactorConfig {
                 statistic: Statistic::Whitened { normalized: true },

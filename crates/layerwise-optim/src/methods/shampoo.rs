@@ -46,13 +46,8 @@ pub struct Shampoo {
     pub exponent: Exponents,
     /// What is added to each before its root is taken.
     pub damping: Damping,
-    /// Count eigenvalues up to this multiple of the largest as zero, and their roots too, instead
-    /// of refusing a factor that is not positive definite.
-    pub pseudo_inverse: Option<f64>,
-    /// Take roots by the [coupled Newton iteration](InverseRoot::coupled_newton) in place of
-    /// eigendecompositions where `1/e` is whole. It needs a damping that does without eigenvalues;
-    /// `pseudo_inverse`, which needs them too, is not looked at.
-    pub newton: bool,
+    /// How roots are computed.
+    pub root: RootMethod,
     /// Multiply `L` and `R` by this negative power of their traces, in [0, 1], before damping and
     /// root; 0 for not at all.
     pub trace_scaling: f64,
@@ -66,6 +61,33 @@ pub struct Shampoo {
     pub weight_decay: WeightDecay,
     /// How the weight is laid out: limits of the factors' size, merging of small dimensions.
     pub partition: Partition,
+}
+
+/// How the roots of Shampoo's factors are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RootMethod {
+    /// By eigendecompositions. A factor that is not positive definite is refused.
+    #[default]
+    Eigendecomposition,
+    /// By eigendecompositions, in which eigenvalues up to this multiple of the largest, in [0, 1),
+    /// count as zero, and so do their roots.
+    PseudoInverse(f64),
+    /// By the [coupled Newton iteration](InverseRoot::coupled_newton) where `1/e` is whole, else by
+    /// eigendecompositions. It needs a damping that does without eigenvalues.
+    CoupledNewton,
+}
+
+impl RootMethod {
+    fn with_exponent(self, exponent: f64) -> InverseRoot {
+        match self {
+            RootMethod::Eigendecomposition => InverseRoot::eigen(exponent),
+            RootMethod::PseudoInverse(cutoff) => {
+                InverseRoot::Eigen { exponent, pseudo_inverse: Some(cutoff) }
+            }
+            RootMethod::CoupledNewton => InverseRoot::coupled_newton(1).with_exponent(exponent),
+        }
+    }
 }
 
 /// The exponents of both sides' roots. A number converts into the same for both.
@@ -196,8 +218,7 @@ impl Default for Shampoo {
             averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
             exponent: 0.25.into(),
             damping: Damping::RelativeToLargest(1e-8.into()),
-            pseudo_inverse: None,
-            newton: false,
+            root: RootMethod::default(),
             trace_scaling: 0.0,
             refresh: Refresh::default(),
             grafting: None,
@@ -218,11 +239,7 @@ impl Method for Shampoo {
                 statistic: Statistic::Gradient,
                 averaging: self.averaging.clone(),
                 damping: self.damping.clone(),
-                root: if self.newton {
-                    InverseRoot::coupled_newton(1).with_exponent(exponent)
-                } else {
-                    InverseRoot::Eigen { exponent, pseudo_inverse: self.pseudo_inverse }
-                },
+                root: self.root.with_exponent(exponent),
                 trace_scaling: self.trace_scaling,
             }
         };

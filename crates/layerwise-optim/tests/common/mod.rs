@@ -8,7 +8,7 @@ use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, DiagonalEstimate,
     Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging, JointDamping, Kfac,
     KlShampoo, LargeDimension, Lion, Merging, Method, Momentum, Muon, Normalization, OneSidedKfac,
-    Partition, Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo, Signal, Soap,
+    Partition, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd, Shampoo, Signal, Soap,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -27,7 +27,7 @@ fn case(name: &'static str, method: impl Method) -> Case {
 }
 
 impl Case {
-    fn from_samples(self) -> Self {
+    fn sampled(self) -> Self {
         Case { samples: true, ..self }
     }
 
@@ -145,7 +145,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Shampoo {
                 learning_rate: 0.05.into(),
                 damping: Damping::RelativeToTrace(1e-6.into()),
-                newton: true,
+                root: RootMethod::CoupledNewton,
                 ..Shampoo::default()
             },
         ),
@@ -243,7 +243,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Ekfac::default()
             },
         ),
-        case("ekfac", Ekfac::default()).from_samples(),
+        case("ekfac", Ekfac::default()).sampled(),
         case(
             "ekfac, latest samples",
             Ekfac {
@@ -254,7 +254,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Ekfac::default()
             },
         )
-        .from_samples(),
+        .sampled(),
         case("muon", Muon { learning_rate: 0.03.into(), ..Muon::default() }),
     ]
 }
