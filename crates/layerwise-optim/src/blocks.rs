@@ -58,8 +58,7 @@ impl<A: Scalar> Blocks<A> {
             });
         }
         let build = |extent: Extent| {
-            let preconditioner =
-                composition.preconditioner.build(&extent, &composition.partition)?;
+            let preconditioner = composition.build_preconditioner(&extent)?;
             let graft: Option<Box<dyn Preconditioner<A>>> = match &composition.grafting {
                 None => None,
                 Some(Grafting::Direction) => Some(Box::new(Identity)),
@@ -138,6 +137,19 @@ impl<A: Scalar> Blocks<A> {
             part.mapv_inplace(|x| x * ratio);
         }
         Ok(())
+    }
+
+    /// As [`Preconditioner::apply_curvature`], of a change in standard layout.
+    pub(crate) fn apply_curvature(
+        &mut self,
+        signal: &Signal<'_, A>,
+        change: &mut Array2<A>,
+    ) -> Result<bool> {
+        // Factors that model curvature are those of whole rows and columns.
+        match self.blocks.as_mut_slice() {
+            [block] => block.preconditioner.apply_curvature(signal, &mut change.view_mut()),
+            _ => Ok(false),
+        }
     }
 
     pub(crate) fn commit(&mut self, skipped: bool) {

@@ -197,6 +197,15 @@ impl Composition {
         }
     }
 
+    /// Whether a step reports what the quadratic model of the loss predicts of it.
+    pub(crate) fn predicts(&self) -> bool {
+        self.damping_adaptation.is_some()
+            && matches!(
+                &self.preconditioner,
+                PreconditionerConfig::Kronecker(config) if config.models_curvature()
+            )
+    }
+
     /// Schedules that are functions can leave their range at any step, so that this is asked at
     /// each; it does not allocate.
     pub(crate) fn check(&self, when: When) -> Result<()> {
@@ -245,22 +254,21 @@ impl Composition {
     }
 }
 
-impl PreconditionerConfig {
+impl Composition {
     /// The preconditioner of a part of a weight.
-    pub(crate) fn build<A: Scalar>(
+    pub(crate) fn build_preconditioner<A: Scalar>(
         &self,
         extent: &Extent,
-        partition: &Partition,
     ) -> Result<Box<dyn Preconditioner<A>>> {
         let shape = extent.shape();
-        Ok(match self {
+        Ok(match &self.preconditioner {
             PreconditionerConfig::Identity => Box::new(Identity),
             PreconditionerConfig::Sign => Box::new(Sign::new(shape)),
             PreconditionerConfig::Diagonal(config) => Box::new(Diagonal::new(config, shape)?),
             PreconditionerConfig::Kronecker(config) => {
                 let mut config = config.clone();
                 if extent.is_vector() {
-                    config.right = partition.vector_factor(&config.left, &config.right);
+                    config.right = self.partition.vector_factor(&config.left, &config.right);
                 }
                 for (alone, factor) in
                     [(extent.alone.0, &mut config.left), (extent.alone.1, &mut config.right)]
@@ -269,7 +277,8 @@ impl PreconditionerConfig {
                         *factor = FactorConfig::identity();
                     }
                 }
-                Box::new(Kronecker::new(&config, shape)?)
+                let kronecker = Kronecker::new(&config, shape)?;
+                Box::new(if self.predicts() { kronecker.giving_curvature() } else { kronecker })
             }
             PreconditionerConfig::Eigenbasis(config) => {
                 let mut config = config.clone();

@@ -107,6 +107,14 @@ impl KroneckerConfig {
             .any(|factor| matches!(factor.statistic, Statistic::Whitened { .. }))
     }
 
+    /// Whether the factors are a model of the loss's curvature: those of the layer, on one side or on
+    /// both.
+    pub(crate) fn models_curvature(&self) -> bool {
+        let kinds = [self.left.statistic, self.right.statistic];
+        kinds.contains(&Statistic::Signal)
+            && kinds.iter().all(|kind| matches!(kind, Statistic::Signal | Statistic::Identity))
+    }
+
     pub(crate) fn required(&self) -> Signals {
         Signals {
             input: self.right.statistic == Statistic::Signal,
@@ -128,6 +136,8 @@ pub struct Kronecker<A> {
     whitened: Option<Array2<A>>,
     /// What dampings are multiplied by.
     damping_factor: f64,
+    /// The curvature is asked for at each step.
+    gives_curvature: bool,
     probes: Option<[DriftProbe<A>; 2]>,
     progress: Staged<Progress>,
 }
@@ -201,10 +211,16 @@ impl<A: Scalar> Kronecker<A> {
             roots,
             scratch: Array2::zeros(shape),
             damping_factor: 1.0,
+            gives_curvature: false,
             probes,
             whitened: config.whitens().then(|| Array2::zeros(shape)),
             progress: Staged::twice(Progress::default()),
         })
+    }
+
+    /// The same with factors at hand at each step, not their Cholesky factors alone.
+    pub(crate) fn giving_curvature(self) -> Self {
+        Kronecker { gives_curvature: self.config.models_curvature(), ..self }
     }
 
     fn discard(&mut self) {
@@ -298,6 +314,9 @@ impl<A: Scalar> Kronecker<A> {
     /// Whether each side can take a Cholesky factor as it is, at this step.
     fn keeps_cholesky(&self, step: u64) -> (bool, bool) {
         let Roots::Separate { left, right } = &self.roots else { return (false, false) };
+        if self.gives_curvature {
+            return (false, false);
+        }
         match &self.config.damping {
             JointDamping::FactoredTikhonov(damping) if damping.value(step) > 0.0 => (false, false),
             _ => (
@@ -385,6 +404,28 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
             }
             Roots::Joint(joint) => Ok(joint.apply(direction, &mut self.scratch)?),
         }
+    }
+
+    fn apply_curvature(
+        &mut self,
+        signal: &Signal<'_, A>,
+        change: &mut ArrayViewMut2<'_, A>,
+    ) -> Result<bool> {
+        if !self.gives_curvature {
+            return Ok(false);
+        }
+        check_shape("change", &change.view(), self.shape)?;
+        for statistic in [&self.left, &self.right] {
+            let Source::Moment(moment) = statistic.source(signal, false) else { continue };
+            self.scratch.assign(change);
+            let scale = A::from_f64(1.0 / statistic.correction);
+            let (a, b) = match statistic.side {
+                Side::Left => (moment, self.scratch.view()),
+                Side::Right => (self.scratch.view(), moment),
+            };
+            gemm(scale, a, b, A::zero(), change)?;
+        }
+        Ok(true)
     }
 
     fn commit(&mut self) {

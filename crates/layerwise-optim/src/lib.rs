@@ -76,7 +76,7 @@ mod statistic;
 
 pub use layerwise_linalg::{LinalgError, Scalar, ndarray};
 
-pub use adaptation::LevenbergMarquardt;
+pub use adaptation::{LevenbergMarquardt, QuadraticModel};
 pub use averaging::Averaging;
 pub use clipping::Clipping;
 pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay};

@@ -4,14 +4,16 @@ use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
 use serde::{Deserialize, Serialize};
 
-use crate::adaptation::DampingFactor;
+use crate::adaptation::{DampingFactor, QuadraticModel};
 use crate::blocks::Blocks;
 use crate::clipping::Clipping;
 use crate::composition::{Composition, Normalization, WeightDecay};
 use crate::direction::{DirectionState, MomentumState};
 use crate::eigenbasis::EigenbasisDiagonal;
 use crate::error::{OptimError, Result};
-use crate::finite::{check_finite, check_shape, distance, first_non_finite, frobenius_norm};
+use crate::finite::{
+    check_finite, check_shape, distance, first_non_finite, frobenius_norm, inner_product,
+};
 use crate::iterates::IterateState;
 use crate::persist::{Persist, persist};
 use crate::preconditioner::bytes;
@@ -38,6 +40,8 @@ pub struct Optimizer<A> {
     /// The direction, then the new weight.
     proposal: Array2<A>,
     scratch: Option<Array2<A>>,
+    /// The change of the weight, then its product with the curvature, where the step is predicted.
+    change: Option<Array2<A>>,
 }
 
 /// What a step did.
@@ -64,6 +68,10 @@ pub struct StepReport {
     pub left_condition: Option<f64>,
     /// The same of the right factor.
     pub right_condition: Option<f64>,
+    /// What the quadratic model of the loss predicts of this step: where dampings are
+    /// [adapted](crate::LevenbergMarquardt) and the factors are the layer's (KFAC). It costs two
+    /// products more, of the direction with each factor.
+    pub model: Option<QuadraticModel>,
 }
 
 impl<A> std::fmt::Debug for Optimizer<A> {
@@ -97,6 +105,7 @@ impl<A: Scalar> Optimizer<A> {
             prepared: prepares.then(|| Array2::zeros(shape)),
             proposal: Array2::zeros(shape),
             scratch: velocity.is_some().then(|| Array2::zeros(shape)),
+            change: composition.predicts().then(|| Array2::zeros(shape)),
             velocity,
             composition,
             shape,
@@ -126,7 +135,8 @@ impl<A: Scalar> Optimizer<A> {
         weight: &ArrayViewMut2<'_, A>,
         signal: &Signal<'_, A>,
     ) -> Result<StepReport> {
-        let gradient = signal.gradient();
+        let given = signal;
+        let gradient = given.gradient();
         check_shape("weight", &weight.view(), self.shape)?;
         check_shape("gradient", &gradient, self.shape)?;
         let gradient_norm = frobenius_norm(&gradient);
@@ -149,6 +159,7 @@ impl<A: Scalar> Optimizer<A> {
             fallbacks: observation.fallbacks,
             left_condition: observation.left_condition,
             right_condition: observation.right_condition,
+            model: None,
         };
         if observation.skip {
             check_finite("weight", &weight.view())?;
@@ -170,7 +181,34 @@ impl<A: Scalar> Optimizer<A> {
         }
         self.composition.update_clipping.apply(&mut self.proposal, self.steps);
         report.update_norm = self.propose_weight(weight, learning_rate)?;
+        report.model = self.model(&weight.view(), given)?;
         Ok(report)
+    }
+
+    /// What the quadratic model predicts of the proposed weight.
+    fn model(
+        &mut self,
+        weight: &ArrayView2<'_, A>,
+        signal: &Signal<'_, A>,
+    ) -> Result<Option<QuadraticModel>> {
+        let Some(change) = &mut self.change else { return Ok(None) };
+        Zip::from(&mut *change)
+            .and(&self.proposal)
+            .and(weight)
+            .for_each(|change, &new, &old| *change = new - old);
+        let slope = inner_product(&signal.gradient(), &change.view());
+        if !self.blocks.apply_curvature(signal, change)? {
+            return Ok(None);
+        }
+        let curvature = self
+            .proposal
+            .iter()
+            .zip(weight)
+            .zip(&*change)
+            .map(|((&new, &old), c)| (new - old).as_f64() * c.as_f64())
+            .sum();
+        let slope = if self.composition.maximize { -slope } else { slope };
+        Ok(Some(QuadraticModel { slope, curvature }))
     }
 
     /// Makes the last proposal happen; the weight must be the one that it was made for.
@@ -285,8 +323,8 @@ impl<A: Scalar> Optimizer<A> {
     }
 
     /// Adapts the damping to how much of the predicted reduction of the loss came true: the actual
-    /// reduction over one or several steps, divided by that of the quadratic model. Returns the
-    /// factor that dampings are multiplied by from the next step on.
+    /// reduction over one or several steps, divided by that of the quadratic model
+    /// ([`StepReport::model`]). Returns the factor that dampings are multiplied by from the next step on.
     ///
     /// # Errors
     ///
@@ -347,8 +385,8 @@ impl<A: Scalar> Optimizer<A> {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let array = bytes::<A>(self.shape);
-        let optional = usize::from(self.prepared.is_some()) + usize::from(self.scratch.is_some());
-        array * (1 + optional)
+        let optional = [&self.prepared, &self.scratch, &self.change];
+        array * (1 + optional.into_iter().flatten().count())
             + self.direction.memory_bytes()
             + self.blocks.memory_bytes()
             + self.velocity.as_ref().map_or(0, MomentumState::memory_bytes)

@@ -60,6 +60,21 @@ pub trait Preconditioner<A: Scalar>: Send {
     /// linear algebra, which shapes and factors that were accepted do not lead to.
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()>;
 
+    /// Turns a change `Δ` of the weight (m × n) into `P Δ Q`, with the factors observed last, without
+    /// damping. `false`, and nothing done, where there are no factors that model the loss's
+    /// curvature, or where the composition does not ask for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    fn apply_curvature(
+        &mut self,
+        _signal: &Signal<'_, A>,
+        _change: &mut ArrayViewMut2<'_, A>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Keeps what was observed last.
     fn commit(&mut self);
 

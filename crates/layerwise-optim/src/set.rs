@@ -314,6 +314,17 @@ impl<A: Scalar> OptimizerSet<A> {
         self.get(name).map(|parameter| &parameter.optimizer)
     }
 
+    /// The parameter's optimizer, for instance to adapt its damping alone.
+    pub fn optimizer_mut(&mut self, name: &str) -> Option<&mut Optimizer<A>> {
+        let at = *self.index.get(name)?;
+        self.parameters.get_mut(at).map(|parameter| &mut parameter.optimizer)
+    }
+
+    /// All optimizers by name, in the order of registration.
+    pub fn optimizers_mut(&mut self) -> impl Iterator<Item = (&str, &mut Optimizer<A>)> {
+        self.parameters.iter_mut().map(|p| (p.name.as_str(), &mut p.optimizer))
+    }
+
     /// Adapts the damping of every parameter whose method asks for it, by the reduction of a loss
     /// that they share; see [`Optimizer::report_reduction`]. Returns how many there are.
     ///

@@ -4,7 +4,8 @@
 
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, Composition, Direction, Ekfac, Filter, Grafting, Kfac,
-    KlShampoo, Lion, Method, Muon, OneSidedKfac, RmsProp, Scalar, Sgd, Shampoo, Soap, WeightDecay,
+    KlShampoo, LevenbergMarquardt, Lion, Method, Muon, OneSidedKfac, RmsProp, Scalar, Sgd, Shampoo,
+    Soap, WeightDecay,
 };
 
 const GUIDE: &str = include_str!("../docs/guide.md");
@@ -92,6 +93,10 @@ fn the_guide_states_what_options_add() {
     let grafting = Some(Grafting::Diagonal(Default::default()));
     let grafted = bytes(Shampoo { grafting, ..Shampoo::default() }.composition());
     assert_eq!(grafted - plain, 3, "grafting onto Adam");
+    let adaptation = Some(LevenbergMarquardt::default());
+    let fixed = bytes(Kfac::default().composition());
+    let adapted = bytes(Kfac { damping_adaptation: adaptation, ..Kfac::default() }.composition());
+    assert_eq!(adapted - fixed, 1, "adapted damping");
     let weight_decay = WeightDecay::L2(0.1.into());
     let decayed = bytes(Shampoo { weight_decay, ..Shampoo::default() }.composition());
     assert_eq!(decayed - plain, 1, "decay in the gradient");

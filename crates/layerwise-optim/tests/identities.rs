@@ -8,8 +8,9 @@ use layerwise_linalg::{Cholesky, polar_factor_exact};
 use layerwise_optim::ndarray::{Array2, linalg::kron};
 use layerwise_optim::{
     Adam, Averaging, Composition, Damping, Direction, EigenbasisConfig, Ekfac, Factor, Grafting,
-    JointDamping, Kfac, Method, OneSidedKfac, Optimizer, OutputFactor, PreconditionerConfig,
-    Refresh, RootMethod, Sgd, Shampoo, Signal, Soap, Statistic,
+    Group, JointDamping, Kfac, LevenbergMarquardt, Method, Momentum, OneSidedKfac, Optimizer,
+    OptimizerSet, OutputFactor, PreconditionerConfig, Refresh, RootMethod, Selector, Sgd, Shampoo,
+    Signal, Signals, Soap, Statistic, Update, WeightDecay,
 };
 
 /// The change that one step with η = 1 makes, sign reversed.
@@ -448,4 +449,119 @@ fn ekfac_on_samples_of_a_kronecker_product_is_kfac_with_exact_damping() {
         let error = largest_difference(step.view(), expected.view()) / largest;
         assert!(error < 35.0 * f64::EPSILON / damping, "{damping}: {error:e}");
     }
+}
+
+/// `⟨g, Δ⟩ + ½ ⟨vec Δ, (P ⊗ Q) vec Δ⟩` with averages and the product formed, whatever made the step.
+#[test]
+fn the_model_of_a_step_is_the_dense_one() {
+    let (rows, cols) = (3, 4);
+    let mut rng = generator(29);
+    let factors: Vec<_> = (0..4)
+        .map(|_| (covariance(&mut rng, rows, 10.0), covariance(&mut rng, cols, 10.0)))
+        .collect();
+    let (beta, eta) = (0.8, 0.3);
+    let averaged = Kfac {
+        learning_rate: eta.into(),
+        averaging: Averaging::Ema { beta: beta.into(), bias_correction: true },
+        damping_adaptation: Some(LevenbergMarquardt::default()),
+        ..Kfac::default()
+    };
+    let undamped =
+        Kfac { input_damping: 0.0.into(), output_damping: 0.0.into(), ..averaged.clone() };
+    let momentum = Direction::Momentum(Momentum::heavy_ball(0.9));
+    let decay = WeightDecay::Decoupled(0.1.into());
+    let methods = [
+        averaged.composition(),
+        Kfac { output: OutputFactor::Identity, ..averaged.clone() }.composition(),
+        Kfac { averaging: Averaging::None, ..undamped.clone() }.composition(),
+        Kfac { joint_damping: JointDamping::Exact(0.1.into()), ..undamped.clone() }.composition(),
+        Kfac { joint_damping: JointDamping::FactoredTikhonov(0.1.into()), ..undamped }
+            .composition(),
+        Kfac { direction: momentum, weight_decay: decay, ..averaged.clone() }.composition(),
+        Kfac { refresh: Refresh::every(3), ..averaged.clone() }.composition(),
+        Composition { maximize: true, ..averaged.composition() },
+    ];
+    for composition in methods {
+        let PreconditionerConfig::Kronecker(config) = &composition.preconditioner else { continue };
+        let averages = config.right.averaging != Averaging::None;
+        for by_cholesky in [false, true] {
+            let mut weight = normal::<f64>(&mut generator(30), (rows, cols));
+            let mut optimizer = composition.build(weight.dim()).unwrap();
+            let (mut p, mut q) = (Array2::<f64>::zeros((rows, rows)), Array2::zeros((cols, cols)));
+            for (t, (left, right)) in factors.iter().enumerate() {
+                let gradient = normal::<f64>(&mut rng, (rows, cols));
+                let lower = |m: &Array2<f64>| Cholesky::new(m.view(), 0.0).unwrap();
+                let lowers = (lower(left), lower(right));
+                let signal = Signal::new(gradient.view());
+                let signal = if by_cholesky {
+                    signal
+                        .with_output(Factor::Cholesky(lowers.0.lower()))
+                        .with_input(Factor::Cholesky(lowers.1.lower()))
+                } else {
+                    signal
+                        .with_output(Factor::SecondMoment(left.view()))
+                        .with_input(Factor::SecondMoment(right.view()))
+                };
+                let before = weight.clone();
+                let model = optimizer.step(&mut weight.view_mut(), &signal).unwrap().model.unwrap();
+                let (old, new, correction) = if averages {
+                    (beta, 1.0 - beta, 1.0 - beta.powi(t as i32 + 1))
+                } else {
+                    (0.0, 1.0, 1.0)
+                };
+                (p, q) = (p * old + left * new, q * old + right * new);
+                let one_sided = config.left.statistic == Statistic::Identity;
+                let dense_left = if one_sided { Array2::eye(rows) } else { &p / correction };
+                let dense = kron(&dense_left, &(&q / correction));
+                let change = (&weight - &before).into_shape_with_order((rows * cols, 1)).unwrap();
+                let curvature = change.t().dot(&dense).dot(&change)[[0, 0]];
+                let flat = gradient.into_shape_with_order((rows * cols, 1)).unwrap();
+                let sign = if composition.maximize { -1.0 } else { 1.0 };
+                let slope = sign * flat.t().dot(&change)[[0, 0]];
+                // Sums of 12 and 144 products; the slope's terms can cancel.
+                let size = flat.iter().zip(&change).map(|(a, b)| (a * b).abs()).sum::<f64>();
+                assert!((model.slope - slope).abs() <= 32.0 * f64::EPSILON * size);
+                let error = (model.curvature - curvature).abs();
+                assert!(error <= 256.0 * f64::EPSILON * curvature, "{error:e} of {curvature:e}");
+                assert_eq!(model.reduction(), -model.slope - 0.5 * model.curvature);
+            }
+        }
+    }
+}
+
+/// A quadratic loss falls by what its own quadratic model says, so that every report is of ratio 1.
+#[test]
+fn a_quadratic_loss_falls_as_predicted() {
+    let problem = Quadratic::<f64>::new(31, (5, 6), 20.0);
+    let adaptation = LevenbergMarquardt { decrease: 0.5, ..LevenbergMarquardt::default() };
+    let method = Kfac {
+        learning_rate: 0.5.into(),
+        input_damping: 0.3.into(),
+        output_damping: 0.3.into(),
+        damping_adaptation: Some(adaptation),
+        ..Kfac::default()
+    };
+    let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &method)]);
+    set.register("weight", (5, 6), Signals::ALL).unwrap();
+    let mut weight = Array2::zeros((5, 6));
+    for step in 1..=6 {
+        let (before, gradient) = (problem.loss(&weight), problem.gradient(&weight));
+        let signal = problem.signal(&gradient);
+        set.step(&mut [Update::new("weight", weight.view_mut(), signal)]).unwrap();
+        let predicted = set.report("weight").unwrap().model.unwrap().reduction();
+        let actual = before - problem.loss(&weight);
+        // Each loss is a sum of 30 terms.
+        assert!((actual - predicted).abs() <= 64.0 * f64::EPSILON * before, "{actual} {predicted}");
+        set.report_reduction(actual / predicted).unwrap();
+        let factor = set.optimizer_mut("weight").unwrap().report_reduction(0.5).unwrap();
+        assert_eq!(factor, 0.5_f64.powi(step));
+    }
+    assert!(set.optimizer_mut("other").is_none());
+    let adapted = set.optimizers_mut().map(|(name, kfac)| (name.to_owned(), kfac.steps()));
+    assert_eq!(adapted.collect::<Vec<_>>(), [("weight".to_owned(), 6)]);
+    // It is not computed for those that do not ask.
+    let mut plain = Kfac { damping_adaptation: None, ..method }.build((5, 6)).unwrap();
+    let gradient = problem.gradient(&weight);
+    let report = plain.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap();
+    assert_eq!(report.model, None);
 }

@@ -7,8 +7,9 @@ use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, DiagonalEstimate,
     Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging, JointDamping, Kfac,
-    KlShampoo, LargeDimension, Lion, Merging, Method, Momentum, Muon, Normalization, OneSidedKfac,
-    Partition, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd, Shampoo, Signal, Soap,
+    KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method, Momentum, Muon,
+    Normalization, OneSidedKfac, Partition, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd,
+    Shampoo, Signal, Soap,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -98,6 +99,14 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("kfac", kfac(0.1)),
         case("kfac, averaged", Kfac { averaging: averaged.clone(), ..kfac(0.1) }),
+        case(
+            "kfac, adapted",
+            Kfac {
+                averaging: averaged.clone(),
+                damping_adaptation: Some(LevenbergMarquardt::default()),
+                ..kfac(0.1)
+            },
+        ),
         case("kfac, every third step", Kfac { refresh: Refresh::every(3), ..kfac(0.1) }),
         case(
             "kfac, momentum",
