@@ -85,6 +85,10 @@ pub enum BasisUse {
     /// and basis; step `t` refreshes where `every` divides `t − 1`. Columns are in descending
     /// order of eigenvalue (of Rayleigh quotient, before a QR step), and `v` is permuted with
     /// them. (The code of SOAP's authors.)
+    ///
+    /// Schedules of `η`, decays, clipping, the factors' averages and the QR ridge count all steps, that
+    /// first one as 0. Those of the direction, of `v` with its `ε`, of velocity and of averaged
+    /// iterates count what these have taken in: step 1 is their 0.
     Previous,
 }
 

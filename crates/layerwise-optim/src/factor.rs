@@ -18,10 +18,11 @@ pub enum Statistic {
     /// Of the gradient whitened by the other side's root as it was last refreshed:
     /// `G Q^{-2q} Gᵀ` on the left, `GᵀP^{-2p}G` on the right (KL-Shampoo, arXiv 2509.03378).
     Whitened {
-        /// Divide by the other side's dimension, as the paper does; and before the first refresh
-        /// take the other factor for `r I`, with `r` the root mean square of the gradient's
-        /// entries, so that factors scale as gradients do. Where it is false, there is no divisor,
-        /// and the first root is the identity (Distributed Shampoo).
+        /// Divide by the other side's dimension, as the paper does; and before the other factor has
+        /// its first root take it for `r I`, with `r` the root mean square of the gradient's
+        /// entries, so that factors scale as gradients do. (A side that is left alone is the
+        /// identity from the start.) Where it is false, there is no divisor, and the first root is
+        /// the identity (Distributed Shampoo).
         normalized: bool,
     },
     /// Of the layer: the signal's output factor on the left, its input factor on the right (KFAC).

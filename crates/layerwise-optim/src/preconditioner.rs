@@ -33,11 +33,15 @@ pub struct Observation {
 
 /// Statistics of a layer, and the linear (or polar) map that they define on directions.
 ///
+/// The trait is sealed: a [`Composition`](crate::Composition) builds this crate's preconditioners
+/// alone, and only they can write and read states. It is public so that they can be used by
+/// themselves.
+///
 /// The protocol of a step is [`observe`](Self::observe), [`apply`](Self::apply),
 /// [`commit`](Self::commit). What `observe` computes stands beside the state until `commit`; a
 /// step that fails anywhere is abandoned by not committing it, and the next `observe` starts from
 /// the state as it was.
-pub trait Preconditioner<A: Scalar>: Send {
+pub trait Preconditioner<A: Scalar>: Send + sealed::Sealed {
     /// Which signals beyond the gradient [`observe`](Self::observe) needs.
     fn required(&self) -> Signals {
         Signals::GRADIENT
@@ -100,6 +104,17 @@ pub trait Preconditioner<A: Scalar>: Send {
     fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
         None
     }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::Identity {}
+    impl Sealed for crate::sign::Sign {}
+    impl<A> Sealed for crate::diagonal::Diagonal<A> {}
+    impl<A> Sealed for crate::kronecker::Kronecker<A> {}
+    impl<A> Sealed for crate::eigenbasis::EigenbasisDiagonal<A> {}
+    impl<A> Sealed for crate::polar::Polar<A> {}
 }
 
 /// No preconditioning: SGD and its relatives.

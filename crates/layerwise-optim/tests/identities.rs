@@ -230,6 +230,7 @@ fn samples_moments_and_cholesky_factors_are_the_same_signal() {
                 learning_rate: 1.0.into(),
                 damping: damping.into(),
                 averaging: averaging.clone(),
+                ..OneSidedKfac::default()
             };
             let step = |factor| {
                 let signal = Signal::new(gradient.view()).with_input(factor);
@@ -254,6 +255,7 @@ fn an_average_of_factors_is_what_is_inverted() {
         learning_rate: 1.0.into(),
         damping: damping.into(),
         averaging: Averaging::Ema { beta: beta.into(), bias_correction: true },
+        ..OneSidedKfac::default()
     };
     let mut optimizer = method.build::<f64>((3, 5)).unwrap();
     let mut weight = Array2::<f64>::zeros((3, 5));

@@ -161,12 +161,28 @@ pub struct OneSidedKfac {
     pub damping: Schedule,
     /// How the factor remembers.
     pub averaging: Averaging,
+    /// When it is factored anew.
+    pub refresh: Refresh,
+    /// What is preconditioned.
+    pub direction: Direction,
+    /// How the weight shrinks.
+    pub weight_decay: WeightDecay,
+    /// Adaptation of the damping.
+    pub damping_adaptation: Option<LevenbergMarquardt>,
 }
 
 impl Default for OneSidedKfac {
     /// `η` = 0.1, damping 10⁻⁶, the latest factor at every step.
     fn default() -> Self {
-        OneSidedKfac { learning_rate: 0.1.into(), damping: 1e-6.into(), averaging: Averaging::None }
+        OneSidedKfac {
+            learning_rate: 0.1.into(),
+            damping: 1e-6.into(),
+            averaging: Averaging::None,
+            refresh: Refresh::default(),
+            direction: Direction::Gradient,
+            weight_decay: WeightDecay::None,
+            damping_adaptation: None,
+        }
     }
 }
 
@@ -177,6 +193,10 @@ impl Method for OneSidedKfac {
             input_damping: self.damping.clone(),
             output: OutputFactor::Identity,
             averaging: self.averaging.clone(),
+            refresh: self.refresh.clone(),
+            direction: self.direction.clone(),
+            weight_decay: self.weight_decay.clone(),
+            damping_adaptation: self.damping_adaptation,
             ..Kfac::default()
         }
         .composition()

@@ -9,7 +9,7 @@ use layerwise_optim::{
     Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging, JointDamping, Kfac,
     KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method, Momentum, Muon,
     Normalization, OneSidedKfac, Partition, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd,
-    Shampoo, Signal, Soap,
+    Shampoo, Signal, Soap, WeightDecay,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -123,6 +123,18 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "kfac, one-sided",
             OneSidedKfac { learning_rate: 0.2.into(), ..OneSidedKfac::default() },
+        ),
+        case(
+            "kfac, one-sided, averaged, momentum",
+            OneSidedKfac {
+                learning_rate: 0.05.into(),
+                averaging: averaged.clone(),
+                refresh: Refresh::every(4),
+                direction: Direction::Momentum(momentum(true)),
+                weight_decay: WeightDecay::Decoupled(1e-3.into()),
+                damping_adaptation: Some(LevenbergMarquardt::default()),
+                ..OneSidedKfac::default()
+            },
         ),
         case("shampoo", Shampoo { learning_rate: 0.05.into(), ..Shampoo::default() }),
         case(
