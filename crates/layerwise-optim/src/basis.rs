@@ -11,7 +11,7 @@ use crate::persist::persist;
 use crate::preconditioner::bytes;
 use crate::signal::Signal;
 use crate::staged::Staged;
-use crate::statistic::{FactorStatistic, Source};
+use crate::statistic::{FactorStatistic, Reading, Source};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Rotation {
@@ -143,7 +143,9 @@ impl<A: Scalar> BasisSide<A> {
         signal: &Signal<'_, A>,
     ) -> layerwise_linalg::Result<()> {
         let (Some(basis), Some(eigen)) = (&mut self.basis, &mut self.eigen) else { return Ok(()) };
-        let Source::Moment(moment) = self.statistic.source(signal, false) else { return Ok(()) };
+        let Source::Moment(moment) = self.statistic.source(signal, Reading::Moment) else {
+            return Ok(());
+        };
         eigen.decompose(moment)?;
         let (_, next) = basis.split();
         match config.basis_use {
@@ -165,7 +167,9 @@ impl<A: Scalar> BasisSide<A> {
         else {
             return Ok(());
         };
-        let Source::Moment(moment) = self.statistic.source(signal, false) else { return Ok(()) };
+        let Source::Moment(moment) = self.statistic.source(signal, Reading::Moment) else {
+            return Ok(());
+        };
         check_symmetric(&moment)?;
         let (one, zero) = (A::one(), A::zero());
         let (current, next) = basis.split();

@@ -4,7 +4,7 @@ use layerwise_linalg::Scalar;
 use ndarray::Array2;
 
 use crate::composition::{Composition, Grafting};
-use crate::diagonal::Diagonal;
+use crate::diagonal::{Diagonal, SECOND_MOMENT};
 use crate::eigenbasis::EigenbasisDiagonal;
 use crate::error::{OptimError, Result};
 use crate::finite::frobenius_norm;
@@ -34,6 +34,17 @@ struct Block<A> {
 
 persist!(Blocks<A> { blocks });
 persist!(Block<A> { preconditioner, graft });
+
+/// Names an entry by its place in the weight, where it is the part's.
+fn locate(extent: &Extent, error: OptimError) -> OptimError {
+    match error {
+        OptimError::Overflow { what: SECOND_MOMENT, row, col, value } => {
+            let (row, col) = extent.locate((row, col));
+            OptimError::Overflow { what: SECOND_MOMENT, row, col, value }
+        }
+        other => other,
+    }
+}
 
 impl<A: Scalar> Persist<A> for Box<dyn Preconditioner<A>> {
     fn save(&self, path: &str, out: &mut StateWriter<A>) {
@@ -95,11 +106,13 @@ impl<A: Scalar> Blocks<A> {
         for block in &mut self.blocks {
             let gradient = block.extent.of(signal.gradient())?;
             let signal = signal.with_gradient(gradient);
-            let one = block.preconditioner.observe(&signal)?;
+            let extent = &block.extent;
+            let in_the_weight = |error| locate(extent, error);
+            let one = block.preconditioner.observe(&signal).map_err(in_the_weight)?;
             if let Some(graft) = &mut block.graft
                 && !one.skip
             {
-                graft.observe(&signal)?;
+                graft.observe(&signal).map_err(in_the_weight)?;
             }
             block.warming_up = one.warming_up;
             all.skip |= one.skip;

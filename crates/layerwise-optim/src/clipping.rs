@@ -21,6 +21,18 @@ pub enum Clipping {
     Value(Schedule),
 }
 
+/// `D ← (D/s) c/‖D/s‖_F` with `s` the largest modulus, for a norm that `c` is nothing against, or that
+/// overflows. What is not finite stays, so that the step is refused.
+fn clip_in_units_of_the_largest<A: Scalar>(array: &mut Array2<A>, bound: f64) {
+    let largest = array.iter().fold(A::zero(), |m, x| m.max(x.abs()));
+    if !array.iter().all(|x| x.is_finite()) {
+        return;
+    }
+    array.mapv_inplace(|x| x / largest);
+    let ratio = A::from_f64(bound / frobenius_norm(&array.view()));
+    array.mapv_inplace(|x| x * ratio);
+}
+
 impl Clipping {
     pub(crate) fn check(&self, when: When, name: &'static str) -> Result<()> {
         match self {
@@ -39,7 +51,11 @@ impl Clipping {
                 let norm = frobenius_norm(&array.view());
                 if norm > bound {
                     let ratio = A::from_f64(bound / norm);
-                    array.mapv_inplace(|x| x * ratio);
+                    if ratio >= A::min_positive_value() {
+                        array.mapv_inplace(|x| x * ratio);
+                    } else {
+                        clip_in_units_of_the_largest(array, bound);
+                    }
                 }
             }
             Clipping::Value(bound) => {

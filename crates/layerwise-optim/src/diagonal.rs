@@ -14,6 +14,9 @@ use crate::signal::Signal;
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
 
+/// What overflows, where its entries are those of the weight.
+pub(crate) const SECOND_MOMENT: &str = "the second moment of the gradient";
+
 /// Entry-wise second moments `v` of gradients, and the map `D ← D / (v̂^p + ε)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiagonalConfig {
@@ -136,8 +139,7 @@ impl<A: Scalar> SecondMoments<A> {
             *next = old * v + new * square(g);
         });
         if let Some((row, col, value)) = first_non_finite(&self.moments.split().1.view()) {
-            let what = "the second moment of the gradient";
-            return Err(OptimError::Overflow { what, row, col, value });
+            return Err(OptimError::Overflow { what: SECOND_MOMENT, row, col, value });
         }
         self.moments.propose();
         if let Some(largest) = &mut self.largest {

@@ -18,7 +18,7 @@ use crate::schedule::{Schedule, When};
 use crate::signal::{Factor, Signal, Signals};
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
-use crate::statistic::{FactorStatistic, Source};
+use crate::statistic::{FactorStatistic, Reading, Source};
 
 /// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
 /// and `v` the entry-wise second moment of the gradient in that basis (Vyas et al. 2024, SOAP).
@@ -253,7 +253,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         for side in [&self.left, &self.right] {
             side.rotate(used, Rotation::Into, &mut self.projected.view_mut(), &mut self.scratch)?;
         }
-        self.moments.observe(&self.projected.view())
+        self.moments.observe(&self.projected.view()).map_err(in_eigenbases)
     }
 
     /// Takes in the mean of the samples' squares in the bases that the step uses.
@@ -279,7 +279,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             A::zero(),
             &mut self.projected.view_mut(),
         )?;
-        self.moments.observe_squares(&self.projected.view())
+        self.moments.observe_squares(&self.projected.view()).map_err(in_eigenbases)
     }
 
     /// Whether a factor has turned away from the basis held.
@@ -293,7 +293,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         }
         for (probe, side) in [(left, &self.left), (right, &self.right)] {
             if let (Some(basis), Source::Moment(moment)) =
-                (&side.basis, side.statistic.source(signal, false))
+                (&side.basis, side.statistic.source(signal, Reading::Moment))
                 && probe.measure(basis.current().view(), moment)? > threshold
             {
                 return Ok(true);
@@ -336,6 +336,17 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     }
 }
 
+/// Entries are those of the projection here, not of the weight.
+fn in_eigenbases(error: OptimError) -> OptimError {
+    match error {
+        OptimError::Overflow { row, col, value, .. } => {
+            let what = "the second moment of the gradient in the eigenbases";
+            OptimError::Overflow { what, row, col, value }
+        }
+        other => other,
+    }
+}
+
 impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
     fn required(&self) -> Signals {
         self.config.required()
@@ -348,13 +359,17 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         let step = self.progress.current().steps;
         let mut next = Progress { steps: step + 1, ..*self.progress.current() };
         let mut observation = Observation::default();
-        self.left.statistic.observe(signal, None, false)?;
-        self.right.statistic.observe(signal, None, false)?;
+        let refresh = &self.config.refresh;
+        let due = match self.config.basis_use {
+            BasisUse::Refreshed => self.progress.current().is_due(refresh),
+            BasisUse::Previous => step.is_multiple_of(refresh.every),
+        };
+        let reading = if due || self.probes.is_some() { Reading::Moment } else { Reading::Nothing };
+        self.left.statistic.observe(signal, None, reading)?;
+        self.right.statistic.observe(signal, None, reading)?;
         match self.config.basis_use {
             BasisUse::Refreshed => {
-                if self.progress.current().is_due(&self.config.refresh)
-                    || self.has_drifted(signal)?
-                {
+                if due || self.has_drifted(signal)? {
                     self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
                 }
                 self.observe_projection(signal)?;
@@ -365,7 +380,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
                 if step > 0 {
                     self.observe_projection(signal)?;
                 }
-                if step.is_multiple_of(self.config.refresh.every) || self.has_drifted(signal)? {
+                if due || self.has_drifted(signal)? {
                     self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
                 }
             }

@@ -16,7 +16,7 @@ use crate::schedule::{Schedule, When};
 use crate::signal::{Signal, Signals};
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
-use crate::statistic::{FactorStatistic, Source};
+use crate::statistic::{FactorStatistic, Reading, Source};
 
 /// `D ← P^{-p} D Q^{-q}` with a factor for each side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -231,7 +231,7 @@ impl<A: Scalar> Kronecker<A> {
     }
 
     /// Takes a signal in on one side. The other's root is still that from before the step.
-    fn observe_side(&mut self, side: Side, signal: &Signal<'_, A>, keep: bool) -> Result<()> {
+    fn observe_side(&mut self, side: Side, signal: &Signal<'_, A>, reading: Reading) -> Result<()> {
         let (own, other) = match (&mut self.roots, side) {
             (Roots::Separate { right, .. }, Side::Left) => (&mut self.left, Some(right)),
             (Roots::Separate { left, .. }, Side::Right) => (&mut self.right, Some(left)),
@@ -240,6 +240,7 @@ impl<A: Scalar> Kronecker<A> {
         };
         if let (Some(whitened), Some(root), Statistic::Whitened { .. }) =
             (&mut self.whitened, other, own.kind)
+            && !own.forgets(reading)
         {
             whitened.assign(&signal.gradient());
             root.apply(&mut whitened.view_mut(), &mut self.scratch)?;
@@ -255,9 +256,9 @@ impl<A: Scalar> Kronecker<A> {
                     whitened.mapv_inplace(|x| x * factor);
                 }
             }
-            return own.observe(signal, Some(whitened.view()), keep);
+            return own.observe(signal, Some(whitened.view()), reading);
         }
-        own.observe(signal, None, keep)
+        own.observe(signal, None, reading)
     }
 
     /// Whether a factor has turned away from the eigenvectors that its root was made of.
@@ -279,7 +280,8 @@ impl<A: Scalar> Kronecker<A> {
         for (probe, statistic, basis) in
             [(left, &self.left, bases.0), (right, &self.right, bases.1)]
         {
-            if let (Some(basis), Source::Moment(moment)) = (basis, statistic.source(signal, false))
+            if let (Some(basis), Source::Moment(moment)) =
+                (basis, statistic.source(signal, Reading::Moment))
                 && probe.measure(basis, moment)? > threshold
             {
                 return Ok(true);
@@ -296,7 +298,9 @@ impl<A: Scalar> Kronecker<A> {
                 if root == 0.0 {
                     return (ResolvedDamping::None, ResolvedDamping::None);
                 }
-                let mean = |statistic: &FactorStatistic<A>| match statistic.source(signal, false) {
+                let mean = |statistic: &FactorStatistic<A>| match statistic
+                    .source(signal, Reading::Moment)
+                {
                     Source::Moment(moment) => mean_diagonal(&moment) / statistic.correction,
                     _ => 1.0,
                 };
@@ -311,17 +315,24 @@ impl<A: Scalar> Kronecker<A> {
         }
     }
 
-    /// Whether each side can take a Cholesky factor as it is, at this step.
-    fn keeps_cholesky(&self, step: u64) -> (bool, bool) {
-        let Roots::Separate { left, right } = &self.roots else { return (false, false) };
-        if self.gives_curvature {
-            return (false, false);
+    /// What of this step's observation is read on each side, where a refresh is due or not.
+    fn readings(&self, step: u64, due: bool) -> (Reading, Reading) {
+        if self.probes.is_some() || self.gives_curvature {
+            return (Reading::Moment, Reading::Moment);
         }
+        if !due {
+            return (Reading::Nothing, Reading::Nothing);
+        }
+        let Roots::Separate { left, right } = &self.roots else {
+            return (Reading::Moment, Reading::Moment);
+        };
         match &self.config.damping {
-            JointDamping::FactoredTikhonov(damping) if damping.value(step) > 0.0 => (false, false),
+            JointDamping::FactoredTikhonov(damping) if damping.value(step) > 0.0 => {
+                (Reading::Moment, Reading::Moment)
+            }
             _ => (
-                left.keeps_cholesky(ResolvedDamping::at(&self.config.left.damping, step)),
-                right.keeps_cholesky(ResolvedDamping::at(&self.config.right.damping, step)),
+                left.reading(ResolvedDamping::at(&self.config.left.damping, step)),
+                right.reading(ResolvedDamping::at(&self.config.right.damping, step)),
             ),
         }
     }
@@ -331,10 +342,10 @@ impl<A: Scalar> Kronecker<A> {
         &mut self,
         signal: &Signal<'_, A>,
         step: u64,
-        keep: (bool, bool),
+        readings: (Reading, Reading),
     ) -> Result<(Refreshed, Refreshed)> {
         let damping = self.damping(signal, step);
-        let source = (self.left.source(signal, keep.0), self.right.source(signal, keep.1));
+        let source = (self.left.source(signal, readings.0), self.right.source(signal, readings.1));
         let correction = (self.left.correction, self.right.correction);
         let wrap = |side| move |source| OptimError::Factor { side, source };
         match &mut self.roots {
@@ -362,13 +373,14 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         check_shape("gradient", &signal.gradient(), self.shape)?;
         let progress = *self.progress.current();
         let step = progress.steps;
-        let keep = self.keeps_cholesky(step);
-        self.observe_side(Side::Left, signal, keep.0)?;
-        self.observe_side(Side::Right, signal, keep.1)?;
+        let due = progress.is_due(&self.config.refresh);
+        let readings = self.readings(step, due);
+        self.observe_side(Side::Left, signal, readings.0)?;
+        self.observe_side(Side::Right, signal, readings.1)?;
         let mut observation = Observation::default();
         let mut next = Progress { steps: step + 1, ..progress };
-        if progress.is_due(&self.config.refresh) || self.has_drifted(signal)? {
-            match self.refresh(signal, step, keep) {
+        if due || self.has_drifted(signal)? {
+            match self.refresh(signal, step, readings) {
                 Ok((left, right)) => {
                     let made = [left.made, right.made];
                     observation.refreshed = made == [None, None] || made.contains(&Some(true));
@@ -416,7 +428,9 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         }
         check_shape("change", &change.view(), self.shape)?;
         for statistic in [&self.left, &self.right] {
-            let Source::Moment(moment) = statistic.source(signal, false) else { continue };
+            let Source::Moment(moment) = statistic.source(signal, Reading::Moment) else {
+                continue;
+            };
             self.scratch.assign(change);
             let scale = A::from_f64(1.0 / statistic.correction);
             let (a, b) = match statistic.side {

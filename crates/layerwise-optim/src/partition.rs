@@ -59,7 +59,8 @@ pub enum Merging {
     None,
     /// Those with a single row or column.
     Vectors,
-    /// Those, and matrices with no more entries than the largest dimension of a factor.
+    /// Those, and matrices with no more entries than the largest dimension of a factor: every matrix,
+    /// with a single factor of mn × mn, where that is not limited.
     Small,
 }
 
@@ -174,6 +175,13 @@ impl Extent {
         }
         let found = part.dim();
         part.into_shape_with_order(self.shape()).map_err(|_| self.refuse(found))
+    }
+
+    /// The place in the weight of an entry of the part, as the preconditioner sees it.
+    pub(crate) fn locate(&self, (row, col): (usize, usize)) -> (usize, usize) {
+        let index = row * self.shape().1 + col;
+        let cols = self.cols.len();
+        (self.rows.start + index / cols, self.cols.start + index % cols)
     }
 
     fn refuse(&self, found: (usize, usize)) -> OptimError {

@@ -12,7 +12,7 @@ use crate::persist::{Persist, join};
 use crate::preconditioner::bytes;
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
-use crate::statistic::{FactorStatistic, Source};
+use crate::statistic::{FactorStatistic, Reading, Source};
 
 /// The damped inverse root of one side.
 #[derive(Debug)]
@@ -130,11 +130,12 @@ impl<A: Scalar> FactorRoot<A> {
         *self.made.current()
     }
 
-    /// Whether a Cholesky factor can be taken as it is.
-    pub(crate) fn keeps_cholesky(&self, damping: ResolvedDamping) -> bool {
-        matches!(self.kind, RootKind::Cholesky(_))
+    /// What a refresh reads: a Cholesky factor can be taken as it is where nothing is added to it.
+    pub(crate) fn reading(&self, damping: ResolvedDamping) -> Reading {
+        let takes_cholesky = matches!(self.kind, RootKind::Cholesky(_))
             && damping == ResolvedDamping::None
-            && self.trace_scaling == 0.0
+            && self.trace_scaling == 0.0;
+        if takes_cholesky { Reading::Either } else { Reading::Moment }
     }
 
     /// Proposes the root of `source/correction + damping`.

@@ -30,6 +30,15 @@ pub(crate) struct FactorStatistic<A> {
     pub(crate) correction: f64,
 }
 
+/// What of an observation is read at its step, where it is not averaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Nothing,
+    /// The second moment, or its Cholesky factor where that is given.
+    Either,
+    Moment,
+}
+
 /// Where a side's second moment stands after an observation.
 pub(crate) enum Source<'s, A> {
     Identity,
@@ -80,13 +89,12 @@ impl<A: Scalar> FactorStatistic<A> {
     }
 
     /// Takes a signal in. `whitened` is the gradient times the other side's root, where that is
-    /// what the statistic is of. With `keep_cholesky`, a Cholesky factor that is not averaged is left
-    /// as it is; else its second moment is formed.
+    /// what the statistic is of.
     pub(crate) fn observe(
         &mut self,
         signal: &Signal<'_, A>,
         whitened: Option<ArrayView2<'_, A>>,
-        keep_cholesky: bool,
+        reading: Reading,
     ) -> Result<()> {
         if self.kind == Statistic::Identity {
             return Ok(());
@@ -94,7 +102,7 @@ impl<A: Scalar> FactorStatistic<A> {
         let (clock, weights) = self.clock.current().tick(&self.averaging);
         self.correction = weights.correction;
         if self.kind == Statistic::Signal {
-            self.take_factor(signal, weights, keep_cholesky)?;
+            self.take_factor(signal, weights, reading)?;
         } else {
             let gradient = whitened.unwrap_or_else(|| signal.gradient());
             let rows = match self.side {
@@ -105,7 +113,7 @@ impl<A: Scalar> FactorStatistic<A> {
                 Statistic::Whitened { normalized: true } => 1.0 / rows.ncols() as f64,
                 _ => 1.0,
             };
-            self.take_gram(rows, A::from_f64(scale), weights)?;
+            self.take_gram(rows, A::from_f64(scale), weights, reading)?;
         }
         if let Some(average) = &mut self.average {
             let next = &average.split().1.view();
@@ -124,7 +132,7 @@ impl<A: Scalar> FactorStatistic<A> {
         &mut self,
         signal: &Signal<'_, A>,
         weights: AverageWeights,
-        keep_cholesky: bool,
+        reading: Reading,
     ) -> Result<()> {
         let factor = signal.factor(self.side)?;
         let what = match self.side {
@@ -142,7 +150,8 @@ impl<A: Scalar> FactorStatistic<A> {
         match factor {
             Factor::Samples(_) => {
                 check_finite(what, &array)?;
-                self.take_gram(array.reversed_axes(), A::from_f64(1.0 / samples as f64), weights)
+                let scale = A::from_f64(1.0 / samples as f64);
+                self.take_gram(array.reversed_axes(), scale, weights, reading)
             }
             Factor::SecondMoment(_) => {
                 check_finite(what, &array)?;
@@ -160,7 +169,7 @@ impl<A: Scalar> FactorStatistic<A> {
                 Ok(())
             }
             Factor::Cholesky(_) => {
-                if keep_cholesky && self.average.is_none() {
+                if reading == Reading::Either && self.average.is_none() {
                     return Ok(());
                 }
                 let mut lower = std::mem::replace(&mut self.lower, Array2::zeros((0, 0)));
@@ -171,7 +180,7 @@ impl<A: Scalar> FactorStatistic<A> {
                     *lower = if col <= row { x } else { A::zero() };
                 });
                 let result = check_finite(what, &lower.view())
-                    .and_then(|()| self.take_gram(lower.view(), A::one(), weights));
+                    .and_then(|()| self.take_gram(lower.view(), A::one(), weights, reading));
                 self.lower = lower;
                 result
             }
@@ -184,6 +193,7 @@ impl<A: Scalar> FactorStatistic<A> {
         rows: ArrayView2<'_, A>,
         scale: A,
         weights: AverageWeights,
+        reading: Reading,
     ) -> Result<()> {
         let side = self.side;
         let wrap = |source| OptimError::Factor { side, source };
@@ -203,17 +213,25 @@ impl<A: Scalar> FactorStatistic<A> {
                 if self.formed.dim() != (self.dimension, self.dimension) {
                     self.formed = Array2::zeros((self.dimension, self.dimension));
                 }
+                if reading == Reading::Nothing {
+                    return Ok(());
+                }
                 gram(scale, rows, A::zero(), &mut self.formed.view_mut()).map_err(wrap)
             }
         }
     }
 
-    /// The second moment after the latest observation, which was of this signal. It has still to
-    /// be divided by the bias correction.
+    /// Whether an observation that is not read leaves no trace.
+    pub(crate) fn forgets(&self, reading: Reading) -> bool {
+        reading == Reading::Nothing && self.average.is_none()
+    }
+
+    /// The second moment after the latest observation, which was of this signal and read so. It has
+    /// still to be divided by the bias correction.
     pub(crate) fn source<'s>(
         &'s self,
         signal: &'s Signal<'_, A>,
-        keep_cholesky: bool,
+        reading: Reading,
     ) -> Source<'s, A> {
         if self.kind == Statistic::Identity {
             return Source::Identity;
@@ -224,7 +242,7 @@ impl<A: Scalar> FactorStatistic<A> {
         if self.kind == Statistic::Signal {
             match signal.factor(self.side) {
                 Ok(Factor::SecondMoment(moment)) => return Source::Moment(moment.reborrow()),
-                Ok(Factor::Cholesky(lower)) if keep_cholesky => {
+                Ok(Factor::Cholesky(lower)) if reading == Reading::Either => {
                     return Source::Cholesky(lower.reborrow());
                 }
                 _ => {}

@@ -11,7 +11,7 @@ use layerwise_optim::{
     Ekfac, Exponents, Factor, FactorConfig, Filter, Grafting, Group, InverseRoot, IterateAveraging,
     JointDamping, Kfac, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum,
     Normalization, OptimError, Optimizer, OptimizerSet, Partition, PreconditionerConfig, Refresh,
-    RootMethod, Schedule, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic,
+    RootMethod, Scalar, Schedule, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic,
     WeightDecay,
 };
 
@@ -427,6 +427,63 @@ fn averages_of_iterates_follow_a_scheduled_mu_y() {
             assert!(largest_difference(weight.view(), y.view()) < ROUNDING, "step {t}");
             let evaluated = optimizer.evaluation_weight(&weight.view()).unwrap();
             assert!(largest_difference(evaluated.view(), x.view()) < ROUNDING, "step {t}");
+        }
+    }
+}
+
+/// Norms beyond the range of the scalar, and bounds that are nothing against them.
+#[test]
+fn clipping_takes_norms_that_the_scalar_cannot_hold() {
+    fn clipped<A: Scalar>(bound: f64, entry: A) -> f64 {
+        let gradient =
+            Array2::from_shape_fn((40, 50), |(i, j)| if (i + j) % 2 == 0 { entry } else { -entry });
+        let method = Composition {
+            learning_rate: 1.0.into(),
+            gradient_clipping: Clipping::Norm(bound.into()),
+            ..Composition::default()
+        };
+        let mut weight = Array2::<A>::zeros((40, 50));
+        let mut optimizer = method.build(weight.dim()).unwrap();
+        let signal = Signal::new(gradient.view());
+        let norm = optimizer.step(&mut weight.view_mut(), &signal).unwrap().update_norm;
+        assert!(weight.iter().zip(&gradient).all(|(w, g)| w.signum() == -g.signum()));
+        norm / bound
+    }
+    // A quotient, a norm and a product, of entries that are all equal in modulus.
+    let close = |ratio: f64, epsilon: f64| (ratio - 1.0).abs() <= 8.0 * epsilon;
+    for bound in [1.0, 1e-3, 1e3] {
+        let ratio = clipped(bound, f32::MAX);
+        assert!(close(ratio, f64::from(f32::EPSILON)), "{ratio}");
+        let ratio = clipped(bound, f64::MAX);
+        assert!(close(ratio, 2000.0 * f64::EPSILON), "{ratio}");
+    }
+}
+
+/// An entry that overflows is named by its place in the weight, not in its block.
+#[test]
+fn an_overflow_in_a_block_is_named_by_its_place_in_the_weight() {
+    let gradient = |at| {
+        let mut gradient = Array2::<f64>::ones((5, 4));
+        gradient[at] = 1e200;
+        gradient
+    };
+    let blocks = |max_dimension, merging| Composition {
+        partition: Partition {
+            max_dimension: Some(max_dimension),
+            merging,
+            ..Partition::default()
+        },
+        ..Adam::default().composition()
+    };
+    for composition in [blocks(3, Merging::None), blocks(20, Merging::Small)] {
+        for at in [(4, 3), (1, 3), (3, 0)] {
+            let mut optimizer = composition.build((5, 4)).unwrap();
+            let gradient = gradient(at);
+            let signal = Signal::new(gradient.view());
+            let error = optimizer.step(&mut Array2::zeros((5, 4)).view_mut(), &signal).unwrap_err();
+            let what = "the second moment of the gradient";
+            let (row, col) = at;
+            assert_eq!(error, OptimError::Overflow { what, row, col, value: f64::INFINITY });
         }
     }
 }
