@@ -197,14 +197,13 @@ fn ridge(matrix: Array2<f64>, damping: f64) -> Array2<f64> {
 fn public_kfac(rate: f64) -> (Kfac, Kfac) {
     let plain = Kfac {
         learning_rate: rate.into(),
-        input_damping: 1e-6.into(),
+        damping: 1e-6.into(),
         output: OutputFactor::Signal,
-        output_damping: 1e-6.into(),
         averaging: Averaging::None,
         refresh: Refresh::every(1),
         ..Kfac::default()
     };
-    let head = Kfac { input_damping: 0.0.into(), output: OutputFactor::Identity, ..plain.clone() };
+    let head = Kfac { damping: 0.0.into(), output: OutputFactor::Identity, ..plain.clone() };
     (plain, head)
 }
 

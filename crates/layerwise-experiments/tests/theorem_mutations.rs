@@ -14,7 +14,8 @@ use layerwise_experiments::theorems::{
 use layerwise_linalg::RowOrthonormalizer;
 use layerwise_models::{LeastSquaresHead, LinearPass, TwoLayerLinear};
 use layerwise_optim::{
-    Composition, Factor, InverseRoot, Kfac, KroneckerConfig, Method, PreconditionerConfig, Signal,
+    Composition, Factor, InverseRoot, Kfac, KfacDamping, KroneckerConfig, Method,
+    PreconditionerConfig, Signal,
 };
 use rand::RngCore;
 
@@ -75,7 +76,7 @@ impl Algorithm for FaultyKfac {
             _ => {}
         }
         let kfac = Kfac {
-            input_damping: self.rates.damping.into(),
+            damping: KfacDamping::per_factor(0.0, self.rates.damping),
             ..representation_kfac(self.rates.representation, 0.0)
         };
         let composition = match self.fault {

@@ -4,7 +4,7 @@
 
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Averaging, Factor, Group, JointDamping, Kfac, OptimError, OptimizerSet, Selector, Signal,
+    Averaging, Factor, Group, Kfac, KfacDamping, OptimError, OptimizerSet, Selector, Signal,
     Signals, Update,
 };
 
@@ -17,9 +17,7 @@ fn main() -> Result<(), OptimError> {
 
     let method = Kfac {
         learning_rate: 0.3.into(),
-        input_damping: 0.0.into(),
-        output_damping: 0.0.into(),
-        joint_damping: JointDamping::FactoredTikhonov(1e-3.into()),
+        damping: KfacDamping::FactoredTikhonov(1e-3.into()),
         averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
         ..Kfac::default()
     };

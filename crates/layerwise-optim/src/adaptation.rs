@@ -30,7 +30,7 @@ use crate::schedule::check_number;
 /// let method = Kfac {
 ///     learning_rate: 1.0.into(),
 ///     output: OutputFactor::Identity,
-///     input_damping: 1.0.into(),
+///     damping: 1.0.into(),
 ///     damping_adaptation: Some(LevenbergMarquardt { decrease: 0.5, ..Default::default() }),
 ///     ..Kfac::default()
 /// };

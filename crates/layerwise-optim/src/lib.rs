@@ -91,7 +91,7 @@ pub use iterates::IterateAveraging;
 pub use kronecker::{JointDamping, Kronecker, KroneckerConfig};
 pub use method::Method;
 pub use methods::{
-    Adagrad, Adam, AdamW, Ekfac, Exponents, Kfac, KlShampoo, Lion, Muon, OneSidedKfac,
+    Adagrad, Adam, AdamW, Ekfac, Exponents, Kfac, KfacDamping, KlShampoo, Lion, Muon, OneSidedKfac,
     OutputFactor, RmsProp, RootMethod, Sgd, Shampoo, Soap,
 };
 pub use optimizer::{Optimizer, StepReport};

@@ -7,7 +7,7 @@ use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, Composition, Damping, DiagonalConfig,
     DiagonalEstimate, Direction, EigenbasisConfig, Exponents, Factor, Filter, Grafting,
-    IterateAveraging, JointDamping, Kfac, KlShampoo, LargeDimension, Merging, Method, Momentum,
+    IterateAveraging, Kfac, KfacDamping, KlShampoo, LargeDimension, Merging, Method, Momentum,
     Muon, Normalization, OptimError, Optimizer, Partition, PolarConfig, PreconditionerConfig,
     Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo, Side, Signal, Soap, Statistic, WeightDecay,
 };
@@ -598,21 +598,12 @@ fn kfac(rule: &str, method: impl Fn(f64) -> Kfac) {
 }
 
 fn undamped() -> Kfac {
-    Kfac {
-        learning_rate: 1.0.into(),
-        input_damping: 0.0.into(),
-        output_damping: 0.0.into(),
-        ..Kfac::default()
-    }
+    Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() }
 }
 
 #[test]
 fn kfac_with_plain_damping() {
-    let plain = |damping: f64| Kfac {
-        input_damping: damping.into(),
-        output_damping: damping.into(),
-        ..undamped()
-    };
+    let plain = |damping: f64| Kfac { damping: damping.into(), ..undamped() };
     kfac("ii_full", plain);
     kfac("ii_sqrt", |damping| plain(damping.sqrt()));
 }
@@ -620,17 +611,14 @@ fn kfac_with_plain_damping() {
 #[test]
 fn kfac_with_factored_tikhonov_damping() {
     kfac("i_factored_tikhonov_pi", |damping| Kfac {
-        joint_damping: JointDamping::FactoredTikhonov(damping.into()),
+        damping: KfacDamping::FactoredTikhonov(damping.into()),
         ..undamped()
     });
 }
 
 #[test]
 fn kfac_with_exact_damping() {
-    kfac("iii_exact", |damping| Kfac {
-        joint_damping: JointDamping::Exact(damping.into()),
-        ..undamped()
-    });
+    kfac("iii_exact", |damping| Kfac { damping: KfacDamping::Exact(damping.into()), ..undamped() });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use layerwise_linalg::{Cholesky, polar_factor_exact};
 use layerwise_optim::ndarray::{Array2, linalg::kron};
 use layerwise_optim::{
     Adam, Averaging, Composition, Damping, Direction, EigenbasisConfig, Ekfac, Factor, Grafting,
-    Group, JointDamping, Kfac, LevenbergMarquardt, Method, Momentum, OneSidedKfac, Optimizer,
+    Group, Kfac, KfacDamping, LevenbergMarquardt, Method, Momentum, OneSidedKfac, Optimizer,
     OptimizerSet, OutputFactor, PreconditionerConfig, Refresh, RootMethod, Selector, Sgd, Shampoo,
     Signal, Signals, Soap, Statistic, Update, WeightDecay,
 };
@@ -138,12 +138,7 @@ fn dense_solve(system: &Array2<f64>, gradient: &Array2<f64>) -> Array2<f64> {
 #[test]
 fn damped_kfac_is_the_dense_solve() {
     let mut rng = generator(23);
-    let undamped = Kfac {
-        learning_rate: 1.0.into(),
-        input_damping: 0.0.into(),
-        output_damping: 0.0.into(),
-        ..Kfac::default()
-    };
+    let undamped = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() };
     for shape in [(3, 5), (6, 4), (4, 4), (1, 5), (5, 1)] {
         let output = covariance(&mut rng, shape.0, 1e3) * 7.0;
         let input = covariance(&mut rng, shape.1, 1e3) * 0.3;
@@ -157,11 +152,7 @@ fn damped_kfac_is_the_dense_solve() {
             let rules = [
                 (
                     "plain",
-                    Kfac {
-                        input_damping: damping.into(),
-                        output_damping: damping.into(),
-                        ..undamped.clone()
-                    },
+                    Kfac { damping: damping.into(), ..undamped.clone() },
                     kron(
                         &(&output + &(&identity.0 * damping)),
                         &(&input + &(&identity.1 * damping)),
@@ -170,7 +161,7 @@ fn damped_kfac_is_the_dense_solve() {
                 (
                     "factored Tikhonov",
                     Kfac {
-                        joint_damping: JointDamping::FactoredTikhonov(damping.into()),
+                        damping: KfacDamping::FactoredTikhonov(damping.into()),
                         ..undamped.clone()
                     },
                     kron(
@@ -180,14 +171,14 @@ fn damped_kfac_is_the_dense_solve() {
                 ),
                 (
                     "exact",
-                    Kfac { joint_damping: JointDamping::Exact(damping.into()), ..undamped.clone() },
+                    Kfac { damping: KfacDamping::Exact(damping.into()), ..undamped.clone() },
                     kron(&output, &input) + Array2::<f64>::eye(gradient.len()) * damping,
                 ),
                 (
                     "one-sided",
                     Kfac {
                         output: OutputFactor::Identity,
-                        input_damping: damping.into(),
+                        damping: damping.into(),
                         ..undamped.clone()
                     },
                     kron(&identity.0, &(&input + &(&identity.1 * damping))),
@@ -301,12 +292,7 @@ fn undamped_kfac_does_not_see_linear_maps_of_its_input() {
         let scale = original.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
         largest_difference(mapped.dot(&map).view(), original.view()) / scale
     };
-    let kfac = Kfac {
-        learning_rate: 1.0.into(),
-        input_damping: 0.0.into(),
-        output_damping: 0.0.into(),
-        ..Kfac::default()
-    };
+    let kfac = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() };
     let invariant = change(&kfac.composition());
     assert!(invariant < 1e5 * f64::EPSILON * 5.0, "{invariant:e}");
     for other in [
@@ -364,9 +350,7 @@ fn bias_correction_makes_equal_signals_give_equal_steps() {
     let exact = |bias_correction| {
         Kfac {
             averaging: averaging(bias_correction),
-            input_damping: 0.0.into(),
-            output_damping: 0.0.into(),
-            joint_damping: JointDamping::Exact(1e-3.into()),
+            damping: KfacDamping::Exact(1e-3.into()),
             ..Kfac::default()
         }
         .composition()
@@ -438,9 +422,7 @@ fn ekfac_on_samples_of_a_kronecker_product_is_kfac_with_exact_damping() {
         };
         let kfac = Kfac {
             learning_rate: 1.0.into(),
-            input_damping: 0.0.into(),
-            output_damping: 0.0.into(),
-            joint_damping: JointDamping::Exact(damping.into()),
+            damping: KfacDamping::Exact(damping.into()),
             ..Kfac::default()
         };
         let signal = problem.signal(&gradient);
@@ -468,17 +450,15 @@ fn the_model_of_a_step_is_the_dense_one() {
         damping_adaptation: Some(LevenbergMarquardt::default()),
         ..Kfac::default()
     };
-    let undamped =
-        Kfac { input_damping: 0.0.into(), output_damping: 0.0.into(), ..averaged.clone() };
+    let undamped = Kfac { damping: 0.0.into(), ..averaged.clone() };
     let momentum = Direction::Momentum(Momentum::heavy_ball(0.9));
     let decay = WeightDecay::Decoupled(0.1.into());
     let methods = [
         averaged.composition(),
         Kfac { output: OutputFactor::Identity, ..averaged.clone() }.composition(),
         Kfac { averaging: Averaging::None, ..undamped.clone() }.composition(),
-        Kfac { joint_damping: JointDamping::Exact(0.1.into()), ..undamped.clone() }.composition(),
-        Kfac { joint_damping: JointDamping::FactoredTikhonov(0.1.into()), ..undamped }
-            .composition(),
+        Kfac { damping: KfacDamping::Exact(0.1.into()), ..undamped.clone() }.composition(),
+        Kfac { damping: KfacDamping::FactoredTikhonov(0.1.into()), ..undamped }.composition(),
         Kfac { direction: momentum, weight_decay: decay, ..averaged.clone() }.composition(),
         Kfac { refresh: Refresh::every(3), ..averaged.clone() }.composition(),
         Composition { maximize: true, ..averaged.composition() },
@@ -538,8 +518,7 @@ fn a_quadratic_loss_falls_as_predicted() {
     let adaptation = LevenbergMarquardt { decrease: 0.5, ..LevenbergMarquardt::default() };
     let method = Kfac {
         learning_rate: 0.5.into(),
-        input_damping: 0.3.into(),
-        output_damping: 0.3.into(),
+        damping: 0.3.into(),
         damping_adaptation: Some(adaptation),
         ..Kfac::default()
     };

@@ -7,8 +7,8 @@ mod common;
 use common::{Case, Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Averaging, BasisMethod, BasisUse, Clipping, Composition, Damping, Exponents, Grafting,
-    JointDamping, Kfac, Method, Partition, PreconditionerConfig, Shampoo, Statistic,
+    Averaging, BasisMethod, BasisUse, Clipping, Composition, Damping, Exponents, Grafting, Kfac,
+    KfacDamping, Method, Partition, PreconditionerConfig, Shampoo, Statistic,
 };
 
 const N: usize = 5;
@@ -199,12 +199,7 @@ fn a_mutated_shampoo_is_no_polar_factor() {
 fn from_minimum(mutate: impl Fn(&mut Kfac, &mut Quadratic<f64>)) -> f64 {
     let plain = problem();
     let mut told = problem();
-    let mut method = Kfac {
-        learning_rate: 1.0.into(),
-        input_damping: 0.0.into(),
-        output_damping: 0.0.into(),
-        ..Kfac::default()
-    };
+    let mut method = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() };
     mutate(&mut method, &mut told);
     let mut weight = Array2::zeros((N, N));
     let gradient = plain.gradient(&weight);
@@ -218,14 +213,14 @@ fn from_minimum(mutate: impl Fn(&mut Kfac, &mut Quadratic<f64>)) -> f64 {
 fn a_mutated_kfac_misses_the_minimum() {
     // Two factors with condition number 10 each.
     assert!(from_minimum(|_, _| ()) < 100.0 * 64.0 * f64::EPSILON);
-    let exact = |lambda: f64| JointDamping::Exact(lambda.into());
-    assert!(from_minimum(|kfac, _| kfac.joint_damping = exact(0.0)) < 1e-11);
+    let exact = |lambda: f64| KfacDamping::Exact(lambda.into());
+    assert!(from_minimum(|kfac, _| kfac.damping = exact(0.0)) < 1e-11);
     for (what, deviation) in [
         ("sides exchanged", from_minimum(|_, q| std::mem::swap(&mut q.input, &mut q.output))),
         ("input factor squared", from_minimum(|_, q| q.input = q.input.dot(&q.input))),
         ("output factor doubled", from_minimum(|_, q| q.output = &q.output * 2.0)),
-        ("damped", from_minimum(|kfac, _| kfac.input_damping = 0.01.into())),
-        ("damped jointly", from_minimum(|kfac, _| kfac.joint_damping = exact(0.01))),
+        ("damped", from_minimum(|kfac, _| kfac.damping = KfacDamping::per_factor(0.0, 0.01))),
+        ("damped jointly", from_minimum(|kfac, _| kfac.damping = exact(0.01))),
         (
             "one-sided",
             from_minimum(|kfac, _| kfac.output = layerwise_optim::OutputFactor::Identity),

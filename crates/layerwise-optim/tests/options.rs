@@ -9,10 +9,10 @@ use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
     Adam, Averaging, Clipping, Composition, Damping, DiagonalConfig, DiagonalEstimate, Direction,
     Ekfac, Exponents, Factor, FactorConfig, Filter, Grafting, Group, InverseRoot, IterateAveraging,
-    JointDamping, Kfac, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum,
-    Normalization, OptimError, Optimizer, OptimizerSet, Partition, PreconditionerConfig, Refresh,
-    RootMethod, Scalar, Schedule, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic,
-    WeightDecay,
+    JointDamping, Kfac, KfacDamping, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging,
+    Method, Momentum, Normalization, OptimError, Optimizer, OptimizerSet, Partition,
+    PreconditionerConfig, Refresh, RootMethod, Scalar, Schedule, Selector, Sgd, Shampoo, Side,
+    Signal, Signals, Soap, Statistic, WeightDecay,
 };
 
 /// Gradients that do not depend on the weight.
@@ -741,10 +741,8 @@ fn levenberg_marquardt_scales_every_damping() {
     let gradient = problem.gradient(&start((3, 4)));
     let signal = problem.signal(&gradient);
     let adaptation = LevenbergMarquardt { decrease: 0.5, smallest: 0.2, largest: 3.0 };
-    let kfac = |damping: f64, joint: JointDamping| Kfac {
-        input_damping: damping.into(),
-        output_damping: damping.into(),
-        joint_damping: joint,
+    let kfac = |damping: KfacDamping| Kfac {
+        damping,
         damping_adaptation: Some(adaptation),
         ..Kfac::default()
     };
@@ -755,9 +753,9 @@ fn levenberg_marquardt_scales_every_damping() {
         ..Ekfac::default()
     };
     let rules: [&dyn Fn(f64) -> Composition; 4] = [
-        &|x| kfac(x, JointDamping::None).composition(),
-        &|x| kfac(0.0, JointDamping::FactoredTikhonov(x.into())).composition(),
-        &|x| kfac(0.0, JointDamping::Exact(x.into())).composition(),
+        &|x| kfac(x.into()).composition(),
+        &|x| kfac(KfacDamping::FactoredTikhonov(x.into())).composition(),
+        &|x| kfac(KfacDamping::Exact(x.into())).composition(),
         &|x| ekfac(x).composition(),
     ];
     for rule in rules {
@@ -815,9 +813,7 @@ fn a_basis_that_has_drifted_is_refreshed() {
     let soap = Soap { factor_beta: 0.5.into(), refresh: Refresh::on_drift(0.5), ..Soap::default() };
     let shampoo = Shampoo { refresh: Refresh::on_drift(0.5), ..Shampoo::default() };
     let exact = Kfac {
-        input_damping: 0.0.into(),
-        output_damping: 0.0.into(),
-        joint_damping: JointDamping::Exact(0.1.into()),
+        damping: KfacDamping::Exact(0.1.into()),
         averaging: Averaging::Ema { beta: 0.5.into(), bias_correction: true },
         refresh: Refresh::on_drift(0.5),
         ..Kfac::default()

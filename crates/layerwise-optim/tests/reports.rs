@@ -6,7 +6,7 @@ mod common;
 use common::{Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2};
 use layerwise_optim::{
-    Averaging, BasisMethod, Damping, Factor, JointDamping, Kfac, Method, Refresh, Shampoo, Signal,
+    Averaging, BasisMethod, Damping, Factor, Kfac, KfacDamping, Method, Refresh, Shampoo, Signal,
     Soap, StepReport,
 };
 
@@ -28,16 +28,16 @@ fn conditions_are_those_of_the_damped_factors() {
     let (condition, lambda) = (50.0, 0.01);
     let problem = Quadratic::<f64>::new(80, (5, 7), condition);
     let rounding = 4.0 * condition * 7.0 * f64::EPSILON;
-    let plain = Kfac { input_damping: 0.0.into(), output_damping: 0.0.into(), ..Kfac::default() };
+    let plain = Kfac { damping: 0.0.into(), ..Kfac::default() };
 
-    let exact = Kfac { joint_damping: JointDamping::Exact(lambda.into()), ..plain.clone() };
+    let exact = Kfac { damping: KfacDamping::Exact(lambda.into()), ..plain.clone() };
     let report = first_report(&exact, &problem);
     let expected = (1.0 + lambda) / (1.0 / (condition * condition) + lambda);
     assert!(close(report.left_condition, expected, condition * rounding), "{report:?}");
     assert_eq!(report.left_condition, report.right_condition);
 
     // A Cholesky factor gives a lower bound; it is not a trivial one.
-    let damped = Kfac { input_damping: lambda.into(), ..plain };
+    let damped = Kfac { damping: KfacDamping::per_factor(0.0, lambda), ..plain };
     let report = first_report(&damped, &problem);
     let left = report.left_condition.unwrap();
     assert!((2.0..=condition * (1.0 + rounding)).contains(&left), "{left}");

@@ -69,7 +69,7 @@ fn threads_do_not_change_a_bit() {
     for method in [
         Soap::default().composition(),
         Muon::default().composition(),
-        Kfac { input_damping: 1e-3.into(), ..Kfac::default() }.composition(),
+        Kfac { damping: 1e-3.into(), ..Kfac::default() }.composition(),
     ] {
         let (expected, reports) = run(&method, 1, 2);
         assert!(expected.iter().all(|w| w.iter().any(|&x| x != 0.0)));

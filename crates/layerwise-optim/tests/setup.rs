@@ -8,10 +8,10 @@ use layerwise_optim::ndarray::{Array1, Array2, Axis};
 use layerwise_optim::{
     Adam, AdamW, Averaging, BasisUse, Clipping, Composition, Damping, Diagonal, DiagonalConfig,
     EigenbasisConfig, FactorConfig, Group, InverseRoot, IterateAveraging, JointDamping, Kfac,
-    KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Muon, OneSidedKfac, OptimError,
-    Optimizer, OptimizerSet, OptimizerState, Partition, Polar, PolarConfig, PreconditionerConfig,
-    Refresh, RootMethod, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, Update,
-    WeightDecay,
+    KfacDamping, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Muon,
+    OneSidedKfac, OptimError, Optimizer, OptimizerSet, OptimizerState, Partition, Polar,
+    PolarConfig, PreconditionerConfig, Refresh, RootMethod, Selector, Sgd, Shampoo, Side, Signal,
+    Signals, Soap, Statistic, Update, WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
@@ -81,7 +81,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         Adam { epsilon: x.into(), ..Adam::default() }.composition()
     });
     check("factor.damping", &[-1e-8], &|x| {
-        Kfac { input_damping: x.into(), ..Kfac::default() }.composition()
+        Kfac { damping: KfacDamping::per_factor(0.0, x), ..Kfac::default() }.composition()
     });
     check("factor.damping", &[-1e-8], &|x| {
         Shampoo { damping: Damping::RelativeToTrace(x.into()), ..Shampoo::default() }.composition()
@@ -147,13 +147,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         Soap { factor_beta: x.into(), ..Soap::default() }.composition()
     });
     check("kronecker.damping", &[-1.0], &|x| {
-        Kfac {
-            input_damping: 0.0.into(),
-            output_damping: 0.0.into(),
-            joint_damping: JointDamping::Exact(x.into()),
-            ..Kfac::default()
-        }
-        .composition()
+        Kfac { damping: KfacDamping::Exact(x.into()), ..Kfac::default() }.composition()
     });
     check("polar.epsilon", &[0.0, -1.0], &|x| {
         Muon { polar: PolarConfig { epsilon: x, ..PolarConfig::default() }, ..Muon::default() }
@@ -197,8 +191,11 @@ fn counts_of_zero_are_refused() {
 
 #[test]
 fn combinations_without_meaning_are_refused() {
-    let joint =
-        Kfac { joint_damping: JointDamping::FactoredTikhonov(0.1.into()), ..Kfac::default() };
+    let damped = FactorConfig {
+        damping: Damping::Absolute(0.1.into()),
+        statistic: Statistic::Signal,
+        ..FactorConfig::identity()
+    };
     let largest = FactorConfig {
         damping: Damping::RelativeToLargest(1e-8.into()),
         statistic: Statistic::Signal,
@@ -222,7 +219,7 @@ fn combinations_without_meaning_are_refused() {
         composition
     };
     for composition in [
-        joint.composition(),
+        kronecker(damped, JointDamping::FactoredTikhonov(0.1.into())),
         kronecker(largest, JointDamping::None),
         kronecker(root, JointDamping::Exact(0.1.into())),
         Soap {

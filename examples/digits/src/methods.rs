@@ -1,7 +1,7 @@
 //! The optimizers that are compared, and the settings that each may choose from.
 
 use layerwise_optim::{
-    Adam, AdamW, Averaging, Direction, Filter, Grafting, Group, JointDamping, Kfac, Muon, Refresh,
+    Adam, AdamW, Averaging, Direction, Filter, Grafting, Group, Kfac, KfacDamping, Muon, Refresh,
     Selector, Shampoo, Soap,
 };
 
@@ -55,10 +55,7 @@ pub fn kfac() -> Candidate {
         for &rate in rates(1.0).iter().take(SETTINGS / 2) {
             let method = Kfac {
                 learning_rate: rate.into(),
-                // The two below are replaced by the joint damping.
-                input_damping: 0.0.into(),
-                output_damping: 0.0.into(),
-                joint_damping: JointDamping::FactoredTikhonov(damping.into()),
+                damping: KfacDamping::FactoredTikhonov(damping.into()),
                 averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
                 direction: momentum(),
                 ..Kfac::default()

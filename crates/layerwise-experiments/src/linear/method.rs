@@ -174,8 +174,7 @@ pub fn representation_kfac(rate: f64, damping: f64) -> Kfac {
     Kfac {
         learning_rate: rate.into(),
         output: OutputFactor::Signal,
-        output_damping: damping.into(),
-        input_damping: damping.into(),
+        damping: damping.into(),
         averaging: Averaging::None,
         refresh: Refresh::every(1),
         ..Kfac::default()
@@ -188,7 +187,7 @@ pub fn head_kfac(rate: f64) -> Kfac {
     Kfac {
         learning_rate: rate.into(),
         output: OutputFactor::Identity,
-        input_damping: 0.0.into(),
+        damping: 0.0.into(),
         averaging: Averaging::None,
         refresh: Refresh::every(1),
         ..Kfac::default()

@@ -2,7 +2,7 @@
 
 use layerwise_data::{Batch, LinearTask, SingleIndexTask};
 use layerwise_models::SingleIndexStudent;
-use layerwise_optim::Kfac;
+use layerwise_optim::{Kfac, KfacDamping};
 use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
@@ -34,7 +34,7 @@ pub trait Steps: Sync {
     /// Where a rate or the damping is out of range.
     fn kfac(&self, rates: KfacRates, shape: (usize, usize, usize)) -> Result<Box<dyn Algorithm>> {
         let representation = Kfac {
-            input_damping: rates.damping.into(),
+            damping: KfacDamping::per_factor(0.0, rates.damping),
             ..representation_kfac(rates.representation, 0.0)
         };
         Ok(Box::new(LayerWise::sequential(&representation, &head_kfac(rates.head), shape)?))

@@ -31,8 +31,7 @@ use crate::schedule::Schedule;
 /// let gradient = a.dot(&(&weight - &minimum)).dot(&b);
 /// let method = Kfac {
 ///     learning_rate: 1.0.into(),
-///     input_damping: 0.0.into(),
-///     output_damping: 0.0.into(),
+///     damping: 0.0.into(),
 ///     ..Kfac::default()
 /// };
 /// let mut optimizer = method.build(weight.dim())?;
@@ -48,14 +47,10 @@ use crate::schedule::Schedule;
 pub struct Kfac {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
-    /// `λ_Q` ≥ 0, added to the input factor (`λ_G` for the first layer of Zhang et al.).
-    pub input_damping: Schedule,
     /// What the left factor is.
     pub output: OutputFactor,
-    /// `λ_P` ≥ 0, added to the output factor; not to an identity.
-    pub output_damping: Schedule,
-    /// Damping of both together. Where it is not [`JointDamping::None`], the two above must be 0.
-    pub joint_damping: JointDamping,
+    /// What is added to the factors. A number is the same `λ` for each of them.
+    pub damping: KfacDamping,
     /// How factors remember.
     pub averaging: Averaging,
     /// When they are factored anew.
@@ -79,15 +74,63 @@ pub enum OutputFactor {
     Identity,
 }
 
+/// The damping of KFAC. The rules agree at `λ = 0`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum KfacDamping {
+    /// Each factor by its own: `(P + λ_P I)⁻¹ D (Q + λ_Q I)⁻¹`.
+    PerFactor {
+        /// `λ_P` ≥ 0; not added to an [identity](OutputFactor::Identity).
+        output: Schedule,
+        /// `λ_Q` ≥ 0 (`λ_G` for the first layer of Zhang et al.).
+        input: Schedule,
+    },
+    /// One `λ` ≥ 0 split between them, [`JointDamping::FactoredTikhonov`].
+    FactoredTikhonov(Schedule),
+    /// One `λ` ≥ 0 of the product, [`JointDamping::Exact`].
+    Exact(Schedule),
+}
+
+impl KfacDamping {
+    /// Each factor by its own, `λ_P` and `λ_Q`.
+    #[must_use]
+    pub fn per_factor(output: impl Into<Schedule>, input: impl Into<Schedule>) -> Self {
+        KfacDamping::PerFactor { output: output.into(), input: input.into() }
+    }
+
+    /// That of the left factor, of the right one, and of their product.
+    fn of_factors(&self) -> (Damping, Damping, JointDamping) {
+        let absolute = |damping: &Schedule| match damping {
+            Schedule::Constant(0.0) => Damping::None,
+            damping => Damping::Absolute(damping.clone()),
+        };
+        match self {
+            KfacDamping::PerFactor { output, input } => {
+                (absolute(output), absolute(input), JointDamping::None)
+            }
+            KfacDamping::FactoredTikhonov(damping) => {
+                (Damping::None, Damping::None, JointDamping::FactoredTikhonov(damping.clone()))
+            }
+            KfacDamping::Exact(damping) => {
+                (Damping::None, Damping::None, JointDamping::Exact(damping.clone()))
+            }
+        }
+    }
+}
+
+impl From<f64> for KfacDamping {
+    fn from(damping: f64) -> Self {
+        KfacDamping::per_factor(damping, damping)
+    }
+}
+
 impl Default for Kfac {
-    /// `η` = 0.1, dampings 10⁻⁶, the latest factors at every step.
+    /// `η` = 0.1, damping 10⁻⁶ of each factor, the latest factors at every step.
     fn default() -> Self {
         Kfac {
             learning_rate: 0.1.into(),
-            input_damping: 1e-6.into(),
             output: OutputFactor::Signal,
-            output_damping: 1e-6.into(),
-            joint_damping: JointDamping::None,
+            damping: 1e-6.into(),
             averaging: Averaging::None,
             refresh: Refresh::default(),
             direction: Direction::Gradient,
@@ -99,10 +142,7 @@ impl Default for Kfac {
 
 impl Method for Kfac {
     fn composition(&self) -> Composition {
-        let damping = |damping: &Schedule| match damping {
-            Schedule::Constant(0.0) => Damping::None,
-            damping => Damping::Absolute(damping.clone()),
-        };
+        let (output_damping, input_damping, joint_damping) = self.damping.of_factors();
         let factor = |damping| FactorConfig {
             statistic: Statistic::Signal,
             averaging: self.averaging.clone(),
@@ -115,11 +155,11 @@ impl Method for Kfac {
             direction: self.direction.clone(),
             preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
                 left: match self.output {
-                    OutputFactor::Signal => factor(damping(&self.output_damping)),
+                    OutputFactor::Signal => factor(output_damping),
                     OutputFactor::Identity => FactorConfig::identity(),
                 },
-                right: factor(damping(&self.input_damping)),
-                damping: self.joint_damping.clone(),
+                right: factor(input_damping),
+                damping: joint_damping,
                 refresh: self.refresh.clone(),
             }),
             weight_decay: self.weight_decay.clone(),
@@ -190,7 +230,7 @@ impl Method for OneSidedKfac {
     fn composition(&self) -> Composition {
         Kfac {
             learning_rate: self.learning_rate.clone(),
-            input_damping: self.damping.clone(),
+            damping: KfacDamping::per_factor(0.0, self.damping.clone()),
             output: OutputFactor::Identity,
             averaging: self.averaging.clone(),
             refresh: self.refresh.clone(),

@@ -14,7 +14,7 @@ mod soap;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 pub use ekfac::Ekfac;
-pub use kfac::{Kfac, OneSidedKfac, OutputFactor};
+pub use kfac::{Kfac, KfacDamping, OneSidedKfac, OutputFactor};
 pub use lion::Lion;
 pub use muon::Muon;
 pub use rmsprop::RmsProp;

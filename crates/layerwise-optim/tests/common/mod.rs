@@ -6,7 +6,7 @@ use layerwise_linalg::Cholesky;
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, DiagonalEstimate,
-    Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging, JointDamping, Kfac,
+    Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging, Kfac, KfacDamping,
     KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method, Momentum, Muon,
     Normalization, OneSidedKfac, Partition, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd,
     Shampoo, Signal, Soap, WeightDecay,
@@ -48,11 +48,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let momentum = |nesterov| Momentum { nesterov, ..Momentum::heavy_ball(0.9) };
     let averaged = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
     let kfac = |learning_rate: f64| Kfac { learning_rate: learning_rate.into(), ..Kfac::default() };
-    let undamped = |learning_rate: f64| Kfac {
-        input_damping: 0.0.into(),
-        output_damping: 0.0.into(),
-        ..kfac(learning_rate)
-    };
+    let undamped = |learning_rate: f64| Kfac { damping: 0.0.into(), ..kfac(learning_rate) };
     let soap = || Soap { learning_rate: 0.03.into(), ..Soap::default() };
     vec![
         case("sgd", Sgd { learning_rate: 0.5.into(), ..Sgd::default() }),
@@ -114,11 +110,11 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "kfac, factored Tikhonov",
-            Kfac { joint_damping: JointDamping::FactoredTikhonov(1e-3.into()), ..undamped(0.1) },
+            Kfac { damping: KfacDamping::FactoredTikhonov(1e-3.into()), ..undamped(0.1) },
         ),
         case(
             "kfac, exact damping",
-            Kfac { joint_damping: JointDamping::Exact(1e-3.into()), ..undamped(0.1) },
+            Kfac { damping: KfacDamping::Exact(1e-3.into()), ..undamped(0.1) },
         ),
         case(
             "kfac, one-sided",

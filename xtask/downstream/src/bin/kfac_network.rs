@@ -20,8 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut second: Array2<f64> = noise(1, hidden, 4) / (hidden as f64).sqrt();
     let kfac = Kfac {
         learning_rate: 0.3.into(),
-        input_damping: 1e-4.into(),
-        output_damping: 1e-4.into(),
+        damping: 1e-4.into(),
         ..Kfac::default()
     };
     let mut first_optimizer = kfac.build(first.dim())?;
