@@ -9,82 +9,17 @@
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
-use layerwise_benches::{criterion, normals, second_moment};
+use layerwise_benches::{Layer, criterion, methods, normals, second_moment};
 use layerwise_linalg::ndarray::Array2;
 use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, gemm, gram};
-use layerwise_optim::{
-    Adagrad, Adam, AdamW, BasisMethod, Composition, Factor, Kfac, Method, Muon, OneSidedKfac,
-    Refresh, RmsProp, Sgd, Shampoo, Signal, Soap,
-};
-
-/// Never again after the first step, which is warm-up.
-const PLAIN: Refresh = Refresh { every: u64::MAX, start: 1, tolerated_failures: 0, drift: None };
-/// At every step.
-const REFRESHING: Refresh = Refresh { every: 1, start: 1, tolerated_failures: 0, drift: None };
-
-/// Every method. Those with roots or bases twice: a step that uses them, and one that computes
-/// them anew; an amortized step follows from the two.
-fn methods() -> Vec<(&'static str, Composition)> {
-    let mut methods = vec![
-        ("sgd", Sgd::default().composition()),
-        ("momentum", Sgd { momentum: 0.9.into(), ..Sgd::default() }.composition()),
-        ("adagrad", Adagrad::default().composition()),
-        ("rmsprop", RmsProp::default().composition()),
-        ("adam", Adam::default().composition()),
-        ("adamw", AdamW::default().composition()),
-        ("muon", Muon::default().composition()),
-    ];
-    methods.extend(preconditioned());
-    methods
-}
-
-/// The methods with roots or bases.
-fn preconditioned() -> Vec<(&'static str, Composition)> {
-    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.composition();
-    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.composition();
-    let soap = |basis, refresh| Soap { basis, refresh, ..Soap::default() }.composition();
-    let qr = BasisMethod::QrStep { ridge: 0.0.into() };
-    vec![
-        ("kfac_plain", kfac(PLAIN)),
-        ("kfac_refreshing", kfac(REFRESHING)),
-        ("one_sided_kfac", OneSidedKfac::default().composition()),
-        ("shampoo_plain", shampoo(PLAIN)),
-        ("shampoo_refreshing", shampoo(REFRESHING)),
-        ("soap_plain", soap(BasisMethod::Eigendecomposition, PLAIN)),
-        ("soap_refreshing", soap(BasisMethod::Eigendecomposition, REFRESHING)),
-        ("soap_qr_refreshing", soap(qr, REFRESHING)),
-    ]
-}
-
-/// What a layer of n × n reports, n² fresh numbers each in a few variants, so that averages move.
-struct Layer<A> {
-    gradients: Vec<Array2<A>>,
-    input: Array2<A>,
-    output: Array2<A>,
-}
-
-impl<A: Scalar> Layer<A> {
-    fn new(n: usize) -> Self {
-        Layer {
-            gradients: (0..4).map(|seed| normals(n, n, seed)).collect(),
-            input: second_moment(n, 11).unwrap(),
-            output: second_moment(n, 12).unwrap(),
-        }
-    }
-
-    fn signal(&self, step: usize) -> Signal<'_, A> {
-        Signal::new(self.gradients[step % self.gradients.len()].view())
-            .with_input(Factor::SecondMoment(self.input.view()))
-            .with_output(Factor::SecondMoment(self.output.view()))
-    }
-}
+use layerwise_optim::Composition;
 
 fn optimizers<A: Scalar>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     n: usize,
     methods: Vec<(&'static str, Composition)>,
 ) {
-    let layer = Layer::<A>::new(n);
+    let layer = Layer::<A>::new(n).unwrap();
     for (name, composition) in methods {
         let mut weight = Array2::<A>::zeros((n, n));
         let mut optimizer = composition.build::<A>((n, n)).unwrap();

@@ -6,9 +6,9 @@
 //! ```
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use layerwise_benches::Problem;
+use layerwise_benches::{Problem, time_steps};
 use layerwise_data::Law;
 use layerwise_experiments::Result;
 use layerwise_experiments::linear::LinearMethod;
@@ -28,22 +28,8 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints the median and the smallest time of a step; the first tenth is warm-up.
-fn report(name: &str, budget: Duration, mut step: impl FnMut() -> Result<()>) -> Result<()> {
-    let start = Instant::now();
-    let mut times = Vec::new();
-    while start.elapsed() < budget || times.len() < 100 {
-        let start = Instant::now();
-        step()?;
-        times.push(1e3 * start.elapsed().as_secs_f64());
-    }
-    let mut times = times.split_off(times.len() / 10);
-    times.sort_by(f64::total_cmp);
-    println!(
-        "layerwise, {name}: median {:.4} ms, smallest {:.4} ms, {} steps",
-        times[times.len() / 2],
-        times[0],
-        times.len()
-    );
+/// Prints the median and the smallest time of a step.
+fn report(name: &str, budget: Duration, step: impl FnMut() -> Result<()>) -> Result<()> {
+    println!("layerwise, {name}: {}", time_steps(budget, 100, step)?);
     Ok(())
 }

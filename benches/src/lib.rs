@@ -1,6 +1,8 @@
 //! What the benchmarks share: how long they measure, random arrays, figure 1's problem.
 
+mod optimizers;
 mod problem;
+mod timing;
 
 use std::time::Duration;
 
@@ -11,7 +13,9 @@ use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+pub use optimizers::{Layer, methods};
 pub use problem::{KfacFromSamples, Problem};
+pub use timing::time_steps;
 
 /// A generator with a fixed seed: each benchmark sees the same numbers in every run.
 #[must_use]

@@ -1,7 +1,7 @@
 //! One side's eigenbasis, and how it is refreshed.
 
 use layerwise_linalg::{LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, gemm};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
@@ -193,23 +193,22 @@ impl<A: Scalar> BasisSide<A> {
                 }
                 sort_by_quotient(&mut self.order, &self.quotients, Direction::Ascending);
                 gemm(one, current.view(), product.t(), zero, &mut work.view_mut())?;
-                for (mut to, &from) in next.columns_mut().into_iter().zip(&self.order) {
-                    to.assign(&work.column(from));
+                for (mut to, from) in next.rows_mut().into_iter().zip(work.rows()) {
+                    to.iter_mut().zip(&self.order).for_each(|(to, &column)| *to = from[column]);
                 }
             }
             BasisUse::Previous => {
-                for ((quotient, column), q) in
-                    self.quotients.iter_mut().zip(work.columns()).zip(current.columns())
-                {
-                    *quotient = column.iter().zip(q).map(|(a, b)| a.as_f64() * b.as_f64()).sum();
+                self.quotients.fill(0.0);
+                for (row, q) in work.rows().into_iter().zip(current.rows()) {
+                    for ((quotient, a), b) in self.quotients.iter_mut().zip(row).zip(q) {
+                        *quotient += a.as_f64() * b.as_f64();
+                    }
                 }
                 sort_by_quotient(&mut self.order, &self.quotients, Direction::Descending);
                 self.reorders = true;
-                for (mut to, &from) in product.rows_mut().into_iter().zip(&self.order) {
-                    to.assign(&work.column(from));
-                }
+                assign_columns(product, work, self.order.iter().copied());
                 orthonormalizer.orthonormalize(&mut product.view_mut())?;
-                next.assign(&product.t());
+                assign_columns(next, product, 0..product.ncols());
             }
         }
         basis.propose();
@@ -245,6 +244,21 @@ impl<A: Scalar> BasisSide<A> {
         let held = if self.basis.is_some() { 6 } else { 0 };
         let iteration = if self.orthonormalizer.is_some() { 3 } else { 0 };
         self.statistic.memory_bytes() + (held + iteration) * bytes::<A>((n, n))
+    }
+}
+
+/// The rows of `to` become these columns of `from`; in strips that the cache holds.
+fn assign_columns<A: Scalar>(
+    to: &mut Array2<A>,
+    from: &Array2<A>,
+    columns: impl Iterator<Item = usize> + Clone,
+) {
+    const STRIP: usize = 16;
+    let strips = to.axis_chunks_iter_mut(Axis(1), STRIP);
+    for (mut to, from) in strips.zip(from.axis_chunks_iter(Axis(0), STRIP)) {
+        for (mut row, column) in to.rows_mut().into_iter().zip(columns.clone()) {
+            row.assign(&from.column(column));
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Entry-wise preconditioning: Adagrad, RMSprop, Adam, AMSGrad.
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::{AverageClock, Averaging};
+use crate::entrywise::{update1, update2};
 use crate::error::{OptimError, Result};
 use crate::finite::{check_shape, check_weight, first_non_finite};
 use crate::persist::{Persist, persist};
@@ -135,25 +136,21 @@ impl<A: Scalar> SecondMoments<A> {
         self.clock.propose();
         let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
         let (moments, next) = self.moments.split();
-        Zip::from(next).and(moments).and(entries).for_each(|next, &v, &g| {
-            *next = old * v + new * square(g);
-        });
+        update2(next, moments, entries, move |next, v, g| *next = old * v + new * square(g));
         if let Some((row, col, value)) = first_non_finite(&self.moments.split().1.view()) {
             return Err(OptimError::Overflow { what: SECOND_MOMENT, row, col, value });
         }
         self.moments.propose();
         if let Some(largest) = &mut self.largest {
             let (current, next) = largest.split();
-            Zip::from(next).and(current).and(self.moments.latest()).for_each(|next, &u, &v| {
+            update2(next, current, self.moments.latest(), move |next, u, v| {
                 *next = if v > u { v } else { u };
             });
             largest.propose();
         }
         if let Some(mean) = &mut self.mean {
             let (current, next) = mean.split();
-            Zip::from(next).and(current).and(entries).for_each(|next, &mean, &g| {
-                *next = old * mean + new * g;
-            });
+            update2(next, current, entries, move |next, mean, g| *next = old * mean + new * g);
             mean.propose();
         }
         // (v/c)^p + ε = (v^p + ε c^p)/c^p
@@ -169,30 +166,32 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     pub(crate) fn apply(&self, direction: &mut ArrayViewMut2<'_, A>) {
+        let exponent = A::from_f64(self.config.exponent);
+        match self.config.exponent {
+            0.5 => self.divide(direction, |v| v.sqrt()),
+            1.0 => self.divide(direction, |v| v),
+            _ => self.divide(direction, |v| v.powf(exponent)),
+        }
+    }
+
+    fn divide(&self, direction: &mut ArrayViewMut2<'_, A>, root: impl Fn(A) -> A + Copy) {
         let (scale, epsilon) = (self.scale, self.epsilon);
-        let exponent = self.config.exponent;
-        let divide = |d: &mut A, v: A| {
-            let root = match exponent {
-                0.5 => v.sqrt(),
-                1.0 => v,
-                _ => v.powf(A::from_f64(exponent)),
-            };
-            let denominator = root + epsilon;
+        let divide = move |d: &mut A, v: A| {
+            let denominator = root(v) + epsilon;
+            let quotient = *d * scale / denominator;
             // An entry whose statistic is zero never had a gradient.
-            *d = if denominator > A::zero() { *d * scale / denominator } else { A::zero() };
+            *d = if denominator > A::zero() { quotient } else { A::zero() };
         };
         let moments = self.moments.latest();
         match (&self.largest, &self.mean) {
-            (Some(largest), _) => {
-                Zip::from(direction).and(largest.latest()).for_each(|d, &v| divide(d, v));
-            }
+            (Some(largest), _) => update1(direction, largest.latest(), divide),
             (None, Some(mean)) => {
                 let correction = self.correction;
-                Zip::from(direction).and(moments).and(mean.latest()).for_each(|d, &v, &mean| {
+                update2(direction, moments, mean.latest(), move |d, v, mean| {
                     divide(d, (v - mean * mean / correction).max(A::zero()));
                 });
             }
-            (None, None) => Zip::from(direction).and(moments).for_each(|d, &v| divide(d, v)),
+            (None, None) => update1(direction, moments, divide),
         }
     }
 

@@ -1,10 +1,11 @@
 //! The direction that is preconditioned: the gradient, or an average of gradients.
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ArrayView2, Zip};
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::{AverageClock, Averaging};
+use crate::entrywise::{update_pair, update2};
 use crate::error::Result;
 use crate::persist::{Persist, persist};
 use crate::preconditioner::bytes;
@@ -210,20 +211,25 @@ impl<A: Scalar> EmaState<A> {
         let divisor = A::from_f64(correction);
         let (keep, take) = (A::from_f64(keep) / divisor, A::from_f64(take) / divisor);
         let (mean, next) = self.mean.split();
-        let pass = Zip::from(next).and(mean).and(gradient).and(direction);
         match &self.filter {
-            Filter::Average => pass.for_each(|next, &mean, &g, d| {
-                *next = old * mean + new * g;
-                *d = *next * keep;
-            }),
-            Filter::Nesterov => pass.for_each(|next, &mean, &g, d| {
-                *next = old * mean + new * g;
-                *d = keep * *next + take * g;
-            }),
-            Filter::Separate(_) => pass.for_each(|next, &mean, &g, d| {
-                *next = old * mean + new * g;
-                *d = keep * mean + take * g;
-            }),
+            Filter::Average => {
+                update_pair(next, direction, mean, gradient, move |next, d, mean, g| {
+                    *next = old * mean + new * g;
+                    *d = *next * keep;
+                })
+            }
+            Filter::Nesterov => {
+                update_pair(next, direction, mean, gradient, move |next, d, mean, g| {
+                    *next = old * mean + new * g;
+                    *d = keep * *next + take * g;
+                })
+            }
+            Filter::Separate(_) => {
+                update_pair(next, direction, mean, gradient, move |next, d, mean, g| {
+                    *next = old * mean + new * g;
+                    *d = keep * mean + take * g;
+                });
+            }
         }
         self.mean.propose();
         correction
@@ -269,15 +275,12 @@ impl<A: Scalar> MomentumState<A> {
         if step == 0 && !self.config.from_zero {
             next.assign(gradient);
         } else {
-            Zip::from(&mut *next).and(buffer).and(gradient).for_each(|next, &buffer, &g| {
+            update2(next, buffer, gradient, move |next, buffer, g| {
                 *next = momentum * buffer + take * g;
             });
         }
         if self.config.nesterov {
-            Zip::from(direction)
-                .and(&*next)
-                .and(gradient)
-                .for_each(|d, &next, &g| *d = take * g + momentum * next);
+            update2(direction, next, gradient, move |d, next, g| *d = take * g + momentum * next);
         } else {
             direction.assign(next);
         }

@@ -3,6 +3,7 @@
 use layerwise_linalg::{LinalgError, Scalar};
 use ndarray::{ArrayView2, s};
 
+use crate::entrywise::{all_finite, sum};
 use crate::error::{OptimError, Result};
 
 /// Refuses an array of another shape.
@@ -89,29 +90,11 @@ pub(crate) fn check_symmetric<A: Scalar>(array: &ArrayView2<A>) -> layerwise_lin
     Err(LinalgError::NotSymmetric { row, col, difference: worst.as_f64() })
 }
 
-/// Whether all are finite. `0·x` is zero exactly for finite x and NaN else, so that a sum tells,
-/// without a branch per entry.
-fn all_finite<A: Scalar>(slice: &[A]) -> bool {
-    const LANES: usize = 8;
-    let mut sums = [A::zero(); LANES];
-    let chunks = slice.chunks_exact(LANES);
-    let mut rest = A::zero();
-    for &x in chunks.remainder() {
-        rest += x * A::zero();
-    }
-    for chunk in chunks {
-        for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum += x * A::zero();
-        }
-    }
-    sums.iter().fold(rest, |a, &b| a + b) == A::zero()
-}
-
 /// Frobenius norm; not finite exactly where an entry is not. Accumulated in f64, and scaled by the
 /// largest entry only where the plain sum of squares leaves the range of f64.
 pub(crate) fn frobenius_norm<A: Scalar>(array: &ArrayView2<A>) -> f64 {
     let squares = match array.as_slice_memory_order() {
-        Some(slice) => sum_in_lanes(slice, slice, |x, _| square(x.as_f64())),
+        Some(slice) => sum(slice, slice, |x, _| square(x.as_f64())),
         None => array.iter().map(|x| square(x.as_f64())).sum(),
     };
     root_of_sum(squares, || array.iter().map(|x| x.as_f64()))
@@ -120,7 +103,7 @@ pub(crate) fn frobenius_norm<A: Scalar>(array: &ArrayView2<A>) -> f64 {
 /// Frobenius norm of `a − b`, for arrays of one shape, as [`frobenius_norm`].
 pub(crate) fn distance<A: Scalar>(a: &ArrayView2<A>, b: &ArrayView2<A>) -> f64 {
     let squares = match (a.as_slice(), b.as_slice()) {
-        (Some(a), Some(b)) => sum_in_lanes(a, b, |x, y| square((x - y).as_f64())),
+        (Some(a), Some(b)) => sum(a, b, |x, y| square((x - y).as_f64())),
         _ => a.iter().zip(b).map(|(&x, &y)| square((x - y).as_f64())).sum(),
     };
     root_of_sum(squares, || a.iter().zip(b).map(|(&x, &y)| (x - y).as_f64()))
@@ -150,21 +133,6 @@ fn root_of_sum<I: Iterator<Item = f64>>(squares: f64, entries: impl Fn() -> I) -
         return largest;
     }
     largest * entries().map(|x| square(x / largest)).sum::<f64>().sqrt()
-}
-
-/// Several sums at once, which the compiler can hold in one register.
-fn sum_in_lanes<A: Scalar>(a: &[A], b: &[A], term: impl Fn(A, A) -> f64) -> f64 {
-    const LANES: usize = 8;
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += term(a[lane], b[lane]);
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&x, &y)| term(x, y)).sum();
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ mod diagonal;
 mod direction;
 mod drift;
 mod eigenbasis;
+mod entrywise;
 mod error;
 mod factor;
 mod finite;

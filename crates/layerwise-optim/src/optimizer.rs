@@ -1,7 +1,7 @@
 //! A checked method on one weight.
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::adaptation::{DampingFactor, QuadraticModel};
@@ -10,6 +10,7 @@ use crate::clipping::Clipping;
 use crate::composition::{Composition, Normalization, WeightDecay};
 use crate::direction::{DirectionState, MomentumState};
 use crate::eigenbasis::EigenbasisDiagonal;
+use crate::entrywise::update1;
 use crate::error::{OptimError, Result};
 use crate::finite::{
     check_finite, check_shape, distance, first_non_finite, frobenius_norm, inner_product,
@@ -259,9 +260,7 @@ impl<A: Scalar> Optimizer<A> {
             }
         };
         let (before, after) = (A::from_f64(before), A::from_f64(after));
-        Zip::from(&mut self.proposal).and(weight).for_each(|d, &w| {
-            *d = (before * w - rate * *d) * after;
-        });
+        update1(&mut self.proposal, weight, move |d, w| *d = (before * w - rate * *d) * after);
         if let Some(iterates) = &mut self.iterates {
             iterates.propose(&weight.view(), &mut self.proposal, learning_rate);
         }

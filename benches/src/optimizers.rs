@@ -1,0 +1,76 @@
+//! Every optimizer, and the layer that it steps on.
+
+use layerwise_linalg::Scalar;
+use layerwise_linalg::ndarray::Array2;
+use layerwise_optim::{
+    Adagrad, Adam, AdamW, Composition, Factor, Kfac, Method, Muon, OneSidedKfac, Refresh, RmsProp,
+    Sgd, Shampoo, Signal, Soap,
+};
+
+use crate::{normals, second_moment};
+
+/// Never again after the first step, which is warm-up.
+const PLAIN: Refresh = Refresh { every: u64::MAX, start: 1, tolerated_failures: 0, drift: None };
+/// At every step.
+const REFRESHING: Refresh = Refresh { every: 1, start: 1, tolerated_failures: 0, drift: None };
+
+/// Every method. Those with roots or bases twice: a step that uses them, and one that computes
+/// them anew; an amortized step follows from the two.
+#[must_use]
+pub fn methods() -> Vec<(&'static str, Composition)> {
+    let mut methods = vec![
+        ("sgd", Sgd::default().composition()),
+        ("momentum", Sgd { momentum: 0.9.into(), ..Sgd::default() }.composition()),
+        ("adagrad", Adagrad::default().composition()),
+        ("rmsprop", RmsProp::default().composition()),
+        ("adam", Adam::default().composition()),
+        ("adamw", AdamW::default().composition()),
+        ("muon", Muon::default().composition()),
+    ];
+    methods.extend(preconditioned());
+    methods
+}
+
+/// The methods with roots or bases.
+fn preconditioned() -> Vec<(&'static str, Composition)> {
+    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.composition();
+    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.composition();
+    let soap = |refresh| Soap { refresh, ..Soap::default() }.composition();
+    let published = Soap { refresh: REFRESHING, ..Soap::as_published() }.composition();
+    vec![
+        ("kfac_plain", kfac(PLAIN)),
+        ("kfac_refreshing", kfac(REFRESHING)),
+        ("one_sided_kfac", OneSidedKfac::default().composition()),
+        ("shampoo_plain", shampoo(PLAIN)),
+        ("shampoo_refreshing", shampoo(REFRESHING)),
+        ("soap_plain", soap(PLAIN)),
+        ("soap_refreshing", soap(REFRESHING)),
+        ("soap_published_refreshing", published),
+    ]
+}
+
+/// What a layer of n × n reports, n² fresh numbers each in a few variants, so that averages move.
+pub struct Layer<A> {
+    gradients: Vec<Array2<A>>,
+    input: Array2<A>,
+    output: Array2<A>,
+}
+
+impl<A: Scalar> Layer<A> {
+    /// # Errors
+    /// None for n that fit into memory.
+    pub fn new(n: usize) -> layerwise_linalg::Result<Self> {
+        Ok(Layer {
+            gradients: (0..4).map(|seed| normals(n, n, seed)).collect(),
+            input: second_moment(n, 11)?,
+            output: second_moment(n, 12)?,
+        })
+    }
+
+    /// What it reports at a step.
+    pub fn signal(&self, step: usize) -> Signal<'_, A> {
+        Signal::new(self.gradients[step % self.gradients.len()].view())
+            .with_input(Factor::SecondMoment(self.input.view()))
+            .with_output(Factor::SecondMoment(self.output.view()))
+    }
+}
