@@ -1,5 +1,6 @@
 //! `digits [--quick] [--output FOLDER]`: prints two tables, and writes the curves as `digits.svg`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use digits::network::Network;
 use digits::training::{Budget, Trained, train, tune_and_train};
 use digits::transfer::refit_accuracy;
 use digits::{methods, plot, report};
-use layerwise_optim::ndarray::{Array2, Axis, concatenate};
+use layerwise_optim::ndarray::{Array2, s};
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -38,8 +39,10 @@ fn arguments() -> Result<Arguments, Failure> {
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match run(&mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -47,7 +50,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn is_closed_pipe(error: &Failure) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn run(out: &mut impl Write) -> Result<(), Failure> {
     let arguments = arguments()?;
     let budget = if arguments.quick {
         Budget { steps: 100, every: 5, tuning_runs: 1, shown_runs: 1 }
@@ -55,24 +63,25 @@ fn run() -> Result<(), Failure> {
         Budget { steps: 400, every: 5, tuning_runs: 2, shown_runs: 3 }
     };
     let data = digits()?;
-    println!(
+    writeln!(
+        out,
         "{} training and {} test images; {} settings a method, {} steps a run, medians of {}\n",
         data.train.labels.len(),
         data.test.labels.len(),
         methods::SETTINGS,
         budget.steps,
         budget.shown_runs
-    );
+    )?;
     let mut trained = Vec::new();
     for candidate in methods::all() {
         trained.push(tune_and_train(&candidate, &data, &budget)?);
     }
-    println!("{}", report::table(&trained));
-    println!("{}", transfer(&trained, &data, &budget)?);
+    writeln!(out, "{}", report::table(&trained))?;
+    writeln!(out, "{}", transfer(&trained, &data, &budget)?)?;
     std::fs::create_dir_all(&arguments.output)?;
     let path = arguments.output.join("digits.svg");
     std::fs::write(&path, plot::svg(&trained))?;
-    println!("curves: {}", path.display());
+    writeln!(out, "curves: {}", path.display())?;
     Ok(())
 }
 
@@ -85,9 +94,10 @@ fn transfer(methods: &[Trained], data: &Split, budget: &Budget) -> Result<String
         text += &format!("{name:<22} {:>6.1}%\n", 100.0 * report::median(accuracies));
     };
     let pixels = |images: &Images| {
-        let ones = Array2::ones((images.pixels.nrows(), 1));
-        concatenate(Axis(1), &[images.pixels.view(), ones.view()])
-            .unwrap_or_else(|_| images.pixels.clone())
+        let (count, pixels) = images.pixels.dim();
+        let mut with_constant = Array2::ones((count, pixels + 1));
+        with_constant.slice_mut(s![.., ..pixels]).assign(&images.pixels);
+        with_constant
     };
     line("pixels, no features", vec![refit_accuracy(pixels, &target)?]);
     let untrained: Result<Vec<f64>, _> = seeds
