@@ -112,7 +112,7 @@ pub(crate) fn distance<A: Scalar>(a: &ArrayView2<A>, b: &ArrayView2<A>) -> f64 {
 /// `⟨a, b⟩`, for arrays of one shape, accumulated in f64.
 pub(crate) fn inner_product<A: Scalar>(a: &ArrayView2<A>, b: &ArrayView2<A>) -> f64 {
     match (a.as_slice(), b.as_slice()) {
-        (Some(a), Some(b)) => sum_in_lanes(a, b, |x, y| x.as_f64() * y.as_f64()),
+        (Some(a), Some(b)) => sum(a, b, |x, y| x.as_f64() * y.as_f64()),
         _ => a.iter().zip(b).map(|(x, y)| x.as_f64() * y.as_f64()).sum(),
     }
 }

@@ -10,7 +10,7 @@ use crate::clipping::Clipping;
 use crate::composition::{Composition, Normalization, WeightDecay};
 use crate::direction::{DirectionState, MomentumState};
 use crate::eigenbasis::EigenbasisDiagonal;
-use crate::entrywise::update1;
+use crate::entrywise::{update1, update2};
 use crate::error::{OptimError, Result};
 use crate::finite::{
     check_finite, check_shape, distance, first_non_finite, frobenius_norm, inner_product,
@@ -193,10 +193,7 @@ impl<A: Scalar> Optimizer<A> {
         signal: &Signal<'_, A>,
     ) -> Result<Option<QuadraticModel>> {
         let Some(change) = &mut self.change else { return Ok(None) };
-        Zip::from(&mut *change)
-            .and(&self.proposal)
-            .and(weight)
-            .for_each(|change, &new, &old| *change = new - old);
+        update2(change, &self.proposal, weight, move |change, new, old| *change = new - old);
         let slope = inner_product(&signal.gradient(), &change.view());
         if !self.blocks.apply_curvature(signal, change)? {
             return Ok(None);
