@@ -54,33 +54,33 @@ pub(crate) fn max_abs<A: Scalar>(entries: &[A]) -> A {
     largest.iter().fold(rest, |m, &x| m.max(x))
 }
 
-/// Fails where the n × n row-major matrix has an entry that is not finite, or where
-/// |a_ij − a_ji| > 8 ε n max|a|.
+/// Fails where a square matrix has an entry that is not finite, or where
+/// |a_ij − a_ji| > 8 ε n max|a|: the check that every factorization of a symmetric matrix begins
+/// with.
 ///
-/// The bound leaves room for a matrix that was computed as a general product of length-n sums.
-pub(crate) fn symmetric<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
+/// Sums of N products that are computed entry by entry differ by some √N ε max|a| between a_ij and
+/// a_ji, so that the bound leaves room for second moments of up to 16 n² samples, and for general
+/// products of length n.
+///
+/// # Errors
+///
+/// [`LinalgError::NotSquare`], [`LinalgError::NonFinite`], and [`LinalgError::NotSymmetric`] with
+/// the entry that differs most.
+pub fn check_symmetric<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
+    let n = square(m.dim())?;
     finite(m)?;
-    let n = m.nrows();
-    let Some(entries) = m.as_slice() else {
-        return Err(LinalgError::Shape { what: "matrix", expected: (n, n), found: m.dim() });
+    let worst = match m.as_slice() {
+        Some(entries) => worst_asymmetry(n, |i, j| entries[i * n + j]),
+        None => worst_asymmetry(n, |i, j| m[[i, j]]),
     };
-    let mut worst = A::zero();
-    for top in (0..n).step_by(BLOCK) {
-        for left in (0..=top).step_by(BLOCK) {
-            for i in top..(top + BLOCK).min(n) {
-                let right = (left + BLOCK).min(i);
-                let Some(row) = entries.get(i * n + left..i * n + right.max(left)) else {
-                    continue;
-                };
-                let column = entries.iter().skip(left * n + i).step_by(n);
-                for (&x, &y) in row.iter().zip(column) {
-                    let difference = (x - y).abs();
-                    worst = if difference > worst { difference } else { worst };
-                }
-            }
-        }
+    if worst == A::zero() {
+        return Ok(());
     }
-    if worst.as_f64() <= 8.0 * A::epsilon().as_f64() * n as f64 * max_abs(entries).as_f64() {
+    let largest = match m.as_slice_memory_order() {
+        Some(entries) => max_abs(entries),
+        None => m.iter().fold(A::zero(), |largest, x| largest.max(x.abs())),
+    };
+    if worst.as_f64() <= 8.0 * A::epsilon().as_f64() * n as f64 * largest.as_f64() {
         return Ok(());
     }
     for row in 0..n {
@@ -91,6 +91,22 @@ pub(crate) fn symmetric<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The largest |a_ij − a_ji|.
+fn worst_asymmetry<A: Scalar>(n: usize, entry: impl Fn(usize, usize) -> A) -> A {
+    let mut worst = A::zero();
+    for top in (0..n).step_by(BLOCK) {
+        for left in (0..=top).step_by(BLOCK) {
+            for i in top..(top + BLOCK).min(n) {
+                for j in left..(left + BLOCK).min(i) {
+                    let difference = (entry(i, j) - entry(j, i)).abs();
+                    worst = if difference > worst { difference } else { worst };
+                }
+            }
+        }
+    }
+    worst
 }
 
 /// Fails unless `found` is `expected`.

@@ -71,7 +71,7 @@ impl<A: Scalar> Cholesky<A> {
         check::shape("matrix to factor", s.dim(), (n, n))?;
         check::non_negative("ridge", ridge.as_f64())?;
         self.spare.assign(&s);
-        check::symmetric(self.spare.view())?;
+        check::check_symmetric(self.spare.view())?;
         self.spare.diag_mut().mapv_inplace(|x| x + ridge);
         let Some(entries) = self.spare.as_slice_mut() else {
             return Err(LinalgError::TooLarge { rows: n, cols: n });

@@ -90,7 +90,7 @@ impl CoupledNewton {
         check::shape("matrix to take a root of", s.dim(), (n, n))?;
         check::shape("inverse root", out.dim(), (n, n))?;
         work.matrix.assign(&s);
-        check::symmetric(work.matrix.view())?;
+        check::check_symmetric(work.matrix.view())?;
         if n == 0 {
             return Ok(0);
         }

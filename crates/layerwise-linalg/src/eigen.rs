@@ -66,7 +66,7 @@ impl<A: Scalar> SymmetricEigen<A> {
         check::shape("matrix to decompose", s.dim(), (n, n))?;
         self.spare.assign(&s);
         // LAPACK may not return when it is given NaN.
-        check::symmetric(self.spare.view())?;
+        check::check_symmetric(self.spare.view())?;
         if n == 0 {
             return Ok(());
         }

@@ -5,7 +5,7 @@
 //! | subject | items |
 //! |---|---|
 //! | products and triangular solves | [`gemm`], [`gram`], [`gemv`], [`triangular_product`], [`solve_lower`], [`solve_lower_transposed`] |
-//! | symmetric positive definite systems | [`Cholesky`] |
+//! | symmetric positive definite systems | [`Cholesky`], [`check_symmetric`] |
 //! | symmetric eigenproblems, inverse roots | [`SymmetricEigen`], [`inverse_root`], [`RootOptions`], [`Ridge`], [`CoupledNewton`] |
 //! | orthonormal rows | [`RowOrthonormalizer`], [`orthonormal_rows`] |
 //! | polar factors | [`NewtonSchulz`], [`PolarWorkspace`], [`polar_factor_exact`] |
@@ -61,6 +61,7 @@ mod singular;
 
 pub use ndarray;
 
+pub use check::check_symmetric;
 pub use cholesky::Cholesky;
 pub use coupled_newton::{CoupledNewton, CoupledNewtonWorkspace};
 pub use eigen::SymmetricEigen;

@@ -1,12 +1,13 @@
 //! One side's eigenbasis, and how it is refreshed.
 
-use layerwise_linalg::{LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, gemm};
+use layerwise_linalg::{
+    LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm,
+};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
-use crate::finite::check_symmetric;
 use crate::persist::persist;
 use crate::preconditioner::bytes;
 use crate::signal::Signal;
@@ -170,7 +171,7 @@ impl<A: Scalar> BasisSide<A> {
         let Source::Moment(moment) = self.statistic.source(signal, Reading::Moment) else {
             return Ok(());
         };
-        check_symmetric(&moment)?;
+        check_symmetric(moment)?;
         let (one, zero) = (A::one(), A::zero());
         let (current, next) = basis.split();
         let (product, work) = (&mut self.product, &mut self.work);

@@ -1,7 +1,7 @@
 //! Shape and finiteness of what comes in; norms.
 
-use layerwise_linalg::{LinalgError, Scalar};
-use ndarray::{ArrayView2, s};
+use layerwise_linalg::Scalar;
+use ndarray::ArrayView2;
 
 use crate::entrywise::{all_finite, sum};
 use crate::error::{OptimError, Result};
@@ -51,43 +51,6 @@ pub(crate) fn first_non_finite<A: Scalar>(array: &ArrayView2<A>) -> Option<(usiz
         return None;
     }
     array.indexed_iter().find(|(_, x)| !x.is_finite()).map(|((row, col), x)| (row, col, x.as_f64()))
-}
-
-/// Refuses a square, finite array with `|a_ij − a_ji| > 8 ε n max|a|`.
-///
-/// A moment of N samples that is computed entry by entry has errors of some `√N ε max|a|` in each of
-/// the two (for `|Σ_k x_ki x_kj|/N ≤ max|a|`), so that the bound leaves room for `N ≤ 16 n²`. It is
-/// the one by which the factorizations of `layerwise-linalg` refuse.
-pub(crate) fn check_symmetric<A: Scalar>(array: &ArrayView2<A>) -> layerwise_linalg::Result<()> {
-    /// Side of the square blocks that are compared with their transposes, both in the cache.
-    const BLOCK: usize = 32;
-    let n = array.nrows();
-    let mut worst = A::zero();
-    for top in (0..n).step_by(BLOCK) {
-        for left in (0..=top).step_by(BLOCK) {
-            for i in top..(top + BLOCK).min(n) {
-                let right = (left + BLOCK).min(i).max(left);
-                let row = array.slice(s![i, left..right]);
-                let column = array.slice(s![left..right, i]);
-                worst = row.iter().zip(column).fold(worst, |worst, (&x, &y)| {
-                    let difference = (x - y).abs();
-                    if difference > worst { difference } else { worst }
-                });
-            }
-        }
-    }
-    if worst == A::zero() {
-        return Ok(());
-    }
-    let largest = array.iter().fold(A::zero(), |m, x| m.max(x.abs()));
-    if worst.as_f64() <= 8.0 * A::epsilon().as_f64() * n as f64 * largest.as_f64() {
-        return Ok(());
-    }
-    let found = (0..n)
-        .flat_map(|row| (0..row).map(move |col| (row, col)))
-        .find(|&(row, col)| (array[[row, col]] - array[[col, row]]).abs() == worst);
-    let (row, col) = found.unwrap_or((0, 0));
-    Err(LinalgError::NotSymmetric { row, col, difference: worst.as_f64() })
 }
 
 /// Frobenius norm; not finite exactly where an entry is not. Accumulated in f64, and scaled by the

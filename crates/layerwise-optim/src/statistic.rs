@@ -1,12 +1,12 @@
 //! A side's second moment as it accumulates.
 
-use layerwise_linalg::{Scalar, gram};
+use layerwise_linalg::{Scalar, check_symmetric, gram};
 use ndarray::{Array2, ArrayView2, Zip};
 
 use crate::averaging::{AverageClock, AverageWeights, Averaging};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
-use crate::finite::{check_finite, check_shape, check_size, check_symmetric, first_non_finite};
+use crate::finite::{check_finite, check_shape, check_size, first_non_finite};
 use crate::persist::persist;
 use crate::preconditioner::bytes;
 use crate::signal::{Factor, Signal};
@@ -158,8 +158,7 @@ impl<A: Scalar> FactorStatistic<A> {
                 // What is not averaged is checked by whatever it is factored by.
                 if let Some(average) = &mut self.average {
                     let side = self.side;
-                    check_symmetric(&array)
-                        .map_err(|source| OptimError::Factor { side, source })?;
+                    check_symmetric(array).map_err(|source| OptimError::Factor { side, source })?;
                     let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
                     let (current, next) = average.split();
                     Zip::from(next).and(current).and(&array).for_each(|next, &s, &x| {
