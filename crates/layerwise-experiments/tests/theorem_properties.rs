@@ -195,8 +195,7 @@ fn batch_norm_settles_in_other_coordinates() {
     check("L6", CASES / 4, &any::<u64>(), |seed| {
         let mut rng = Streams::new(seed).stream("property", "case", 0);
         let limit = l6::settle(&l6::random_problem(&mut rng), &RealSteps)?;
-        let worst = [limit.bias(), limit.effective(), limit.loss()];
-        Ok(worst.into_iter().max_by(|a, b| a.share().total_cmp(&b.share())).unwrap())
+        Ok(limit.bias().closer(limit.effective()).closer(limit.loss()))
     });
 }
 
@@ -244,6 +243,26 @@ fn kfac_without_damping_is_block_diagonal_gauss_newton() {
     check("L8, step", CASES, &(small_problems(), rate()), |(spec, eta)| {
         l8::compare_step(&spec, eta, &RealSteps)
     });
+}
+
+/// The step takes G from 1.3 to 0.0056, with the rounding of 1.3: the head of least squares at G₊
+/// feels it relative to 0.0056.
+#[test]
+fn rounding_is_relative_to_the_representation_before_a_step_that_shrinks_it() {
+    let spec = ProblemSpec {
+        outputs: 1,
+        rank: 1,
+        inputs: 1,
+        samples: 4,
+        condition: 1.0,
+        head_condition: 1.0,
+        start_condition: 1.0,
+        noise: 0.3,
+        seed: 2_940_669_788_513_618_581,
+    };
+    let eta = 0.578_974_472_677_859_2;
+    let comparison = l8::compare_step(&spec, eta, &RealSteps).expect("a defined step");
+    assert!(comparison.is_conclusive() && comparison.holds(), "{comparison:?}");
 }
 
 #[test]

@@ -130,7 +130,7 @@ pub fn compare(
         for ((net, _), data) in [(&runs.plain, data), (&runs.changed, other)] {
             tolerance += rounding::representation_step(net, data.moments(), 0.0)?
                 * condition_number(net.head())?
-                + rounding::head_step(net, data.moments())?;
+                + rounding::HeadStep::new(net, data.moments(), 0)?.error();
         }
         Ok(())
     })?;
