@@ -9,7 +9,7 @@ use crate::claim::Whose;
 use crate::linear::Needs;
 use crate::theorems::comparison::{Comparison, over_cases};
 use crate::theorems::problems::{Problem, ProblemSpec, distance, norm};
-use crate::theorems::rounding::HeadStep;
+use crate::theorems::rounding::{HEAD_FROM, HeadStep};
 use crate::theorems::{Context, KfacRates, Outcome, Statement, Steps};
 
 /// The statement.
@@ -52,7 +52,7 @@ impl Statement for L1 {
             compare(&spec, rates, context.steps)
         })?;
         let predicted = "(1 − η_F) F + η_F F_ls(G₊)";
-        let from = "rounding: ε · dimension · ‖G‖² ‖Σ̂‖ / λ_min(E[zzᵀ])";
+        let from = HEAD_FROM;
         Ok(Outcome {
             parts: vec![
                 full.part("head after one step, n > d_X, λ_G = 0", predicted, from),

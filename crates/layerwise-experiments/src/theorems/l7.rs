@@ -44,7 +44,7 @@ impl Statement for L7 {
                 (ManyTasks::random(rng, context.steps)?, rng.random_range(0.05..=1.0));
             compare_stacked(&problem, eta, context.steps)
         })?;
-        let from = "rounding: ε · dimension · κ(mean F_tᵀ F_t) max κ(Σ̂_t)";
+        let from = "rounding: ε · dimension · tr P/λ_min(P) · max tr Σ̂_t/λ_min(Σ̂_t), P the mean of F_tᵀF_t";
         Ok(Outcome {
             parts: vec![
                 contraction.part("wrong part after one step", "(1 − η) G P⊥", from),

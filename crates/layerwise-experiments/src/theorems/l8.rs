@@ -10,7 +10,7 @@ use crate::Result;
 use crate::claim::Whose;
 use crate::linear::Needs;
 use crate::theorems::comparison::{Comparison, larger, over_cases};
-use crate::theorems::problems::{Problem, ProblemSpec, distance, norm};
+use crate::theorems::problems::{Problem, ProblemSpec, decades, distance, norm};
 use crate::theorems::rounding::{self, HeadStep, RepresentationStep};
 use crate::theorems::{Context, KfacRates, Outcome, Statement, Steps};
 
@@ -44,12 +44,12 @@ impl Statement for L8 {
                 blocks.part(
                     "Gauss-Newton blocks from the network's derivatives",
                     "FᵀF ⊗ Σ̂, I ⊗ E[zzᵀ]",
-                    "rounding: ε · dimension",
+                    "rounding: ε · dimension · (‖F‖² + ‖G‖²) tr Σ̂ over the matrix",
                 ),
                 step.part(
                     "both layers after one step",
                     "block-diagonal Gauss-Newton, solved densely",
-                    "rounding: ε · dimension · condition numbers of the blocks",
+                    "rounding: as L1's and L2's, and the head's inherited from G₊",
                 ),
             ],
         })
@@ -57,18 +57,20 @@ impl Statement for L8 {
 }
 
 /// A noisy problem with few parameters; k = d_X = d_Y in one case of four, where nothing but the
-/// numbers tells input factors from output factors.
+/// numbers tells input factors from output factors. κ(Σ) goes up to 10⁶ where n ≥ 4 d_X, to 10³
+/// elsewhere.
 #[must_use]
 pub fn small_problem(rng: &mut dyn RngCore) -> ProblemSpec {
     let rank = rng.random_range(1..=4);
     let square = rng.random_range(0..4) == 0;
     let inputs = if square { rank } else { rank + rng.random_range(0..=3) };
+    let samples = inputs + rng.random_range(1..=30);
     ProblemSpec {
         outputs: if square { rank } else { rank + rng.random_range(0..=2) },
         rank,
         inputs,
-        samples: inputs + rng.random_range(1..=20),
-        condition: 10_f64.powf(rng.random_range(0.0..=3.0)),
+        samples,
+        condition: 10_f64.powf(rng.random_range(0.0..=decades(samples, inputs))),
         head_condition: 10_f64.powf(rng.random_range(0.0..=1.0)),
         start_condition: 10_f64.powf(rng.random_range(0.0..=1.0)),
         noise: 0.3,

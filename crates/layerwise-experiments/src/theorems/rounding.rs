@@ -9,12 +9,12 @@
 //! Frobenius norms: that of `|A|` is that of A.
 
 use layerwise_data::Moments;
-use layerwise_linalg::Cholesky;
+use layerwise_linalg::{Cholesky, symmetrize};
 use layerwise_models::{LeastSquaresHead, LinearPass, TwoLayerLinear};
 use ndarray::ArrayView2;
 
 use crate::Result;
-use crate::theorems::problems::{extreme_eigenvalues, extreme_singular_values, norm};
+use crate::theorems::problems::{extreme_eigenvalues, norm};
 
 /// The relative error of a chain of sums of `length` products altogether, as a gradient followed by
 /// its solves is: `4 · length · ε`.
@@ -23,11 +23,19 @@ pub fn chain(length: usize) -> f64 {
     4.0 * length as f64 * f64::EPSILON
 }
 
+/// Where the tolerance of a step on the representation comes from, in a few words.
+pub const REPRESENTATION_FROM: &str = "rounding: ε · dimension · tr P/λ_min(P) · tr Q/λ_min(Q), P = FᵀF, Q = Σ̂ + λ_G I, times the \
+     sizes of G, step and gradient";
+/// The same for a step on the head.
+pub const HEAD_FROM: &str = "rounding: ε · dimension · ‖G‖² tr Σ̂/λ_min(E[zzᵀ])";
+
 /// How much of a relative error of rounding ε a step carries, so that `chain(length)` times it is a
 /// bound.
 pub struct RepresentationStep {
     /// `tr P/λ_min(P) · tr Q/λ_min(Q) · (‖G‖ + 2‖S‖ + ‖Ĉ‖/(‖F‖ tr Q))`, relative to `‖G‖`.
     magnified: f64,
+    /// Of S by F, in the Frobenius norm.
+    per_change: f64,
     /// d_Y + k + d_X.
     length: usize,
     /// k d_X.
@@ -57,8 +65,17 @@ impl RepresentationStep {
         let right = inverse_condition(moments.xx(), damping)?;
         let (f, g) = (norm(net.head()), norm(net.representation()));
         let sizes = g + 2.0 * norm(step.view()) + norm(moments.yx()) / (f * trace);
+        // What depends on F in S is −F⁺W, W = Ĉ Q⁻¹: δF changes it by at most
+        // ‖δF‖ (‖F⁺W‖/σ_k + ‖W − FF⁺W‖/σ_k²), σ_k² = λ_min(P).
+        let mut target = moments.yx().to_owned();
+        Cholesky::new(moments.xx(), damping)?.solve_right(&mut target.view_mut())?;
+        let mut solution = net.head().t().dot(&target);
+        Cholesky::new(pass.head_gram(), 0.0)?.solve_left(&mut solution.view_mut())?;
+        let rest = norm((&target - &net.head().dot(&solution)).view());
+        let least = left * f * f;
         Ok(Self {
             magnified: sizes / (left * right * g),
+            per_change: norm(solution.view()) / least.sqrt() + rest / least,
             length: outputs + k + inputs,
             parameters: k * inputs,
         })
@@ -68,6 +85,12 @@ impl RepresentationStep {
     #[must_use]
     pub fn error(&self) -> f64 {
         chain(self.length) * self.magnified
+    }
+
+    /// Of the exact step's S, where the head is off by `change`; both in the Frobenius norm.
+    #[must_use]
+    pub fn inherited(&self, change: f64) -> f64 {
+        self.per_change * change
     }
 
     /// Of the same step by a solve with the block `P ⊗ Q`: its trace over its least eigenvalue is
@@ -164,16 +187,52 @@ impl HeadStep {
     }
 }
 
-/// The relative error that a least-squares head on features `G x` has, for a covariance and a
-/// representation: that of [`HeadStep`].
+/// Errors of excess transfer losses relative to the zero head's.
 ///
-/// # Errors
-/// Where something is not finite.
-pub fn least_squares(g: ArrayView2<f64>, covariance: ArrayView2<f64>) -> Result<f64> {
-    let features = g.dot(&covariance).dot(&g.t());
-    let symmetric = (&features + &features.t()) * 0.5;
-    let (least, _) = extreme_eigenvalues(symmetric.view())?;
-    let (size, _) = extreme_singular_values(g)?;
-    let (_, most) = extreme_eigenvalues(covariance)?;
-    Ok(chain(g.nrows() + g.ncols()) * (size * size * most / least.max(0.0)).max(1.0))
+/// With `T = F_t G⋆ Σ_t^{1/2}`, so that the zero head loses `½‖T‖²`, and `M = G Σ_t Gᵀ`, let
+/// `a = ‖F_t‖ ‖G⋆‖ √tr Σ_t / ‖T‖` and `b = ‖G‖ √(tr Σ_t/λ_min(M))`, both at least 1.
+pub struct TransferRounding {
+    a: f64,
+    b: f64,
+    chain: f64,
+}
+
+impl TransferRounding {
+    /// Of a representation `g` (k × d) on a task with head F_t, G⋆ and Σ_t.
+    ///
+    /// # Errors
+    /// Where something is not finite.
+    pub fn new(
+        g: ArrayView2<f64>,
+        head: ArrayView2<f64>,
+        reference: ArrayView2<f64>,
+        covariance: ArrayView2<f64>,
+    ) -> Result<Self> {
+        let mut features = g.dot(&covariance).dot(&g.t());
+        symmetrize(&mut features.view_mut());
+        let (least, _) = extreme_eigenvalues(features.view())?;
+        let target = head.dot(&reference);
+        let size = (target.dot(&covariance) * &target).sum().sqrt();
+        let trace = covariance.diag().sum();
+        Ok(Self {
+            a: norm(head) * norm(reference) * trace.sqrt() / size,
+            b: norm(g) * (trace / least.max(0.0)).sqrt(),
+            chain: chain(head.nrows() + g.nrows() + g.ncols()),
+        })
+    }
+
+    /// Of the loss, by any of its formulas: `F_tG⋆Σ_tG⋆ᵀF_tᵀ` is off by `a² ε`, what G explains of
+    /// it by `(ab + b²) ε` through `G⋆Σ_tGᵀ` and M; a fitted head is off by as much, in which the
+    /// loss is of first order while it is not zero. Each formula has at most two of these errors.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        4.0 * self.chain * (self.a + self.b).powi(2)
+    }
+
+    /// Of its bounds, at most a² times as large as the zero head's loss: the row space of G is off by
+    /// `ε ‖G‖/σ_k(G)`, at most `b ε`.
+    #[must_use]
+    pub fn bounds(&self) -> f64 {
+        self.loss() + 4.0 * self.chain * self.a * self.a * self.b
+    }
 }
