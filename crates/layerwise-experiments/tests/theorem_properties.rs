@@ -15,7 +15,7 @@ use layerwise_experiments::theorems::problems::{ProblemSpec, decades};
 use layerwise_experiments::theorems::statement::MAX_DISCARDED;
 use layerwise_experiments::theorems::{KfacRates, RealSteps, l1, l2, l3, l5, l6, l7, l8, l9};
 use proptest::prelude::*;
-use proptest::test_runner::{FileFailurePersistence, TestRunner};
+use proptest::test_runner::{FileFailurePersistence, RngSeed, TestRunner};
 
 const CASES: u32 = 200;
 
@@ -33,6 +33,8 @@ fn check<S: Strategy>(
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..ProptestConfig::default()
     };
+    // Last digits depend on the number of BLAS's threads.
+    layerwise_linalg::set_blas_threads(1);
     let tally = RefCell::new(Tally::default());
     let outcome = TestRunner::new(config).run(strategy, |case| {
         let comparison = compare(case).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -50,6 +52,12 @@ fn check<S: Strategy>(
         discarded as f64 <= MAX_DISCARDED * drawn as f64,
         "{name}: {discarded} of {drawn} cases discarded"
     );
+}
+
+#[test]
+fn cases_are_the_same_in_every_run() {
+    // Cargo takes the seed from .cargo/config.toml.
+    assert_ne!(ProptestConfig::default().rng_seed, RngSeed::Random);
 }
 
 fn power_of_ten(decades: f64) -> impl Strategy<Value = f64> {

@@ -47,7 +47,7 @@ impl Statement for L3 {
             let task = random_task(rng)?;
             compare_kfac(&task, rng.random_range(0.05..0.95), rng, context.steps)
         })?;
-        let from = "finite differences: ε^(2/3) times measured sensitivities";
+        let from = "finite differences: ε^(2/3) times measured sensitivities, their constants assumed to be of order one";
         Ok(Outcome {
             parts: vec![
                 jacobian.part(

@@ -44,7 +44,7 @@ impl Statement for L6 {
             effective.add(limit.effective());
             loss.add(limit.loss());
         }
-        let from = "10 κ(D) times the distance that runs reach first, 1e-8";
+        let from = "κ(D) times the distance that runs reach first, 1e-8, times an allowance of 10";
         Ok(Outcome {
             parts: vec![
                 bias.part(

@@ -140,7 +140,7 @@ impl ManyTasks {
         let mut worst = 0.0;
         for data in &self.batches {
             let xx = data.moments().xx();
-            worst = larger(worst, xx.diag().sum() / extreme_eigenvalues(xx)?.0);
+            worst = larger(worst, xx.diag().sum() / extreme_eigenvalues(xx)?.0.max(0.0));
         }
         let sizes = 2.0 * worst * (f * f * g + f * target) + f * f * (g + target / smallest);
         Ok(rounding::chain(outputs + k + inputs) * sizes / (smallest * smallest * g))
