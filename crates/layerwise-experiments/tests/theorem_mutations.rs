@@ -41,6 +41,8 @@ enum Fault {
     SwappedFactors,
     /// `Σ̂^{-1/2}` in place of `Σ̂⁻¹`.
     WrongExponent,
+    /// `Ê[zzᵀ]^{-1/2}` in place of `Ê[zzᵀ]⁻¹`.
+    WrongHeadExponent,
     /// The head's gradient and factor at the old representation.
     StaleHead,
     /// Σ̂ of another batch.
@@ -92,7 +94,12 @@ impl Algorithm for FaultyKfac {
         }
         let signal =
             Signal::new(pass.head_gradient()).with_input(Factor::SecondMoment(pass.features()));
-        head_kfac(self.rates.head).build((outputs, k))?.step(&mut net.head_mut(), &signal)?;
+        let kfac = head_kfac(self.rates.head);
+        let composition = match self.fault {
+            Fault::WrongHeadExponent => with_input_exponent(kfac.composition(), 0.5),
+            _ => kfac.composition(),
+        };
+        composition.build((outputs, k))?.step(&mut net.head_mut(), &signal)?;
         Ok(())
     }
 }
@@ -142,6 +149,11 @@ fn swapped_factors_are_seen() {
 #[test]
 fn a_wrong_exponent_is_seen() {
     assert_eq!(failing(&Fault::WrongExponent), ["L2", "L3", "L4", "L7", "L8", "L9"]);
+}
+
+#[test]
+fn a_wrong_exponent_on_the_head_is_seen() {
+    assert_eq!(failing(&Fault::WrongHeadExponent), ["L1", "L8"]);
 }
 
 #[test]

@@ -11,11 +11,11 @@ use std::cell::RefCell;
 use layerwise_data::{Streams, haar};
 use layerwise_experiments::Result;
 use layerwise_experiments::theorems::comparison::{Comparison, Tally};
-use layerwise_experiments::theorems::problems::{ProblemSpec, conditioned_task};
+use layerwise_experiments::theorems::problems::{ProblemSpec, decades};
 use layerwise_experiments::theorems::statement::MAX_DISCARDED;
 use layerwise_experiments::theorems::{KfacRates, RealSteps, l1, l2, l3, l5, l6, l7, l8, l9};
 use proptest::prelude::*;
-use proptest::test_runner::{FileFailurePersistence, TestRunner};
+use proptest::test_runner::{FileFailurePersistence, RngSeed, TestRunner};
 
 const CASES: u32 = 200;
 
@@ -33,6 +33,8 @@ fn check<S: Strategy>(
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..ProptestConfig::default()
     };
+    // Last digits depend on the number of BLAS's threads.
+    layerwise_linalg::set_blas_threads(1);
     let tally = RefCell::new(Tally::default());
     let outcome = TestRunner::new(config).run(strategy, |case| {
         let comparison = compare(case).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -45,8 +47,17 @@ fn check<S: Strategy>(
     }
     let tally = tally.into_inner();
     let (compared, discarded) = (tally.cases(), tally.discarded());
-    println!("{name}: {compared} cases compared, {discarded} discarded");
-    assert!(discarded as f64 <= MAX_DISCARDED * (compared + discarded) as f64, "{discarded}");
+    let drawn = compared + discarded;
+    assert!(
+        discarded as f64 <= MAX_DISCARDED * drawn as f64,
+        "{name}: {discarded} of {drawn} cases discarded"
+    );
+}
+
+#[test]
+fn cases_are_the_same_in_every_run() {
+    // Cargo takes the seed from .cargo/config.toml.
+    assert_ne!(ProptestConfig::default().rng_seed, RngSeed::Random);
 }
 
 fn power_of_ten(decades: f64) -> impl Strategy<Value = f64> {
@@ -64,13 +75,12 @@ fn problems() -> impl Strategy<Value = ProblemSpec> {
         .prop_map(|((rank, extra, outputs, ratio, share), (head, start, seed))| {
             let inputs = rank + extra;
             let samples = ((ratio * inputs as f64) as usize).max(inputs + 1);
-            let decades = if samples >= 4 * inputs { 6.0 } else { 3.0 };
             ProblemSpec {
                 outputs: rank + outputs,
                 rank,
                 inputs,
                 samples,
-                condition: 10_f64.powf(decades * share),
+                condition: 10_f64.powf(share * decades(samples, inputs)),
                 head_condition: head,
                 start_condition: start,
                 noise: 0.0,
@@ -114,9 +124,7 @@ fn kfac_contracts_the_wrong_part_free_of_condition_numbers() {
 
 #[test]
 fn one_step_from_least_squares_finds_the_row_space() {
-    check("L2, one step", CASES, &problems(), |spec| {
-        l2::compare_recovery(&l2::well_posed(spec), &RealSteps)
-    });
+    check("L2, one step", CASES, &problems(), |spec| l2::compare_recovery(&spec, &RealSteps));
 }
 
 #[test]
@@ -127,21 +135,20 @@ fn the_damped_step_has_its_closed_form() {
     });
 }
 
-/// Shape, κ(Σ_c) and κ(F⋆) with κ(F⋆)² κ(Σ_c) up to 10⁶, and a seed.
+/// Shape, decades of κ = κ(F⋆)² κ(Σ_c) up to 6, F⋆'s share of them, and a seed.
 fn conditioned() -> impl Strategy<Value = ((usize, usize, usize), f64, f64, u64)> {
-    (1_usize..4, 1_usize..6, 0_usize..3, 0.0..=4.0, 0.0..=1.0, any::<u64>()).prop_map(
-        |(rank, extra, outputs, outside, head, seed)| {
-            let shape = (rank + outputs, rank, rank + extra);
-            (shape, 10_f64.powf(outside), 10_f64.powf(head), seed)
+    (1_usize..4, 1_usize..6, 0_usize..3, 0.0..=6.0, 0.0..=1.0, any::<u64>()).prop_map(
+        |(rank, extra, outputs, decades, share, seed)| {
+            ((rank + outputs, rank, rank + extra), decades, share, seed)
         },
     )
 }
 
 #[test]
 fn the_jacobian_of_amgd_has_its_closed_form_in_any_basis() {
-    check("L3, Jacobian", CASES / 2, &conditioned(), |(shape, outside, head, seed)| {
+    check("L3, Jacobian", CASES / 2, &conditioned(), |(shape, decades, share, seed)| {
         let mut rng = Streams::new(seed).stream("property", "case", 0);
-        let task = conditioned_task(shape, outside, head, &mut rng)?;
+        let task = l3::task_with_condition(shape, decades, share, &mut rng)?;
         let basis = haar(shape.1, shape.1, &mut rng)?;
         l3::compare_jacobian(&task, basis.view(), &RealSteps)
     });
@@ -149,18 +156,19 @@ fn the_jacobian_of_amgd_has_its_closed_form_in_any_basis() {
 
 #[test]
 fn no_rate_of_amgd_is_better_than_the_best() {
-    check("L3, contraction", CASES / 4, &conditioned(), |(shape, outside, head, seed)| {
+    check("L3, contraction", CASES / 4, &conditioned(), |(shape, decades, share, seed)| {
         let mut rng = Streams::new(seed).stream("property", "case", 0);
-        l3::compare_contraction(&conditioned_task(shape, outside, head, &mut rng)?, &RealSteps)
+        let task = l3::task_with_condition(shape, decades, share, &mut rng)?;
+        l3::compare_contraction(&task, &RealSteps)
     });
 }
 
 #[test]
 fn kfac_contracts_alike_where_amgd_does_not() {
     let strategy = (conditioned(), 0.01..0.95);
-    check("L3, KFAC", CASES, &strategy, |((shape, outside, head, seed), eta)| {
+    check("L3, KFAC", CASES, &strategy, |((shape, decades, share, seed), eta)| {
         let mut rng = Streams::new(seed).stream("property", "case", 0);
-        let task = conditioned_task(shape, outside, head, &mut rng)?;
+        let task = l3::task_with_condition(shape, decades, share, &mut rng)?;
         l3::compare_kfac(&task, eta, &mut rng, &RealSteps)
     });
 }
@@ -169,7 +177,7 @@ fn kfac_contracts_alike_where_amgd_does_not() {
 fn transfers() -> impl Strategy<Value = ((usize, usize, usize), f64, f64, u64)> {
     let shape = (1_usize..9, 1_usize..6, 1_usize..11).prop_map(|(o, k, extra)| (o, k, k + extra));
     let away = (-4.0..=1.0).prop_map(|exponent| 10_f64.powf(exponent));
-    (shape, power_of_ten(4.0), away, any::<u64>())
+    (shape, power_of_ten(6.0), away, any::<u64>())
 }
 
 #[test]
@@ -191,12 +199,20 @@ fn transfer_loss_lies_between_its_bounds() {
 }
 
 #[test]
+fn transfer_loss_is_both_of_its_bounds_for_one_feature_and_isotropic_inputs() {
+    check("L5, equality", CASES, &transfers(), |((outputs, _, inputs), _, away, seed)| {
+        let mut rng = Streams::new(seed).stream("property", "case", 0);
+        let (task, g) = l5::transfer_problem((outputs, 1, inputs), 1.0, away, &mut rng)?;
+        l5::compare_equality(&task, g.view(), &RealSteps)
+    });
+}
+
+#[test]
 fn batch_norm_settles_in_other_coordinates() {
     check("L6", CASES / 4, &any::<u64>(), |seed| {
         let mut rng = Streams::new(seed).stream("property", "case", 0);
         let limit = l6::settle(&l6::random_problem(&mut rng), &RealSteps)?;
-        let worst = [limit.bias(), limit.effective(), limit.loss()];
-        Ok(worst.into_iter().max_by(|a, b| a.share().total_cmp(&b.share())).unwrap())
+        Ok(limit.bias().closer(limit.effective()).closer(limit.loss()))
     });
 }
 
@@ -214,17 +230,20 @@ fn several_tasks_on_equal_inputs_are_one_with_stacked_heads() {
     });
 }
 
-/// Noisy problems with few parameters, square layers (k = d_X = d_Y) among them.
+/// Noisy problems with few parameters, square layers (k = d_X = d_Y) among them; κ(Σ) as in
+/// [`problems`].
 fn small_problems() -> impl Strategy<Value = ProblemSpec> {
-    let numbers = (power_of_ten(3.0), power_of_ten(1.0), power_of_ten(1.0), any::<u64>());
-    ((1_usize..5, 0_usize..4, 0_usize..3, 1_usize..20), numbers).prop_map(
-        |((rank, inputs, outputs, samples), (condition, head_condition, start_condition, seed))| {
+    let numbers = (0.0..=1.0, power_of_ten(1.0), power_of_ten(1.0), any::<u64>());
+    ((1_usize..5, 0_usize..4, 0_usize..3, 1_usize..30), numbers).prop_map(
+        |((rank, inputs, outputs, samples), (share, head_condition, start_condition, seed))| {
+            let inputs = rank + inputs;
+            let samples = inputs + samples;
             ProblemSpec {
                 outputs: rank + outputs,
                 rank,
-                inputs: rank + inputs,
-                samples: rank + inputs + samples,
-                condition,
+                inputs,
+                samples,
+                condition: 10_f64.powf(share * decades(samples, inputs)),
                 head_condition,
                 start_condition,
                 noise: 0.3,
@@ -246,12 +265,33 @@ fn kfac_without_damping_is_block_diagonal_gauss_newton() {
     });
 }
 
+/// The step takes G from 1.3 to 0.0056, with the rounding of 1.3: the head of least squares at G₊
+/// feels it relative to 0.0056.
+#[test]
+fn rounding_is_relative_to_the_representation_before_a_step_that_shrinks_it() {
+    let spec = ProblemSpec {
+        outputs: 1,
+        rank: 1,
+        inputs: 1,
+        samples: 4,
+        condition: 1.0,
+        head_condition: 1.0,
+        start_condition: 1.0,
+        noise: 0.3,
+        seed: 2_940_669_788_513_618_581,
+    };
+    let eta = 0.578_974_472_677_859_2;
+    let comparison = l8::compare_step(&spec, eta, &RealSteps).expect("a defined step");
+    assert!(comparison.is_conclusive() && comparison.holds(), "{comparison:?}");
+}
+
 #[test]
 fn kfac_does_not_see_a_change_of_inputs() {
-    let strategy = (problems(), power_of_ten(1.0), 0.1..=0.9, any::<u64>());
-    check("L9", CASES, &strategy, |(spec, condition, eta, seed)| {
+    let strategy = (problems(), 0.0..=1.0, 0.1..=0.9, any::<u64>());
+    check("L9", CASES, &strategy, |(spec, share, eta, seed)| {
         let mut rng = Streams::new(seed).stream("property", "case", 0);
+        let (spec, condition) = l9::with_change(spec, share);
         let change = l9::change_of_inputs(spec.inputs, condition, &mut rng)?;
-        l9::compare(&l9::well_posed(spec), change.view(), eta, &RealSteps)
+        l9::compare(&spec, change.view(), eta, &RealSteps)
     });
 }

@@ -5,7 +5,7 @@
 use layerwise_data::{Batch, SingleIndexTask, Spectrum, Streams, Task};
 use layerwise_experiments::Result;
 use layerwise_experiments::monitor::Silent;
-use layerwise_experiments::ndarray::{Array1, Array2, ArrayView2};
+use layerwise_experiments::ndarray::{Array1, Array2, ArrayView2, s};
 use layerwise_experiments::single_index::{Teacher, input_factor};
 use layerwise_experiments::theorems::s1::{HeadSize, S1};
 use layerwise_experiments::theorems::s2::{S2, SingleIndexCase};
@@ -13,11 +13,12 @@ use layerwise_experiments::theorems::s3::S3;
 use layerwise_experiments::theorems::s4::S4;
 use layerwise_experiments::theorems::s5::S5;
 use layerwise_experiments::theorems::single_index_problem::SingleIndexProblem;
-use layerwise_experiments::theorems::{Context, Outcome, RealSteps, Scale, Statement, Steps};
+use layerwise_experiments::theorems::{Context, Outcome, Part, RealSteps, Scale, Statement, Steps};
 use layerwise_linalg::{RootOptions, inverse_root, set_blas_threads};
 use layerwise_models::SingleIndexStudent;
 use layerwise_theory::{infinite_sample_kfac_alignment, infinite_sample_sgd_alignment};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 fn check(statement: &dyn Statement, steps: &dyn Steps) -> Outcome {
     set_blas_threads(1);
@@ -166,6 +167,52 @@ fn a_gradient_without_the_activations_slope_is_seen() {
     assert_fails(&S1_STATED, &LinearUnits);
 }
 
+/// The gradient of the first quarter of the batch.
+struct FewerSamples;
+
+impl Steps for FewerSamples {
+    fn single_index_gradient(
+        &self,
+        student: &SingleIndexStudent,
+        batch: &Batch,
+    ) -> Result<Array2<f64>> {
+        let quarter = s![..batch.sample_size() / 4, ..];
+        let first = |m: ArrayView2<'_, f64>| m.slice(quarter).to_owned();
+        RealSteps.single_index_gradient(student, &Batch::new(first(batch.x()), first(batch.y()))?)
+    }
+}
+
+#[test]
+fn a_gradient_of_fewer_samples_is_seen() {
+    for statement in [&S3 as &dyn Statement, &S4] {
+        assert_fails(statement, &FewerSamples);
+    }
+}
+
+/// A step along the signs of the gradient: what it learns hardly depends on Σ.
+struct Signs;
+
+impl Steps for Signs {
+    fn single_index_sgd(
+        &self,
+        student: &SingleIndexStudent,
+        gradient: ArrayView2<f64>,
+    ) -> Result<Array2<f64>> {
+        Ok(&student.representation() - &gradient.mapv(f64::signum))
+    }
+}
+
+#[test]
+fn signs_in_place_of_the_gradient_are_seen() {
+    for statement in [&S2 as &dyn Statement, &S3] {
+        assert_fails(statement, &Signs);
+    }
+    // Both what SGD's alignment tends to and that it falls; KFAC's part is not concerned.
+    let outcome = check(&S5, &Signs);
+    let holds = outcome.parts.iter().map(Part::holds).collect::<Vec<_>>();
+    assert_eq!(holds, [false, true, false], "{outcome:#?}");
+}
+
 fn cases() -> impl Strategy<Value = SingleIndexCase> {
     (1_usize..=24, 0.0..4.0_f64, -3.0..1.0_f64, any::<bool>(), any::<u64>()).prop_flat_map(
         |(dimension, condition, damping, tanh, seed)| {
@@ -184,9 +231,22 @@ fn cases() -> impl Strategy<Value = SingleIndexCase> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        source_file: Some(file!()),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn steps_solve_their_equations(case in cases()) {
         for comparison in case.identity(&RealSteps).unwrap() {
+            prop_assert!(comparison.is_conclusive() && comparison.holds(), "{comparison:?}");
+        }
+    }
+
+    #[test]
+    fn steps_of_linear_units_have_their_closed_form(case in cases()) {
+        for comparison in case.linear_units(&RealSteps).unwrap() {
             prop_assert!(comparison.is_conclusive() && comparison.holds(), "{comparison:?}");
         }
     }

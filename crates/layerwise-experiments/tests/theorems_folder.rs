@@ -7,9 +7,14 @@ use std::process::Command;
 
 use layerwise_experiments::claim::Whose;
 use layerwise_experiments::cli::{CLAIM_FAILED, SUCCESS};
-use layerwise_experiments::theorems::{Context, Outcome, Part, RealSteps, Statement};
+use layerwise_experiments::linear::{Algorithm, StepData};
+use layerwise_experiments::ndarray::Array2;
+use layerwise_experiments::theorems::{
+    Context, KfacRates, Outcome, Part, RealSteps, Statement, Steps,
+};
 use layerwise_experiments::theorems_cli::{TheoremsArguments, theorems};
 use layerwise_experiments::{ExperimentError, Result};
+use layerwise_models::TwoLayerLinear;
 use serde_json::Value;
 
 /// A statement with this deviation and tolerance 1.
@@ -129,6 +134,46 @@ fn a_folder_holds_one_run_and_the_status_says_whether_all_hold() {
         (&"fails".into(), &2.into())
     );
     assert_eq!(names(&out), FILES);
+}
+
+/// A step of KFAC that is never defined.
+struct Undefined;
+
+impl Algorithm for Undefined {
+    fn step(&mut self, _: &mut TwoLayerLinear, _: &StepData) -> Result<()> {
+        layerwise_linalg::Cholesky::new(Array2::<f64>::zeros((1, 1)).view(), 0.0)?;
+        Ok(())
+    }
+}
+
+struct WithoutKfac;
+
+impl Steps for WithoutKfac {
+    fn kfac(&self, _: KfacRates, _: (usize, usize, usize)) -> Result<Box<dyn Algorithm>> {
+        Ok(Box::new(Undefined))
+    }
+}
+
+#[test]
+fn a_step_that_is_not_defined_leaves_a_gap_in_the_picture_and_the_table_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = [&RealSteps as &dyn Steps, &WithoutKfac].map(|steps| {
+        let arguments = TheoremsArguments {
+            quick: true,
+            seed: 1,
+            threads: Some(2),
+            out: folder.path().into(),
+            fresh: false,
+        };
+        let statements: [&dyn Statement; 1] = [&Stub { deviation: 0.5 }];
+        let status = theorems(&arguments, &statements, steps, &mut Vec::new());
+        assert_eq!(status.unwrap(), SUCCESS);
+        assert_eq!(names(folder.path()), FILES);
+        fs::read_to_string(folder.path().join("contraction.svg")).unwrap()
+    });
+    // KFAC's points are circles, 11 in each of two panels.
+    let circles = pictures.map(|picture| picture.matches("<circle").count());
+    assert!(circles[0] >= circles[1] + 22, "{circles:?}");
 }
 
 #[test]

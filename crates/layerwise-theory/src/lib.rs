@@ -12,12 +12,12 @@
 //! | KFAC contracts free of condition numbers | [`kfac_contraction`], [`kfac_wrong_part`], [`damped_kfac_representation`], [`kfac_steps`] |
 //! | alternating minimization-descent does not | [`AmgdMap`] |
 //! | noise floor of KFAC | [`kfac_noise_floor`] |
-//! | transfer loss between bounds | [`transfer_bounds`] |
+//! | transfer loss, and its bounds | [`transfer_loss`], [`transfer_bounds`] |
 //! | batch-norm learns another subspace | [`batch_norm_representation`] |
 //! | several tasks are one with stacked heads | [`stacked_head`] |
 //! | Kronecker factors are exact for linear networks | [`gauss_newton_blocks`] |
 //! | KFAC does not see a change of inputs | [`representation_on_changed_inputs`] |
-//! | the first step on a single-index model is a spike | [`gradient_spike`], [`ridge_direction`] |
+//! | the first step on a single-index model is a spike | [`gradient_spike`], [`linear_units_direction`], [`ridge_direction`] |
 //! | how far it points to the teacher | [`LinkMoments`], [`SpectralMoments`], [`sgd_alignment`], [`KfacAlignment`] |
 //! | SGD is biased, KFAC is not | [`infinite_sample_sgd_alignment`], [`infinite_sample_kfac_alignment`] |
 
@@ -37,9 +37,11 @@ pub use one_step::{
     damped_kfac_representation, gauss_newton_blocks, kfac_head, kfac_wrong_part,
     least_squares_head, representation_on_changed_inputs, stacked_head, wrong_part,
 };
-pub use representation::{batch_norm_representation, kfac_noise_floor, transfer_bounds};
+pub use representation::{
+    batch_norm_representation, kfac_noise_floor, transfer_bounds, transfer_loss,
+};
 pub use single_index::{
     KfacAlignment, SpectralMoments, infinite_sample_kfac_alignment, infinite_sample_sgd_alignment,
     sgd_alignment,
 };
-pub use single_index_step::{gradient_spike, ridge_direction};
+pub use single_index_step::{gradient_spike, linear_units_direction, ridge_direction};

@@ -21,6 +21,15 @@ pub struct LinkMoments {
 }
 
 impl LinkMoments {
+    /// Moments of σ(z) = z: `c = 1`, `e₂ = τ²`.
+    ///
+    /// # Errors
+    /// Where `tau` is not positive and finite.
+    pub fn identity(tau: f64) -> Result<Self> {
+        let tau = positive(tau)?;
+        Ok(Self { tau, slope: 1.0, second: tau * tau })
+    }
+
     /// Moments of σ = tanh.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Fixed points and bounds for learned representations.
 
-use layerwise_linalg::{Cholesky, SymmetricEigen, gemm, orthonormal_rows, singular_values};
+use layerwise_linalg::{
+    Cholesky, SymmetricEigen, gemm, orthonormal_rows, singular_values, symmetrize,
+};
 use ndarray::{Array2, ArrayView2};
 
 use crate::Result;
@@ -37,6 +39,36 @@ pub fn kfac_noise_floor(
     let outside = inverse.diag().sum() - removed;
     let per_step = noise * noise * k as f64 * outside / (samples - d - 1) as f64;
     Ok(per_step * eta / (2.0 - eta))
+}
+
+/// Excess transfer loss of a representation G with the population's best head:
+/// `½ tr(F_t G⋆ S G⋆ᵀ F_tᵀ)`, with the Schur complement `S = Σ_t − Σ_tGᵀ(GΣ_tGᵀ)⁻¹GΣ_t` of what G x
+/// leaves unexplained of x.
+///
+/// `g` and `reference` (G⋆) are k × d, `g` of full row rank; `head` is `F_t` (d_Y × k), `covariance`
+/// is Σ_t ≻ 0. Evaluated as it stands, so that near G⋆ it is exact relative to the loss of the zero
+/// head, not to itself.
+///
+/// # Errors
+/// Where shapes do not fit, or `GΣ_tGᵀ` is not positive definite.
+pub fn transfer_loss(
+    g: ArrayView2<f64>,
+    head: ArrayView2<f64>,
+    reference: ArrayView2<f64>,
+    covariance: ArrayView2<f64>,
+) -> Result<f64> {
+    let (k, d) = reference.dim();
+    check_shape("representation", (k, d), g.dim())?;
+    check_shape("head", (head.nrows(), k), head.dim())?;
+    check_shape("covariance", (d, d), covariance.dim())?;
+    let across = g.dot(&covariance);
+    let mut features = across.dot(&g.t());
+    symmetrize(&mut features.view_mut());
+    let mut explained = across.clone();
+    Cholesky::new(features.view(), 0.0)?.solve_left(&mut explained.view_mut())?;
+    let unexplained = &covariance - &across.t().dot(&explained);
+    let target = head.dot(&reference);
+    Ok(0.5 * (target.dot(&unexplained) * &target).sum())
 }
 
 /// Lower and upper bound of the excess transfer loss with the population's best head:
@@ -97,4 +129,49 @@ pub fn batch_norm_representation(
         column *= variance.sqrt();
     }
     Ok(scaled)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn transfer_loss_is_what_the_other_coordinate_leaves_unexplained() {
+        // G sees x₁, the target is 3 x₂: what x₁ does not explain of x₂ has variance 2 − ½ · ½.
+        let covariance = array![[1.0, 0.5], [0.5, 2.0]];
+        let loss = |g: [f64; 2], head: f64| {
+            let reference = array![[0.0, 1.0]];
+            transfer_loss(
+                array![g].view(),
+                array![[head]].view(),
+                reference.view(),
+                covariance.view(),
+            )
+        };
+        assert!((loss([1.0, 0.0], 3.0).unwrap() - 0.5 * 9.0 * 1.75).abs() < 1e-14);
+        // Any basis of the target's own row space leaves nothing.
+        assert!(loss([0.0, -4.0], 3.0).unwrap().abs() < 1e-14);
+        assert!(matches!(
+            loss([0.0, 0.0], 3.0),
+            Err(crate::TheoryError::Linalg(
+                layerwise_linalg::LinalgError::NotPositiveDefinite { .. }
+            ))
+        ));
+    }
+
+    #[test]
+    fn both_bounds_are_the_loss_for_one_feature_and_isotropic_inputs() {
+        let (g, reference) = (array![[0.8, 0.6]], array![[1.0, 0.0]]);
+        let (head, covariance) = (array![[1.0], [-2.0]], array![[3.0, 0.0], [0.0, 3.0]]);
+        let arguments = (g.view(), head.view(), reference.view(), covariance.view());
+        let (lower, upper) =
+            transfer_bounds(arguments.0, arguments.1, arguments.2, arguments.3).unwrap();
+        let loss = transfer_loss(arguments.0, arguments.1, arguments.2, arguments.3).unwrap();
+        // ½ · 3 · 5 · sin², sin = 0.6.
+        for value in [lower, upper, loss] {
+            assert!((value - 2.7).abs() < 1e-14, "{value}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ impl SpectralMoments {
 /// Limit of the alignment of SGD's direction `Ê[y x]` with β⋆:
 /// `c m₁ / √(c² m₂ + φ m₁ (e₂ + σ_ε²))`.
 ///
-/// `ratio` is φ = d/n ≥ 0, `noise` is σ_ε ≥ 0, `link` holds c and e₂.
+/// `ratio` is φ = d/n ≥ 0, `noise` is σ_ε ≥ 0, `link` holds c and e₂ at τ² = m₁.
 ///
 /// # Errors
 /// Where a parameter is outside its range.
@@ -43,7 +43,7 @@ pub fn sgd_alignment(
     noise: f64,
 ) -> Result<f64> {
     let moments = SpectralMoments::new(spectrum)?;
-    check(link, ratio, noise)?;
+    check(&moments, link, ratio, noise)?;
     let signal = link.slope * moments.first;
     let spread = link.slope.powi(2) * moments.second;
     let sampling = ratio * moments.first * (link.second + noise * noise);
@@ -92,7 +92,7 @@ pub struct KfacAlignment {
 
 impl KfacAlignment {
     /// Evaluates the limit at `ratio` φ = d/n ≥ 0, damping λ > 0 (λ = 0 is allowed for φ < 1) and
-    /// noise σ_ε ≥ 0.
+    /// noise σ_ε ≥ 0; `link` holds c and e₂ at τ² = m₁.
     ///
     /// # Errors
     /// Where a parameter is outside its range.
@@ -104,7 +104,7 @@ impl KfacAlignment {
         noise: f64,
     ) -> Result<Self> {
         let moments = SpectralMoments::new(spectrum)?;
-        check(link, ratio, noise)?;
+        check(&moments, link, ratio, noise)?;
         require(
             "damping",
             damping,
@@ -143,7 +143,16 @@ fn effective_ridge(spectrum: ArrayView1<f64>, first: f64, ratio: f64, damping: f
     high
 }
 
-fn check(link: &LinkMoments, ratio: f64, noise: f64) -> Result<()> {
+/// `⟨β⋆, x⟩` has variance m₁ = τ²: the link's moments must be those at the spectrum's τ. Both are
+/// rounded, the mean by d ε at most and the square by a few: 1e-9 is beyond that for d < 10⁶.
+fn check(moments: &SpectralMoments, link: &LinkMoments, ratio: f64, noise: f64) -> Result<()> {
+    let variance = link.tau * link.tau / moments.first;
+    require(
+        "link's input variance τ² over tr Σ/d",
+        variance,
+        (variance - 1.0).abs() <= 1e-9,
+        "1 (the moments of the link at τ = √(tr Σ/d))",
+    )?;
     let finite = [link.tau, link.slope, link.second].into_iter().all(f64::is_finite);
     require("link's mean slope c", link.slope, finite && link.slope != 0.0, "finite, not zero")?;
     require("ratio d/n", ratio, ratio >= 0.0 && ratio.is_finite(), "zero or positive, finite")?;
@@ -241,6 +250,10 @@ mod tests {
         );
         assert!(error(f64::NAN, 1.0, 0.1).starts_with("ratio d/n is NaN"));
         assert!(error(1.0, 1.0, -0.1).starts_with("noise level is -0.1"));
+        let other = LinkMoments::tanh(1.1).unwrap();
+        let error = sgd_alignment(spectrum.view(), &other, 1.0, 0.1).unwrap_err().to_string();
+        assert!(error.starts_with("link's input variance τ² over tr Σ/d is 1.21"), "{error}");
+        assert!(KfacAlignment::new(spectrum.view(), &other, 1.0, 1.0, 0.1).is_err());
         let negative = Array1::from(vec![1.0, -2.0]);
         let error = sgd_alignment(negative.view(), &link, 1.0, 0.1).unwrap_err().to_string();
         assert_eq!(error, "eigenvalue is -2, but must be positive and finite");

@@ -33,6 +33,27 @@ pub fn gradient_spike(
     Ok(column.dot(&direction.insert_axis(Axis(0))))
 }
 
+/// What stands for `β̂` in [`gradient_spike`] where the student's units are the identity,
+/// `β̂ − Q Gᵀa/√h`: with `c₁ = 1` the spike is then all of `−∇_G L̂`, exactly, at any size.
+///
+/// `head` is a (h entries), `representation` is G (h × d), `second_moment` is `Q = Ê[xxᵀ]`,
+/// `direction` is `β̂ = Ê[y x]`.
+///
+/// # Errors
+/// Where shapes do not fit.
+pub fn linear_units_direction(
+    head: ArrayView1<f64>,
+    representation: ArrayView2<f64>,
+    second_moment: ArrayView2<f64>,
+    direction: ArrayView1<f64>,
+) -> Result<Array1<f64>> {
+    let (h, d) = (head.len(), direction.len());
+    check_shape("representation", (h, d), representation.dim())?;
+    check_shape("second moment", (d, d), second_moment.dim())?;
+    let student = representation.t().dot(&head) / (h as f64).sqrt();
+    Ok(&direction - &second_moment.dot(&student))
+}
+
 /// The direction that one step of KFAC with identity output factor learns,
 /// `(Q + λI)⁻¹ b` for `b = Ê[y x]`, `Q = Ê[xxᵀ]`.
 ///
@@ -73,6 +94,23 @@ mod tests {
         assert!((spike[[3, 1]] + 0.15).abs() < 1e-15);
         let error = gradient_spike(array![].view(), array![1.0].view(), &activation).unwrap_err();
         assert_eq!(error.to_string(), "number of hidden units is 0, but must be at least 1");
+    }
+
+    #[test]
+    fn linear_units_fit_what_their_own_output_leaves() {
+        // One unit with a = 1: −∇ is β̂ − Q g, zero at the least-squares solution.
+        let q = array![[2.0, 0.5], [0.5, 1.0]];
+        let direction = q.dot(&array![1.0, -1.0]);
+        let at = |g: [f64; 2]| {
+            linear_units_direction(array![1.0].view(), array![g].view(), q.view(), direction.view())
+        };
+        assert!(at([1.0, -1.0]).unwrap().iter().all(|e| e.abs() < 1e-15));
+        assert_eq!(at([0.0, 0.0]).unwrap(), direction);
+        let two = array![1.0, 1.0];
+        assert!(
+            linear_units_direction(two.view(), array![[1.0, 0.0]].view(), q.view(), two.view())
+                .is_err()
+        );
     }
 
     #[test]

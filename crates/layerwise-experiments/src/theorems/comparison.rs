@@ -40,6 +40,12 @@ impl Comparison {
         let share = self.deviation / self.tolerance;
         if share.is_nan() { f64::INFINITY } else { share }
     }
+
+    /// Of two comparisons, the one with the larger share of its tolerance.
+    #[must_use]
+    pub fn closer(self, other: Self) -> Self {
+        if other.share() > self.share() { other } else { self }
+    }
 }
 
 /// The larger of two numbers, NaN if either is: `f64::max` would lose it.

@@ -1,5 +1,6 @@
 //! The head's step is an average of itself and least squares (Lemma 3.1 of arXiv 2502.01763).
 
+use layerwise_models::TwoLayerLinear;
 use layerwise_theory::{kfac_head, least_squares_head};
 use rand::Rng;
 
@@ -8,7 +9,7 @@ use crate::claim::Whose;
 use crate::linear::Needs;
 use crate::theorems::comparison::{Comparison, over_cases};
 use crate::theorems::problems::{Problem, ProblemSpec, distance, norm};
-use crate::theorems::rounding;
+use crate::theorems::rounding::{HEAD_FROM, HeadStep};
 use crate::theorems::{Context, KfacRates, Outcome, Statement, Steps};
 
 /// The statement.
@@ -51,7 +52,7 @@ impl Statement for L1 {
             compare(&spec, rates, context.steps)
         })?;
         let predicted = "(1 − η_F) F + η_F F_ls(G₊)";
-        let from = "rounding: ε · dimension · ‖G‖² ‖Σ̂‖ / λ_min(E[zzᵀ])";
+        let from = HEAD_FROM;
         Ok(Outcome {
             parts: vec![
                 full.part("head after one step, n > d_X, λ_G = 0", predicted, from),
@@ -76,12 +77,13 @@ pub fn compare(spec: &ProblemSpec, rates: KfacRates, steps: &dyn Steps) -> Resul
         method: "the head of least squares",
     })?;
     let batch = batch.samples();
+    let at_new = TwoLayerLinear::new(start.head().to_owned(), net.representation().to_owned())?;
     let features = batch.x().dot(&net.representation().t());
     let least_squares = least_squares_head(features.view(), batch.y())?;
     let predicted = kfac_head(start.head(), least_squares.view(), rates.head)?;
     Ok(Comparison {
         deviation: distance(net.head(), predicted.view())
             / (norm(start.head()) + norm(least_squares.view())),
-        tolerance: rounding::head_step(&net, data.moments())?,
+        tolerance: HeadStep::new(&at_new, data.moments(), spec.samples)?.error(),
     })
 }

@@ -22,7 +22,7 @@ impl Statement for L2 {
     }
 
     fn text(&self) -> &'static str {
-        "KFAC contracts free of condition numbers: noise-free, λ_G = 0, one step takes G P⊥ to (1 − η_G) G P⊥, whatever Σ, F⋆ and F; with η_G = 1 and F = F_ls(G) one step finds G⋆'s row space."
+        "KFAC contracts free of condition numbers: noise-free, λ_G = 0, one step takes G P⊥ to (1 − η_G) G P⊥, whatever Σ, F⋆ and F; with η_G = 1 and F = F_ls(G) one step finds G⋆'s row space. Damped, it takes G to G − η (G − F⁺ F⋆ G⋆) Σ̂ (Σ̂ + λ_G I)⁻¹."
     }
 
     fn whose(&self) -> Whose {
@@ -30,7 +30,9 @@ impl Statement for L2 {
     }
 
     fn check(&self, context: &Context<'_>) -> Result<Outcome> {
-        let cases = context.scale.choose(60, 400);
+        // Some 7 % of what is drawn cannot decide: with 150 cases the chance of more than 20 % is
+        // below 10⁻⁶.
+        let cases = context.scale.choose(150, 400);
         let contraction = over_cases(context, "L2a", cases, |rng| {
             compare_wrong_part(
                 &ProblemSpec::random(rng),
@@ -39,14 +41,14 @@ impl Statement for L2 {
             )
         })?;
         let recovery = over_cases(context, "L2b", cases, |rng| {
-            compare_recovery(&well_posed(ProblemSpec::random(rng)), context.steps)
+            compare_recovery(&ProblemSpec::random(rng), context.steps)
         })?;
         let damped = over_cases(context, "L2c", cases, |rng| {
             let damping = 10_f64.powf(rng.random_range(-3.0..=1.0));
             let eta = rng.random_range(0.05..=1.0);
             compare_damped(&ProblemSpec::random(rng), eta, damping, context.steps)
         })?;
-        let from = "rounding: ε · dimension · κ(F)² κ(Σ̂)";
+        let from = rounding::REPRESENTATION_FROM;
         Ok(Outcome {
             parts: vec![
                 contraction.part("wrong part after one step", "(1 − η_G) G P⊥", from),
@@ -58,17 +60,6 @@ impl Statement for L2 {
                 ),
             ],
         })
-    }
-}
-
-/// Heads of least squares inherit κ(F⋆) and what `G⋆Σ̂Gᵀ` adds, and the step squares it: without a
-/// cap on the rest few cases would decide anything.
-#[must_use]
-pub fn well_posed(spec: ProblemSpec) -> ProblemSpec {
-    ProblemSpec {
-        condition: spec.condition.min(1e3),
-        head_condition: spec.head_condition.min(10.0),
-        ..spec
     }
 }
 

@@ -9,8 +9,10 @@ use rand::{Rng, RngCore};
 use crate::Result;
 use crate::claim::Whose;
 use crate::linear::{Needs, StepData};
-use crate::theorems::comparison::{Comparison, over_cases};
-use crate::theorems::problems::{ProblemSpec, distance, norm, normals};
+use crate::theorems::comparison::{Comparison, larger, over_cases};
+use crate::theorems::problems::{
+    ProblemSpec, distance, extreme_eigenvalues, extreme_singular_values, norm, normals,
+};
 use crate::theorems::rounding;
 use crate::theorems::{Context, KfacRates, Outcome, Statement, Steps};
 
@@ -42,7 +44,7 @@ impl Statement for L7 {
                 (ManyTasks::random(rng, context.steps)?, rng.random_range(0.05..=1.0));
             compare_stacked(&problem, eta, context.steps)
         })?;
-        let from = "rounding: ε · dimension · κ(mean F_tᵀ F_t) max κ(Σ̂_t)";
+        let from = "rounding: ε · dimension · tr P/λ_min(P) · max tr Σ̂_t/λ_min(Σ̂_t), P the mean of F_tᵀF_t";
         Ok(Outcome {
             parts: vec![
                 contraction.part("wrong part after one step", "(1 − η) G P⊥", from),
@@ -121,14 +123,27 @@ impl ManyTasks {
         Ok(Moments::from_parts(1, xx.to_owned(), yx, 0.0, means.0, means.1)?)
     }
 
-    /// Rounding of the shared step, relative to ‖G‖: the worst of the batches with all heads.
+    /// Rounding of the shared step, relative to ‖G‖: with the stacked F and `W⋆ = F⋆G⋆`, whose norms
+    /// bound those of each task's terms, P the mean of `F_tᵀF_t` and tr/λ the largest
+    /// `tr Σ̂_t/λ_min(Σ̂_t)`,
+    /// `(2 tr/λ (‖F‖² ‖G‖ + ‖F‖ ‖W⋆‖) + tr P ‖S‖)/λ_min(P)`: each task's gradient and solve, then
+    /// the shared solve, `‖S‖ ≤ ‖G‖ + ‖W⋆‖/√λ_min(P)`.
     fn rounding(&self) -> Result<f64> {
         let net = self.stacked()?;
-        let mut worst = 0.0_f64;
-        for t in 0..self.batches.len() {
-            worst = worst.max(rounding::representation_step(&net, &self.stacked_moments(t)?, 0.0)?);
+        let (outputs, k, inputs) = net.shape();
+        let targets: Vec<Array2<f64>> =
+            self.tasks.iter().map(|task| task.map().to_owned()).collect();
+        let targets: Vec<ArrayView2<'_, f64>> = targets.iter().map(|m| m.view()).collect();
+        let target = norm(stacked_head(&targets)?.view());
+        let (f, g) = (norm(net.head()), norm(net.representation()));
+        let (_, smallest) = extreme_singular_values(net.head())?;
+        let mut worst = 0.0;
+        for data in &self.batches {
+            let xx = data.moments().xx();
+            worst = larger(worst, xx.diag().sum() / extreme_eigenvalues(xx)?.0.max(0.0));
         }
-        Ok(worst)
+        let sizes = 2.0 * worst * (f * f * g + f * target) + f * f * (g + target / smallest);
+        Ok(rounding::chain(outputs + k + inputs) * sizes / (smallest * smallest * g))
     }
 }
 

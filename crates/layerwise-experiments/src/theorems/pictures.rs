@@ -27,14 +27,21 @@ const HEAD_CONDITION: f64 = 2.0;
 /// Batch size of KFAC's runs.
 const SAMPLES: usize = 40;
 
-/// What was measured at one condition number.
+/// What was measured at one condition number; NaN, a gap in the picture, where a step fails
+/// numerically or where that takes too many steps to run.
 struct Measured {
     condition: f64,
     amgd_gap: f64,
     kfac_gap: f64,
-    /// None where that takes too many steps to run.
-    amgd_steps: Option<usize>,
-    kfac_steps: Option<usize>,
+    amgd_steps: f64,
+    kfac_steps: f64,
+}
+
+fn or_gap(measured: Result<Option<f64>>) -> Result<f64> {
+    match measured {
+        Err(error) if error.is_numerical() => Ok(f64::NAN),
+        measured => Ok(measured?.unwrap_or(f64::NAN)),
+    }
 }
 
 /// κ = 10^{1, 1.5, …, 6}.
@@ -73,7 +80,7 @@ fn kfac_steps_from(
 /// best rate and KFAC at η_G = 0.3, points from real steps on lines from theory.
 ///
 /// # Errors
-/// [`crate::ExperimentError::Interrupted`], and faults of a step.
+/// [`crate::ExperimentError::Interrupted`], and faults of a step that are not numerical.
 pub fn contraction_picture(
     scale: Scale,
     streams: &Streams,
@@ -91,12 +98,15 @@ pub fn contraction_picture(
                 AmgdMap::new(task.head(), task.representation(), task.covariance().matrix())?
                     .best_rate();
             let slow = condition > most * 1.001;
+            let gap = |factor: f64| Some(1.0 - factor);
+            let count = |steps: Option<usize>| steps.map(|steps| steps as f64);
+            let amgd = if slow { Ok(None) } else { amgd_steps_needed(&task, &start, steps) };
             Ok(Measured {
                 condition,
-                amgd_gap: 1.0 - contraction(&task, rate, steps)?,
-                kfac_gap: 1.0 - kfac_ratio(&task, &start, RATE, steps)?,
-                amgd_steps: if slow { None } else { amgd_steps_needed(&task, &start, steps)? },
-                kfac_steps: kfac_steps_from(&task, &start, streams, steps)?,
+                amgd_gap: or_gap(contraction(&task, rate, steps).map(gap))?,
+                kfac_gap: or_gap(kfac_ratio(&task, &start, RATE, steps).map(gap))?,
+                amgd_steps: or_gap(amgd.map(count))?,
+                kfac_steps: or_gap(kfac_steps_from(&task, &start, streams, steps).map(count))?,
             })
         })
         .collect::<Result<_>>()?;
@@ -107,7 +117,6 @@ pub fn contraction_picture(
     let amgd_steps = x.iter().map(|&kappa| (FROM / TO).ln() / -factor(kappa).ln()).collect();
     let kfac_gap = vec![1.0 - kfac_contraction(RATE)?; x.len()];
     let kfac_line = vec![kfac_steps(FROM, TO, RATE)?; x.len()];
-    let count = |steps: Option<usize>| steps.map_or(f64::NAN, |steps| steps as f64);
     let panel = |title: &str, label: &str, lines: [Vec<f64>; 2], points: [Vec<f64>; 2]| {
         let condition = measured.iter().map(|m| m.condition).collect::<Vec<f64>>();
         let mut marks = Vec::new();
@@ -145,8 +154,8 @@ pub fn contraction_picture(
                 "steps from dist 0.5 to 10⁻⁶",
                 [amgd_steps, kfac_line],
                 [
-                    measured.iter().map(|m| count(m.amgd_steps)).collect(),
-                    measured.iter().map(|m| count(m.kfac_steps)).collect(),
+                    measured.iter().map(|m| m.amgd_steps).collect(),
+                    measured.iter().map(|m| m.kfac_steps).collect(),
                 ],
             ),
         ],

@@ -51,13 +51,12 @@ impl ProblemSpec {
             1 => rng.random_range(inputs + 2..4 * inputs + 2),
             _ => rng.random_range(4 * inputs..=12 * inputs),
         };
-        let decades = if samples >= 4 * inputs { 6.0 } else { 3.0 };
         Self {
             outputs: rank + rng.random_range(0..=5),
             rank,
             inputs,
             samples,
-            condition: 10_f64.powf(rng.random_range(0.0..=decades)),
+            condition: 10_f64.powf(rng.random_range(0.0..=decades(samples, inputs))),
             head_condition: 10_f64.powf(rng.random_range(0.0..=1.5)),
             start_condition: 10_f64.powf(rng.random_range(0.0..=1.0)),
             noise: 0.0,
@@ -91,6 +90,13 @@ impl ProblemSpec {
     pub fn streams(&self) -> Streams {
         Streams::new(self.seed)
     }
+}
+
+/// How many powers of ten κ(Σ) may have for a batch of n samples to decide something: 6 where
+/// n ≥ 4 d_X, else 3, as there the batch's own condition number adds to it.
+#[must_use]
+pub fn decades(samples: usize, inputs: usize) -> f64 {
+    if samples >= 4 * inputs { 6.0 } else { 3.0 }
 }
 
 /// A task, a network that has learned nothing, and a batch.

@@ -95,13 +95,13 @@ impl Statement for S1 {
                 part(
                     "coefficient of a β̂ᵀ/√h over c₁",
                     &coefficients,
-                    "standard errors of 2 m_d − m_{d/2}, by Student's t",
+                    "standard errors of 2 m_d − m_{d/2}, by Student's t (false alarm below 1e-7 in all of S1)",
                     cases,
                 ),
                 part(
                     "exponent of d in the rest's norm over the spike's",
                     &exponents,
-                    "standard errors by Student's t, plus a next order smaller by 1/√d",
+                    "standard errors by Student's t (1e-7 in all of S1), plus a next order assumed to be smaller by 1/√d",
                     cases,
                 ),
             ],

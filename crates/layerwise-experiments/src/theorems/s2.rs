@@ -1,9 +1,10 @@
 //! S2: what SGD and KFAC learn in one step on a single-index model.
 
-use layerwise_data::{Spectrum, Streams};
+use layerwise_data::{Link, Spectrum, Streams};
 use layerwise_linalg::{leading_right_singular_vector, singular_values};
 use layerwise_metrics::alignment;
-use layerwise_theory::ridge_direction;
+use layerwise_models::SingleIndexStudent;
+use layerwise_theory::{LinkMoments, gradient_spike, linear_units_direction, ridge_direction};
 use ndarray::{Array1, Array2, ArrayView2};
 use rand::Rng;
 
@@ -12,7 +13,8 @@ use crate::claim::Whose;
 use crate::single_index::Teacher;
 use crate::theorems::comparison::{Comparison, Tally};
 use crate::theorems::monte_carlo::{Mean, Point, part, threshold};
-use crate::theorems::problems::norm;
+use crate::theorems::problems::{distance, extreme_eigenvalues, norm};
+use crate::theorems::rounding;
 use crate::theorems::single_index_problem::{Drawn, SingleIndexProblem, in_trials, means};
 use crate::theorems::{Context, Outcome, Statement, Steps};
 
@@ -31,7 +33,8 @@ impl Statement for S2 {
     fn text(&self) -> &'static str {
         "On a single-index model the top right singular vector of G₁ − G₀ tends, as n, d, h grow \
          together, to β_SGD = Ê[yx] for SGD and to β_KFAC = (Σ̂ + λ_G I)⁻¹ Ê[yx] for KFAC \
-         (P_G = I)."
+         (P_G = I). With linear units G₁ − G₀ = (1/√h) a (β̂ − Σ̂ G₀ᵀ a/√h)ᵀ exactly, for KFAC \
+         times (Σ̂ + λ_G I)⁻¹."
     }
 
     fn whose(&self) -> Whose {
@@ -42,15 +45,25 @@ impl Statement for S2 {
         let cases = context.scale.choose(60, 400);
         let found = in_trials(context, ("S2", "identities"), cases, |rng| {
             let case = SingleIndexCase::random(rng);
-            case.identity(context.steps)
+            Ok((case.identity(context.steps)?, case.linear_units(context.steps)?))
         })?;
-        let mut identities = Tally::default();
-        found.into_iter().flatten().for_each(|comparison| identities.add(comparison));
-        let mut parts = vec![identities.part(
-            "the steps solve G₀ − G₁ = ∇ and (G₀ − G₁)(Σ̂ + λI) = ∇",
-            "exactly",
-            "ε, dimension and sizes: backward error of a Cholesky solve",
-        )];
+        let (mut identities, mut linear) = <(Tally, Tally)>::default();
+        for (equations, steps) in found {
+            equations.into_iter().for_each(|comparison| identities.add(comparison));
+            steps.into_iter().for_each(|comparison| linear.add(comparison));
+        }
+        let mut parts = vec![
+            identities.part(
+                "the steps solve G₀ − G₁ = ∇ and (G₀ − G₁)(Σ̂ + λI) = ∇",
+                "exactly",
+                "ε, dimension and sizes: backward error of a Cholesky solve",
+            ),
+            linear.part(
+                "steps of SGD and KFAC on a student with linear units",
+                "(1/√h) a (β̂ − Σ̂ G₀ᵀ a/√h)ᵀ, and times (Σ̂ + λI)⁻¹",
+                "rounding: ε · (n + h + d) · sizes of the gradient's terms · tr Q/λ_min(Q), Q = Σ̂ + λI",
+            ),
+        ];
         parts.extend(growth(context)?);
         Ok(Outcome { parts })
     }
@@ -116,13 +129,15 @@ fn growth(context: &Context<'_>) -> Result<Vec<crate::theorems::Part>> {
         part(
             "alignment of the step's top right singular vector with β",
             &limits,
-            "standard errors of 2 m_d − m_{d/2}, by Student's t, plus a next order smaller by 1/√d",
+            "standard errors of 2 m_d − m_{d/2}, by Student's t (false alarm below 1e-7 in all of \
+             S2), plus a next order assumed to be smaller by 1/√d",
             cases,
         ),
         part(
             "exponent of d in 1 − alignment",
             &exponents,
-            "standard errors by Student's t, plus a next order smaller by 1/√d",
+            "standard errors by Student's t (1e-7 in all of S2), plus a next order assumed to be \
+             smaller by 1/√d",
             cases,
         ),
     ])
@@ -222,6 +237,54 @@ impl SingleIndexCase {
                 deviation: norm((&back + &taken.gradient).view()) / size,
                 tolerance: rounding(kfac, factor) + 8.0 * d * f64::EPSILON * factor * kfac / size,
             },
+        ])
+    }
+
+    /// Steps of SGD and KFAC on a student with linear units against their closed form; relative to
+    /// the steps.
+    ///
+    /// # Errors
+    /// Those of the steps.
+    pub fn linear_units(&self, steps: &dyn Steps) -> Result<[Comparison; 2]> {
+        let mut drawn = self.draw()?;
+        drawn.student = SingleIndexStudent::new(
+            drawn.student.representation().to_owned(),
+            drawn.student.head().to_owned(),
+            Link::Identity,
+        )?;
+        let taken = Taken::new(&drawn, steps, self.damping)?;
+        let (head, start) = (drawn.student.head(), drawn.student.representation());
+        let moment = taken.moment.view();
+        let direction = drawn.mean_direction();
+        let rest = linear_units_direction(head, start, moment, direction.view())?;
+        let ridge = ridge_direction(moment, rest.view(), self.damping)?;
+        // All of −∇ is a spike with c₁ = 1.
+        let units = LinkMoments::identity(1.0)?;
+        let sgd = gradient_spike(head, rest.view(), &units)?;
+        let kfac = gradient_spike(head, ridge.view(), &units)?;
+
+        let (h, d) = start.dim();
+        let chain = rounding::chain(self.problem.samples + h + d);
+        let trace = taken.moment.diag().sum();
+        let (g, a) = (norm(start), head.dot(&head).sqrt() / (h as f64).sqrt());
+        let targets = drawn.batch.y().iter().map(|y| y * y).sum::<f64>();
+        let targets = (targets / self.problem.samples as f64).sqrt();
+        // Terms of −∇ = a Ê[(y − f) x]ᵀ/√h, f = aᵀGx/√h: their means are at most those of squares.
+        let terms = a * trace.sqrt() * (targets + g * a * trace.sqrt());
+        let least = extreme_eigenvalues(moment)?.0.max(0.0) + self.damping;
+        let solve = (trace + d as f64 * self.damping) / least;
+        let compare = |change: &Array2<f64>, predicted: &Array2<f64>, rounding: f64| {
+            let size = norm(predicted.view());
+            // Both G₁ and G₁ − G₀ are rounded.
+            let stored = 2.0 * f64::EPSILON * (g + size);
+            Comparison {
+                deviation: distance(change.view(), predicted.view()) / size,
+                tolerance: (rounding + stored) / size,
+            }
+        };
+        Ok([
+            compare(&taken.sgd, &sgd, 2.0 * chain * terms),
+            compare(&taken.kfac, &kfac, 2.0 * chain * (terms / least + solve * norm(kfac.view()))),
         ])
     }
 }

@@ -12,8 +12,8 @@ use crate::theorems::{Context, Outcome, Statement};
 pub struct S3;
 
 /// Where the tolerance of S3 and S4 comes from.
-pub(crate) const TOLERANCE_FROM: &str =
-    "standard errors of 2 m_d − m_{d/2}, by Student's t, plus a next order smaller by 1/√d";
+pub(crate) const TOLERANCE_FROM: &str = "standard errors of 2 m_d − m_{d/2}, by Student's t (false alarm below 1e-7 in all of the \
+     statement), plus a next order assumed to be smaller by 1/√d";
 
 /// A setting with d/n = φ at a dimension and at half of it.
 pub(crate) fn pair(

@@ -28,7 +28,7 @@ impl Statement for S4 {
     }
 
     fn check(&self, context: &Context<'_>) -> Result<Outcome> {
-        let (dimension, trials) = context.scale.choose((100, 60), (200, 200));
+        let (dimension, trials) = context.scale.choose((100, 160), (200, 600));
         let ratios: &[f64] = context.scale.choose(&[0.1, 1.0, 2.0], &[0.1, 0.5, 1.0, 2.0]);
         let dampings: &[f64] = context
             .scale

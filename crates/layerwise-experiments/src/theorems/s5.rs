@@ -17,7 +17,8 @@ pub struct S5;
 /// λ_G: small beside every eigenvalue of Σ.
 const DAMPING: f64 = 1e-3;
 const TOLERANCE_FROM: &str = "standard errors of 3 m(d, n/d) − m(d/2, n/d) − m(d, n/2d), by \
-                              Student's t, plus a next order smaller by 1/√d";
+                              Student's t (false alarm below 1e-7 in all of S5), plus a next order \
+                              assumed to be smaller by 1/√d";
 
 impl Statement for S5 {
     fn id(&self) -> &'static str {
@@ -115,7 +116,7 @@ fn falls(points: &[Point], by_trial: &[Vec<f64>], threshold: f64, cases: u64) ->
         measured: list(&mut falls.iter().map(|fall| fall.value)),
         deviation: worst,
         tolerance: 0.0,
-        tolerance_from: "a fall beyond its standard errors, by Student's t",
+        tolerance_from: "a fall beyond its standard errors, by Student's t (false alarm below 1e-7 in all of S5)",
         cases,
         discarded: 0,
     }

@@ -4,10 +4,11 @@ use layerwise_data::Moments;
 use layerwise_linalg::Cholesky;
 use layerwise_metrics::{excess_loss, excess_transfer_loss};
 use layerwise_models::{LeastSquaresHead, LinearPass, TwoLayerLinear};
-use layerwise_theory::transfer_bounds;
+use layerwise_theory::{transfer_bounds, transfer_loss};
 use ndarray::{Array1, Array2, ArrayView2};
 
 use crate::Result;
+use crate::theorems::rounding::TransferRounding;
 
 /// A transfer task `y = F_t G⋆ x + ε`, x ~ (0, Σ_t). Unlike a training task it may have fewer
 /// outputs than the representation has rows.
@@ -27,12 +28,6 @@ impl TransferTask {
     pub fn new(head: Array2<f64>, reference: Array2<f64>, covariance: Array2<f64>) -> Result<Self> {
         let factor = Cholesky::new(covariance.view(), 0.0)?.lower().to_owned();
         Ok(Self { head, reference, covariance, factor })
-    }
-
-    /// Σ_t.
-    #[must_use]
-    pub fn covariance(&self) -> ArrayView2<'_, f64> {
-        self.covariance.view()
     }
 
     /// The loss of the zero predictor, `½ tr(F_tG⋆Σ_tG⋆ᵀF_tᵀ)`.
@@ -71,7 +66,25 @@ impl TransferTask {
     /// Where shapes differ or `g` is rank-deficient.
     pub fn predicted(&self, g: ArrayView2<'_, f64>) -> Result<f64> {
         let (head, reference) = (self.head.view(), self.reference.view());
+        Ok(transfer_loss(g, head, reference, self.covariance.view())?)
+    }
+
+    /// The same as the figures record it.
+    ///
+    /// # Errors
+    /// Where shapes differ or `g` is rank-deficient.
+    pub fn recorded(&self, g: ArrayView2<'_, f64>) -> Result<f64> {
+        let (head, reference) = (self.head.view(), self.reference.view());
         Ok(excess_transfer_loss(g, head, reference, self.factor.view())?)
+    }
+
+    /// How far rounding can bring any of these from their exact values.
+    ///
+    /// # Errors
+    /// Where something is not finite.
+    pub fn rounding(&self, g: ArrayView2<'_, f64>) -> Result<TransferRounding> {
+        let (head, reference) = (self.head.view(), self.reference.view());
+        TransferRounding::new(g, head, reference, self.covariance.view())
     }
 
     /// Its lower and its upper bound.
