@@ -237,7 +237,6 @@ impl Method for OneSidedKfac {
             direction: self.direction.clone(),
             weight_decay: self.weight_decay.clone(),
             damping_adaptation: self.damping_adaptation,
-            ..Kfac::default()
         }
         .composition()
     }
