@@ -1,6 +1,6 @@
 //! Kronecker-factored preconditioning: KFAC, Shampoo, and one-sided relatives.
 
-use layerwise_linalg::{LinalgError, Scalar, SymmetricEigen, gemm};
+use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
 use crate::finite::{check_shape, check_weight, frobenius_norm};
+use crate::joint::JointRoots;
 use crate::persist::{Persist, join, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
@@ -149,8 +150,6 @@ enum Roots<A> {
 }
 
 persist!(Kronecker<A> { left, right, roots, progress });
-persist!(JointRoots<A> { left, right, numbers });
-persist!(JointNumbers { damping, correction });
 
 impl<A: Scalar> Persist<A> for Roots<A> {
     fn save(&self, path: &str, out: &mut StateWriter<A>) {
@@ -272,10 +271,7 @@ impl<A: Scalar> Kronecker<A> {
         }
         let bases = match &self.roots {
             Roots::Separate { left, right } => (left.basis(), right.basis()),
-            Roots::Joint(joint) => (
-                joint.left.as_ref().map(|eigen| eigen.current().vectors()),
-                joint.right.as_ref().map(|eigen| eigen.current().vectors()),
-            ),
+            Roots::Joint(joint) => joint.bases(),
         };
         for (probe, statistic, basis) in
             [(left, &self.left, bases.0), (right, &self.right, bases.1)]
@@ -481,12 +477,7 @@ impl<A: Scalar> Roots<A> {
                 left.discard();
                 right.discard();
             }
-            Roots::Joint(joint) => {
-                for eigen in [&mut joint.left, &mut joint.right].into_iter().flatten() {
-                    eigen.discard();
-                }
-                joint.numbers.discard();
-            }
+            Roots::Joint(joint) => joint.discard(),
         }
     }
 
@@ -496,149 +487,7 @@ impl<A: Scalar> Roots<A> {
                 left.commit();
                 right.commit();
             }
-            Roots::Joint(joint) => {
-                for eigen in [&mut joint.left, &mut joint.right].into_iter().flatten() {
-                    eigen.commit();
-                }
-                joint.numbers.commit();
-            }
+            Roots::Joint(joint) => joint.commit(),
         }
-    }
-}
-
-/// Eigendecompositions of both factors (none of the identity), for exact damping of the product.
-#[derive(Debug)]
-struct JointRoots<A> {
-    damping: Schedule,
-    left: Option<Staged<SymmetricEigen<A>>>,
-    right: Option<Staged<SymmetricEigen<A>>>,
-    numbers: Staged<JointNumbers>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct JointNumbers {
-    damping: f64,
-    /// Divisor of the product of eigenvalues.
-    correction: f64,
-}
-
-impl<A: Scalar> JointRoots<A> {
-    fn new(damping: &Schedule, left: &FactorStatistic<A>, right: &FactorStatistic<A>) -> Self {
-        let eigen = |statistic: &FactorStatistic<A>| {
-            let n = statistic.dimension();
-            (statistic.kind != Statistic::Identity)
-                .then(|| Staged::twice(SymmetricEigen::with_dimension(n)))
-        };
-        JointRoots {
-            damping: damping.clone(),
-            left: eigen(left),
-            right: eigen(right),
-            numbers: Staged::twice(JointNumbers { damping: 0.0, correction: 1.0 }),
-        }
-    }
-
-    fn refresh(
-        &mut self,
-        source: (Source<'_, A>, Source<'_, A>),
-        correction: (f64, f64),
-        step: u64,
-        damping_factor: f64,
-    ) -> Result<f64> {
-        let left = decompose(&mut self.left, &source.0, Side::Left)?;
-        let right = decompose(&mut self.right, &source.1, Side::Right)?;
-        let numbers = JointNumbers {
-            damping: self.damping.value(step) * damping_factor,
-            correction: correction.0 * correction.1,
-        };
-        let value = left.least * right.least / numbers.correction + numbers.damping;
-        // Eigenvalues below the rounding errors of the largest cannot be told from zero.
-        let n = dimension(&self.left).max(dimension(&self.right)) as f64;
-        let largest = left.largest * right.largest / numbers.correction;
-        let rounding = 4.0 * n.sqrt() * A::epsilon().as_f64() * largest;
-        let floor = if numbers.damping > 0.0 { 0.0 } else { rounding };
-        if value <= floor {
-            return Err(OptimError::Factor {
-                side: if left.least <= right.least { Side::Left } else { Side::Right },
-                source: LinalgError::EigenvalueNotPositive { value, floor },
-            });
-        }
-        *self.numbers.split().1 = numbers;
-        self.numbers.propose();
-        Ok((largest + numbers.damping) / value)
-    }
-
-    fn apply(
-        &self,
-        direction: &mut ArrayViewMut2<'_, A>,
-        scratch: &mut Array2<A>,
-    ) -> layerwise_linalg::Result<()> {
-        let (one, zero) = (A::one(), A::zero());
-        let numbers = self.numbers.latest();
-        let damping = A::from_f64(numbers.damping);
-        let correction = A::from_f64(numbers.correction);
-        let left = self.left.as_ref().map(Staged::latest);
-        let right = self.right.as_ref().map(Staged::latest);
-        if let Some(left) = left {
-            scratch.assign(direction);
-            gemm(one, left.vectors().t(), scratch.view(), zero, direction)?;
-        }
-        if let Some(right) = right {
-            scratch.assign(direction);
-            gemm(one, scratch.view(), right.vectors(), zero, direction)?;
-        }
-        for ((row, col), x) in direction.indexed_iter_mut() {
-            let p = left.map_or(one, |left| left.values()[row].max(zero));
-            let q = right.map_or(one, |right| right.values()[col].max(zero));
-            *x /= p * q / correction + damping;
-        }
-        if let Some(left) = left {
-            scratch.assign(direction);
-            gemm(one, left.vectors(), scratch.view(), zero, direction)?;
-        }
-        if let Some(right) = right {
-            scratch.assign(direction);
-            gemm(one, scratch.view(), right.vectors().t(), zero, direction)?;
-        }
-        Ok(())
-    }
-
-    fn memory_bytes(&self) -> usize {
-        [&self.left, &self.right]
-            .into_iter()
-            .flatten()
-            .map(|eigen| {
-                let n = eigen.current().dimension();
-                8 * bytes::<A>((n, n))
-            })
-            .sum()
-    }
-}
-
-fn dimension<A: Scalar>(eigen: &Option<Staged<SymmetricEigen<A>>>) -> usize {
-    eigen.as_ref().map_or(1, |eigen| eigen.current().dimension())
-}
-
-/// The ends of a spectrum, not below zero.
-struct Spectrum {
-    least: f64,
-    largest: f64,
-}
-
-fn decompose<A: Scalar>(
-    eigen: &mut Option<Staged<SymmetricEigen<A>>>,
-    source: &Source<'_, A>,
-    side: Side,
-) -> Result<Spectrum> {
-    match (eigen, source) {
-        (Some(eigen), Source::Moment(moment) | Source::Cholesky(moment)) => {
-            let (_, next) = eigen.split();
-            next.decompose(*moment).map_err(|source| OptimError::Factor { side, source })?;
-            let values = next.values();
-            let end = |x: Option<&A>| x.map_or(0.0, |x| x.as_f64().max(0.0));
-            let spectrum = Spectrum { least: end(values.first()), largest: end(values.last()) };
-            eigen.propose();
-            Ok(spectrum)
-        }
-        _ => Ok(Spectrum { least: 1.0, largest: 1.0 }),
     }
 }

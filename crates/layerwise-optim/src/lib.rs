@@ -56,6 +56,7 @@ mod factor;
 mod finite;
 pub mod guide;
 mod iterates;
+mod joint;
 mod kronecker;
 mod method;
 mod methods;
