@@ -1,10 +1,11 @@
 //! One side's eigenbasis, and how it is refreshed.
 
 use layerwise_linalg::{
-    LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm,
+    LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm, symmetrize,
 };
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
+use crate::drift::off_diagonal_share;
 use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
@@ -30,6 +31,8 @@ pub(crate) struct BasisSide<A> {
     orthonormalizer: Option<RowOrthonormalizer<A>>,
     product: Array2<A>,
     work: Array2<A>,
+    /// The basis between two steps of a refresh, where it takes several.
+    between: Array2<A>,
     /// Rayleigh quotients, and the order of columns that they give.
     quotients: Vec<f64>,
     pub(crate) order: Vec<usize>,
@@ -43,6 +46,7 @@ impl<A: Scalar> BasisSide<A> {
     pub(crate) fn new(config: &EigenbasisConfig, statistic: FactorStatistic<A>) -> Self {
         let n = statistic.dimension();
         let active = statistic.kind != Statistic::Identity;
+        let repeats = matches!(config.basis, BasisMethod::QrStep { steps, .. } if steps > 1);
         let iterates = active && matches!(config.basis, BasisMethod::QrStep { .. });
         let square =
             |needed: bool| if needed { Array2::zeros((n, n)) } else { Array2::zeros((0, 0)) };
@@ -52,6 +56,7 @@ impl<A: Scalar> BasisSide<A> {
             orthonormalizer: iterates.then(|| RowOrthonormalizer::with_shape(n, n)),
             product: square(iterates),
             work: square(iterates),
+            between: square(active && repeats),
             quotients: vec![0.0; if iterates { n } else { 0 }],
             order: (0..n).collect(),
             reorders: false,
@@ -122,13 +127,15 @@ impl<A: Scalar> BasisSide<A> {
         let by_qr = match (&config.basis, config.basis_use) {
             (BasisMethod::Eigendecomposition, _) => None,
             (BasisMethod::QrStep { .. }, BasisUse::Previous) if first => None,
-            (BasisMethod::QrStep { ridge }, _) => Some(ridge.value(step)),
+            (BasisMethod::QrStep { ridge, steps, tolerance }, _) => {
+                Some(QrSteps { ridge: ridge.value(step), count: *steps, tolerance: *tolerance })
+            }
         };
-        let Some(ridge) = by_qr else {
+        let Some(steps) = by_qr else {
             self.by_eigendecomposition(config, signal).map_err(wrap)?;
             return Ok(0);
         };
-        match self.by_qr_step(config, signal, ridge) {
+        match self.by_qr_steps(config, signal, steps) {
             Ok(()) => Ok(0),
             Err(LinalgError::RankDeficient { .. }) => {
                 self.by_eigendecomposition(config, signal).map_err(wrap)?;
@@ -157,12 +164,12 @@ impl<A: Scalar> BasisSide<A> {
         Ok(())
     }
 
-    /// One step of orthogonal iteration on the factor `S` from the basis `Q` held.
-    fn by_qr_step(
+    /// Orthogonal iteration on the factor `S` from the basis `Q` held.
+    fn by_qr_steps(
         &mut self,
         config: &EigenbasisConfig,
         signal: &Signal<'_, A>,
-        ridge: f64,
+        steps: QrSteps,
     ) -> layerwise_linalg::Result<()> {
         let (Some(basis), Some(orthonormalizer)) = (&mut self.basis, &mut self.orthonormalizer)
         else {
@@ -176,24 +183,43 @@ impl<A: Scalar> BasisSide<A> {
         let (current, next) = basis.split();
         let (product, work) = (&mut self.product, &mut self.work);
         // S Q + c r Q, c the divisor of the bias correction: the scale does not matter.
-        let added = A::from_f64(ridge * self.statistic.correction);
+        let added = A::from_f64(steps.ridge * self.statistic.correction);
         work.assign(current);
         gemm(one, moment, current.view(), added, &mut work.view_mut())?;
         match config.basis_use {
             BasisUse::Refreshed => {
                 // B = Qᵀ(S + c r I)Q is symmetric, so that its rows are its columns; B = U R.
                 gemm(one, current.t(), work.view(), zero, &mut product.view_mut())?;
-                work.assign(product);
-                orthonormalizer.orthonormalize(&mut product.view_mut())?;
-                // R U has the diagonal of UᵀBU; here `product` is Uᵀ and `next` becomes UᵀB.
-                gemm(one, product.view(), work.view(), zero, &mut next.view_mut())?;
-                for ((quotient, row), u) in
-                    self.quotients.iter_mut().zip(next.rows()).zip(product.rows())
-                {
-                    *quotient = row.iter().zip(u).map(|(a, b)| a.as_f64() * b.as_f64()).sum();
+                work.assign(current);
+                for step in 0..steps.count {
+                    if steps.tolerance > 0.0
+                        && is_diagonal(product, &mut self.quotients, steps.tolerance)
+                    {
+                        break;
+                    }
+                    // From here on `work` is B, and Q stands in `between`, after the first step.
+                    if step > 0 {
+                        self.between.assign(work);
+                    }
+                    work.assign(product);
+                    orthonormalizer.orthonormalize(&mut product.view_mut())?;
+                    // R U is UᵀBU; here `product` is Uᵀ and `next` becomes UᵀB.
+                    gemm(one, product.view(), work.view(), zero, &mut next.view_mut())?;
+                    for ((quotient, row), u) in
+                        self.quotients.iter_mut().zip(next.rows()).zip(product.rows())
+                    {
+                        *quotient = row.iter().zip(u).map(|(a, b)| a.as_f64() * b.as_f64()).sum();
+                    }
+                    let before = if step > 0 { self.between.view() } else { current.view() };
+                    gemm(one, before, product.t(), zero, &mut work.view_mut())?;
+                    if step + 1 < steps.count {
+                        self.between.assign(product);
+                        let u = self.between.t();
+                        gemm(one, next.view(), u, zero, &mut product.view_mut())?;
+                        symmetrize(&mut product.view_mut());
+                    }
                 }
                 sort_by_quotient(&mut self.order, &self.quotients, Direction::Ascending);
-                gemm(one, current.view(), product.t(), zero, &mut work.view_mut())?;
                 for (mut to, from) in next.rows_mut().into_iter().zip(work.rows()) {
                     to.iter_mut().zip(&self.order).for_each(|(to, &column)| *to = from[column]);
                 }
@@ -244,7 +270,9 @@ impl<A: Scalar> BasisSide<A> {
         let n = self.statistic.dimension();
         let held = if self.basis.is_some() { 6 } else { 0 };
         let iteration = if self.orthonormalizer.is_some() { 3 } else { 0 };
-        self.statistic.memory_bytes() + (held + iteration) * bytes::<A>((n, n))
+        self.statistic.memory_bytes()
+            + (held + iteration) * bytes::<A>((n, n))
+            + bytes::<A>(self.between.dim())
     }
 }
 
@@ -261,6 +289,25 @@ fn assign_columns<A: Scalar>(
             row.assign(&from.column(column));
         }
     }
+}
+
+/// The QR steps of a refresh.
+struct QrSteps {
+    ridge: f64,
+    count: u32,
+    tolerance: f64,
+}
+
+/// Whether a matrix is diagonal to a share of it, with its diagonal in `quotients` then.
+fn is_diagonal<A: Scalar>(matrix: &mut Array2<A>, quotients: &mut [f64], tolerance: f64) -> bool {
+    for (quotient, x) in quotients.iter_mut().zip(matrix.diag()) {
+        *quotient = x.as_f64();
+    }
+    let share = off_diagonal_share(matrix);
+    for (x, &quotient) in matrix.diag_mut().iter_mut().zip(&*quotients) {
+        *x = A::from_f64(quotient);
+    }
+    share <= tolerance
 }
 
 enum Direction {

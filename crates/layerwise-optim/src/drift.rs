@@ -29,15 +29,21 @@ impl<A: Scalar> DriftProbe<A> {
         let (one, zero) = (A::one(), A::zero());
         gemm(one, moment, basis, zero, &mut self.product.view_mut())?;
         gemm(one, basis.t(), self.product.view(), zero, &mut self.rotated.view_mut())?;
-        let all = frobenius_norm(&self.rotated.view());
-        self.rotated.diag_mut().fill(zero);
-        let off = frobenius_norm(&self.rotated.view());
-        Ok(if all > 0.0 { off / all } else { 0.0 })
+        Ok(off_diagonal_share(&mut self.rotated))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         2 * bytes::<A>(self.product.dim())
     }
+}
+
+/// The share of a matrix off its diagonal, in the Frobenius norm; 0 of zero. The diagonal is zero
+/// afterwards.
+pub(crate) fn off_diagonal_share<A: Scalar>(matrix: &mut Array2<A>) -> f64 {
+    let all = frobenius_norm(&matrix.view());
+    matrix.diag_mut().fill(A::zero());
+    let off = frobenius_norm(&matrix.view());
+    if all > 0.0 { off / all } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::finite::{check_finite, check_shape, check_weight};
 use crate::persist::{Persist, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
-use crate::schedule::{Schedule, When};
+use crate::schedule::{Schedule, When, check_number};
 use crate::signal::{Factor, Signal, Signals};
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
@@ -63,13 +63,43 @@ pub enum DiagonalEstimate {
 pub enum BasisMethod {
     /// An eigendecomposition.
     Eigendecomposition,
-    /// One step of orthogonal iteration from the basis held, by a QR factorization. Where the
-    /// product to factor is rank-deficient, an eigendecomposition takes its place, and is counted
+    /// Steps of orthogonal iteration from the basis held, each by a QR factorization. Where the
+    /// product to factor is rank-deficient, an eigendecomposition takes their place, and is counted
     /// as a fall-back.
     QrStep {
         /// Multiple of the identity added to the bias-corrected factor, ≥ 0.
         ridge: Schedule,
+        /// The most steps of a refresh, ≥ 1; more than one under [`BasisUse::Refreshed`] alone.
+        steps: u32,
+        /// `τ` in [0, 1): no (further) step where the off-diagonal part of `VᵀSV` is at most `τ` of it
+        /// in the Frobenius norm. 0: not asked; the only choice under [`BasisUse::Previous`].
+        tolerance: f64,
     },
+}
+
+impl BasisMethod {
+    /// One QR step at each refresh.
+    #[must_use]
+    pub fn qr_step(ridge: impl Into<Schedule>) -> Self {
+        BasisMethod::QrStep { ridge: ridge.into(), steps: 1, tolerance: 0.0 }
+    }
+
+    fn check(&self, when: When, used: BasisUse) -> Result<()> {
+        let BasisMethod::QrStep { ridge, steps, tolerance } = self else { return Ok(()) };
+        ridge.check_non_negative(when, "eigenbasis.basis.ridge")?;
+        let name = "eigenbasis.basis.steps";
+        check_number(name, f64::from(*steps), "at least 1", |steps| steps >= 1.0)?;
+        let name = "eigenbasis.basis.tolerance";
+        check_number(name, *tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
+        if used == BasisUse::Previous && (*steps > 1 || *tolerance > 0.0) {
+            return Err(OptimError::Incompatible {
+                first: "the basis from before the step",
+                second: "several QR steps, or a tolerance",
+                why: "its columns are ordered once, before a single step",
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Which basis a step uses.
@@ -104,9 +134,7 @@ impl EigenbasisConfig {
                 why: "a mean does not survive the arbitrary signs of eigenvectors",
             });
         }
-        if let BasisMethod::QrStep { ridge } = &self.basis {
-            ridge.check_non_negative(when, "eigenbasis.basis.ridge")?;
-        }
+        self.basis.check(when, self.basis_use)?;
         let whitened = |statistic| matches!(statistic, Statistic::Whitened { .. });
         if whitened(self.left) || whitened(self.right) {
             return Err(OptimError::Incompatible {

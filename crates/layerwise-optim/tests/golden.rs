@@ -303,7 +303,7 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
             let statistic =
                 |side| if ignored(side) { Statistic::Identity } else { Statistic::Gradient };
             let basis = match preconditioner["eigenvectors"].as_str() {
-                Some("qr") => BasisMethod::QrStep { ridge: golden.schedule("epsilon") },
+                Some("qr") => BasisMethod::qr_step(golden.schedule("epsilon")),
                 _ => BasisMethod::Eigendecomposition,
             };
             let eigenbasis = EigenbasisConfig {

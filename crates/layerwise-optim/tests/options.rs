@@ -4,15 +4,15 @@
 mod common;
 
 use common::{Quadratic, covariance, generator, largest_difference, normal};
-use layerwise_linalg::{Ridge, RootOptions, inverse_root};
+use layerwise_linalg::{Ridge, RootOptions, inverse_root, orthonormal_rows};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
-    Adam, Averaging, Clipping, Composition, Damping, DiagonalConfig, DiagonalEstimate, Direction,
-    Ekfac, Exponents, Factor, FactorConfig, Filter, Grafting, Group, InverseRoot, IterateAveraging,
-    JointDamping, Kfac, KfacDamping, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging,
-    Method, Momentum, Normalization, OptimError, Optimizer, OptimizerSet, Partition,
-    PreconditionerConfig, Refresh, RootMethod, Scalar, Schedule, Selector, Sgd, Shampoo, Side,
-    Signal, Signals, Soap, Statistic, WeightDecay,
+    Adam, Averaging, BasisMethod, Clipping, Composition, Damping, DiagonalConfig, DiagonalEstimate,
+    Direction, Ekfac, Exponents, Factor, FactorConfig, Filter, Grafting, Group, InverseRoot,
+    IterateAveraging, JointDamping, Kfac, KfacDamping, KlShampoo, KroneckerConfig,
+    LevenbergMarquardt, Merging, Method, Momentum, Normalization, OptimError, Optimizer,
+    OptimizerSet, Partition, PreconditionerConfig, Refresh, RootMethod, Scalar, Schedule, Selector,
+    Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, WeightDecay,
 };
 
 /// Gradients that do not depend on the weight.
@@ -802,6 +802,50 @@ fn levenberg_marquardt_scales_every_damping() {
     let adam =
         Composition { damping_adaptation: Some(adaptation), ..Adam::default().composition() };
     assert!(matches!(adam.build::<f64>((3, 4)), Err(OptimError::Incompatible { .. })));
+}
+
+/// The QR algorithm by its formula: `B = U R`, `B ← R U`, `Q ← Q U` from `Q = I`, `B = GGᵀ`.
+#[test]
+fn several_qr_steps_are_the_qr_algorithm_until_the_tolerance() {
+    let gradient = normal::<f64>(&mut generator(22), (5, 5));
+    let basis = |steps, tolerance| {
+        let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps, tolerance };
+        let mut optimizer = Soap { basis, ..Soap::default() }.build((5, 5)).unwrap();
+        step(&mut optimizer, &mut start((5, 5)), &gradient);
+        optimizer.eigenbasis_mut().unwrap().basis(Side::Left).unwrap().to_owned()
+    };
+    let share = |b: &Array2<f64>| {
+        let squares = b.indexed_iter().map(|((i, j), x)| (i != j, x * x));
+        let (off, all) = squares.fold((0.0, 0.0), |(off, all), (is_off, x)| {
+            (if is_off { off + x } else { off }, all + x)
+        });
+        f64::sqrt(off / all)
+    };
+    let (mut b, mut q) = (gradient.dot(&gradient.t()), Array2::<f64>::eye(5));
+    let (mut least, mut seen) = (share(&b), 0);
+    // As it is: columns are ordered, and that is all.
+    assert!(basis(9, 0.999).iter().all(|&x| x == 0.0 || x == 1.0));
+    for steps in 1..=6 {
+        let u = orthonormal_rows(b.view()).unwrap().reversed_axes();
+        b = u.t().dot(&b).dot(&u);
+        q = q.dot(&u);
+        let mut order: Vec<usize> = (0..5).collect();
+        order.sort_by(|&i, &j| b[[i, i]].total_cmp(&b[[j, j]]));
+        let found = basis(steps, 0.0);
+        for (column, &i) in found.columns().into_iter().zip(&order) {
+            // Columns of either sign. A basis is known to rounding by the spread of GGᵀ's
+            // eigenvalues, below 1e4.
+            let overlap = column.dot(&q.column(i)).abs();
+            assert!((overlap - 1.0).abs() < ROUNDING * 1e4, "{steps}: {overlap}");
+        }
+        // The share can grow; here is a tolerance that this step is the first to meet.
+        let reached = share(&b);
+        if reached < least {
+            assert_eq!(basis(9, 0.5 * (reached + least)), found);
+            (least, seen) = (reached, seen + 1);
+        }
+    }
+    assert!(seen > 2);
 }
 
 #[test]

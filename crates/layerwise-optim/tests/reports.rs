@@ -86,7 +86,7 @@ fn a_basis_that_another_routine_computed_is_a_fall_back() {
     // With one entry that is not zero, S Q has rank one on both sides: no QR step.
     let mut gradient = Array2::<f64>::zeros((3, 3));
     gradient[[1, 2]] = 1.0;
-    let method = Soap { basis: BasisMethod::QrStep { ridge: 0.0.into() }, ..Soap::default() };
+    let method = Soap { basis: BasisMethod::qr_step(0.0), ..Soap::default() };
     let mut optimizer = method.build((3, 3)).unwrap();
     let mut weight = Array2::zeros((3, 3));
     let report = optimizer.step(&mut weight.view_mut(), &gradient.view().into()).unwrap();

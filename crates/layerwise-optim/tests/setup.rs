@@ -6,12 +6,12 @@ mod common;
 use common::{cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2, Axis};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, BasisUse, Clipping, Composition, Damping, Diagonal, DiagonalConfig,
-    EigenbasisConfig, FactorConfig, Group, InverseRoot, IterateAveraging, JointDamping, Kfac,
-    KfacDamping, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Muon,
-    OneSidedKfac, OptimError, Optimizer, OptimizerSet, OptimizerState, Partition, Polar,
-    PolarConfig, PreconditionerConfig, Refresh, RootMethod, Selector, Sgd, Shampoo, Side, Signal,
-    Signals, Soap, Statistic, Update, WeightDecay,
+    Adam, AdamW, Averaging, BasisMethod, BasisUse, Clipping, Composition, Damping, Diagonal,
+    DiagonalConfig, EigenbasisConfig, FactorConfig, Group, InverseRoot, IterateAveraging,
+    JointDamping, Kfac, KfacDamping, KroneckerConfig, LevenbergMarquardt, Merging, Method,
+    Momentum, Muon, OneSidedKfac, OptimError, Optimizer, OptimizerSet, OptimizerState, Partition,
+    Polar, PolarConfig, PreconditionerConfig, Refresh, RootMethod, Selector, Sgd, Shampoo, Side,
+    Signal, Signals, Soap, Statistic, Update, WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
@@ -149,6 +149,10 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     check("kronecker.damping", &[-1.0], &|x| {
         Kfac { damping: KfacDamping::Exact(x.into()), ..Kfac::default() }.composition()
     });
+    check("eigenbasis.basis.tolerance", &[-0.1, 1.0], &|x| {
+        let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps: 1, tolerance: x };
+        Soap { basis, ..Soap::default() }.composition()
+    });
     check("polar.epsilon", &[0.0, -1.0], &|x| {
         Muon { polar: PolarConfig { epsilon: x, ..PolarConfig::default() }, ..Muon::default() }
             .composition()
@@ -183,6 +187,8 @@ fn counts_of_zero_are_refused() {
     let root = |root, max_steps| {
         newton(InverseRoot::CoupledNewton { root, max_steps, tolerance: 1e-6, residual: 1e-3 })
     };
+    let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps: 0, tolerance: 0.0 };
+    zero("eigenbasis.basis.steps")(refusal(&Soap { basis, ..Soap::default() }));
     zero("factor.root.root")(refusal(&root(0, 10)));
     zero("factor.root.max_steps")(refusal(&root(4, 0)));
     let polar = PolarConfig { steps: 0, ..PolarConfig::default() };
@@ -226,6 +232,16 @@ fn combinations_without_meaning_are_refused() {
             basis_use: BasisUse::Previous,
             refresh: Refresh { start: 2, ..Refresh::default() },
             ..Soap::default()
+        }
+        .composition(),
+        Soap {
+            basis: BasisMethod::QrStep { ridge: 0.0.into(), steps: 2, tolerance: 0.0 },
+            ..Soap::as_published()
+        }
+        .composition(),
+        Soap {
+            basis: BasisMethod::QrStep { ridge: 0.0.into(), steps: 1, tolerance: 0.1 },
+            ..Soap::as_published()
         }
         .composition(),
         Shampoo { root: RootMethod::CoupledNewton, ..Shampoo::default() }.composition(),

@@ -339,7 +339,7 @@ fn an_asymmetric_moment_is_refused_where_it_is_given() {
         Ekfac { averaging: Averaging::None, refresh: Refresh::default(), ..gradients.clone() }
             .composition();
     if let PreconditionerConfig::Eigenbasis(config) = &mut by_qr.preconditioner {
-        config.basis = BasisMethod::QrStep { ridge: 1e-8.into() };
+        config.basis = BasisMethod::qr_step(1e-8);
     }
     // Not what a tolerated failure is for: the factor is not at fault.
     let refresh = Refresh { tolerated_failures: 2, ..Refresh::default() };

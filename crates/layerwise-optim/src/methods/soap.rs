@@ -99,7 +99,7 @@ impl Soap {
     pub fn as_published() -> Self {
         Soap {
             epsilon_placement: EpsilonPlacement::BeforeCorrection,
-            basis: BasisMethod::QrStep { ridge: 0.0.into() },
+            basis: BasisMethod::qr_step(0.0),
             basis_use: BasisUse::Previous,
             weight_decay: WeightDecay::DecoupledAfter(0.01.into()),
             partition: Partition {

@@ -231,7 +231,14 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ),
         case("soap", soap()),
-        case("soap, QR", Soap { basis: BasisMethod::QrStep { ridge: 1e-8.into() }, ..soap() }),
+        case("soap, QR", Soap { basis: BasisMethod::qr_step(1e-8), ..soap() }),
+        case(
+            "soap, QR, several steps",
+            Soap {
+                basis: BasisMethod::QrStep { ridge: 1e-8.into(), steps: 3, tolerance: 0.01 },
+                ..soap()
+            },
+        ),
         case("soap, as published", Soap { learning_rate: 0.03.into(), ..Soap::as_published() }),
         case("soap, on drift", Soap { refresh: Refresh::on_drift(0.2), ..soap() }),
         case(
