@@ -4,11 +4,8 @@ use ndarray::ArrayView2;
 
 use crate::{LinalgError, Result, Scalar};
 
-/// Independent accumulators per loop, so that the compiler can use vector registers.
+/// Independent accumulators per loop, so that the compiler can use vector registers; the side of tiles.
 const LANES: usize = 8;
-
-/// Side of the square blocks in which a matrix is compared with its transpose.
-const BLOCK: usize = 16;
 
 /// Fails with the first entry, in row-major order, that is NaN or infinite.
 pub(crate) fn finite<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
@@ -69,9 +66,11 @@ pub(crate) fn max_abs<A: Scalar>(entries: &[A]) -> A {
 pub fn check_symmetric<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
     let n = square(m.dim())?;
     finite(m)?;
-    let worst = match m.as_slice() {
-        Some(entries) => worst_asymmetry(n, |i, j| entries[i * n + j]),
-        None => worst_asymmetry(n, |i, j| m[[i, j]]),
+    let worst = match m.as_slice_memory_order() {
+        Some(entries) => worst_asymmetry(entries, n),
+        None => m
+            .indexed_iter()
+            .fold(A::zero(), |worst, ((row, col), &x)| worst.max((x - m[[col, row]]).abs())),
     };
     if worst == A::zero() {
         return Ok(());
@@ -93,20 +92,38 @@ pub fn check_symmetric<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
     Ok(())
 }
 
-/// The largest |a_ij − a_ji|.
-fn worst_asymmetry<A: Scalar>(n: usize, entry: impl Fn(usize, usize) -> A) -> A {
-    let mut worst = A::zero();
-    for top in (0..n).step_by(BLOCK) {
-        for left in (0..=top).step_by(BLOCK) {
-            for i in top..(top + BLOCK).min(n) {
-                for j in left..(left + BLOCK).min(i) {
-                    let difference = (entry(i, j) - entry(j, i)).abs();
-                    worst = if difference > worst { difference } else { worst };
+/// The largest |a_ij − a_ji| of an n × n matrix without gaps, tile by tile: each row of a tile and
+/// of its mirror image is read once, as a whole.
+fn worst_asymmetry<A: Scalar>(entries: &[A], n: usize) -> A {
+    let tile = |top: usize, left: usize| {
+        let mut tile = [[A::zero(); LANES]; LANES];
+        for (row, to) in tile.iter_mut().enumerate() {
+            let start = (top + row) * n + left;
+            to.copy_from_slice(&entries[start..start + LANES]);
+        }
+        tile
+    };
+    let mut worst = [A::zero(); LANES];
+    let tiled = n - n % LANES;
+    for top in (0..tiled).step_by(LANES) {
+        for left in (0..=top).step_by(LANES) {
+            let (lower, upper) = (tile(top, left), tile(left, top));
+            for row in 0..LANES {
+                for col in 0..LANES {
+                    let difference = (lower[row][col] - upper[col][row]).abs();
+                    worst[col] = if difference > worst[col] { difference } else { worst[col] };
                 }
             }
         }
     }
-    worst
+    // The rows below the last whole tile.
+    for row in tiled..n {
+        for col in 0..row {
+            let difference = (entries[row * n + col] - entries[col * n + row]).abs();
+            worst[0] = if difference > worst[0] { difference } else { worst[0] };
+        }
+    }
+    max_abs(&worst)
 }
 
 /// Fails unless `found` is `expected`.
@@ -129,5 +146,38 @@ pub(crate) fn non_negative(name: &'static str, value: f64) -> Result<()> {
         Ok(())
     } else {
         Err(LinalgError::InvalidParameter { name, value, allowed: "finite and at least 0" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, s};
+
+    /// Wherever it stands, in whole tiles and beyond them, and in every storage order.
+    #[test]
+    fn an_asymmetric_entry_is_found() {
+        let n = 19;
+        for (row, col) in [(1, 0), (7, 3), (12, 4), (15, 14), (16, 2), (18, 17)] {
+            let mut m = Array2::from_shape_fn((n, n), |(i, j)| 1.0 / (1 + i + j) as f64);
+            assert_eq!(check_symmetric(m.view()), Ok(()));
+            let mut wide = Array2::zeros((n, 2 * n));
+            wide.slice_mut(s![.., ..;2]).assign(&m);
+            assert_eq!(check_symmetric(wide.slice(s![.., ..;2])), Ok(()));
+
+            // The bound is 8 ε n max|a|, with a largest entry of 1.
+            let bound = 8.0 * f64::EPSILON * n as f64;
+            m[[row, col]] += 0.9 * bound;
+            assert_eq!(check_symmetric(m.view()), Ok(()));
+            m[[row, col]] += 0.2 * bound;
+            wide.slice_mut(s![.., ..;2]).assign(&m);
+            for view in [m.view(), m.t(), wide.slice(s![.., ..;2])] {
+                let found = check_symmetric(view);
+                assert!(
+                    matches!(found, Err(LinalgError::NotSymmetric { row: r, col: c, .. }) if (r, c) == (row, col)),
+                    "{found:?}"
+                );
+            }
+        }
     }
 }

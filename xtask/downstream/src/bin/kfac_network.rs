@@ -18,11 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut first = noise(hidden, inputs, 3) / (inputs as f64).sqrt();
     let mut second: Array2<f64> = noise(1, hidden, 4) / (hidden as f64).sqrt();
-    let kfac = Kfac {
-        learning_rate: 0.3.into(),
-        damping: 1e-4.into(),
-        ..Kfac::default()
-    };
+    let kfac = Kfac { learning_rate: 0.3.into(), damping: 1e-4.into(), ..Kfac::default() };
     let mut first_optimizer = kfac.build(first.dim())?;
     // The second layer's output is the network's: under the squared loss its factor is I.
     let one_sided = Kfac { output: OutputFactor::Identity, ..kfac };
