@@ -76,7 +76,7 @@ mod staged;
 mod state;
 mod statistic;
 
-pub use layerwise_linalg::{LinalgError, Scalar, ndarray};
+pub use layerwise_linalg::{LinalgError, Scalar, blas_description, ndarray, set_blas_threads};
 
 pub use adaptation::{LevenbergMarquardt, QuadraticModel};
 pub use averaging::Averaging;
