@@ -5,7 +5,26 @@
 
 use layerwise_linalg::Scalar;
 use ndarray::{ArrayRef2, Zip};
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
+
+/// A loop that is inlined where it is compiled for the processor's vectors: a closure by itself is
+/// called there through a function that is compiled for any processor.
+struct Loop<F>(F);
+
+impl<R, F: FnMut() -> R> WithSimd for Loop<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) -> R {
+        (self.0)()
+    }
+}
+
+/// Runs a loop; the closure has to be `#[inline(always)]`.
+#[inline(always)]
+fn vectorized<R>(run: impl FnMut() -> R) -> R {
+    Arch::new().dispatch(Loop(run))
+}
 
 /// Changes each entry by those of one array at its place.
 pub(crate) fn update1<A: Scalar>(out: &mut ArrayRef2<A>, a: &ArrayRef2<A>, f: impl Fn(&mut A, A)) {
@@ -61,18 +80,21 @@ pub(crate) fn update_pair<A: Scalar>(
 /// The sum of a term per entry of two slices of one length, in eight lanes.
 pub(crate) fn sum<A: Scalar>(a: &[A], b: &[A], term: impl Fn(A, A) -> f64) -> f64 {
     const LANES: usize = 8;
-    Arch::new().dispatch(move || {
-        let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-        let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-        let mut sums = [0.0; LANES];
-        for (a, b) in a_chunks.iter().zip(b_chunks) {
-            for lane in 0..LANES {
-                sums[lane] += term(a[lane], b[lane]);
+    vectorized(
+        #[inline(always)]
+        move || {
+            let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+            let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+            let mut sums = [0.0; LANES];
+            for (a, b) in a_chunks.iter().zip(b_chunks) {
+                for lane in 0..LANES {
+                    sums[lane] += term(a[lane], b[lane]);
+                }
             }
-        }
-        let rest: f64 = a_rest.iter().zip(b_rest).map(|(&x, &y)| term(x, y)).sum();
-        sums.iter().sum::<f64>() + rest
-    })
+            let rest: f64 = a_rest.iter().zip(b_rest).map(|(&x, &y)| term(x, y)).sum();
+            sums.iter().sum::<f64>() + rest
+        },
+    )
 }
 
 /// Whether all are finite. `0·x` is zero exactly for finite x and NaN else, so that a sum tells,
