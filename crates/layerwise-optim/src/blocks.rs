@@ -152,6 +152,11 @@ impl<A: Scalar> Blocks<A> {
         Ok(())
     }
 
+    /// The preconditioner, where it is a diagonal.
+    pub(crate) fn as_diagonal(&mut self) -> Option<&mut Diagonal<A>> {
+        self.blocks.first_mut()?.preconditioner.as_diagonal()
+    }
+
     /// As [`Preconditioner::apply_curvature`], of a change in standard layout.
     pub(crate) fn apply_curvature(
         &mut self,

@@ -206,6 +206,21 @@ impl Composition {
             )
     }
 
+    /// Whether an entry of the new weight is made of those at its place alone, once the gradient is
+    /// prepared, by few enough stages to be one loop.
+    pub(crate) fn is_entrywise(&self) -> bool {
+        matches!(
+            self.preconditioner,
+            PreconditionerConfig::Identity | PreconditionerConfig::Diagonal(_)
+        ) && self.grafting.is_none()
+            && self.velocity.is_none()
+            && !matches!(self.weight_decay, WeightDecay::Direction(_))
+            && self.partition == Partition::default()
+            && self.normalization == Normalization::None
+            && self.update_clipping == Clipping::None
+            && self.iterate_averaging.is_none()
+    }
+
     /// Schedules that are functions can leave their range at any step, so that this is asked at
     /// each; it does not allocate.
     pub(crate) fn check(&self, when: When) -> Result<()> {

@@ -8,6 +8,7 @@ use crate::averaging::{AverageClock, Averaging};
 use crate::entrywise::{update1, update2};
 use crate::error::{OptimError, Result};
 use crate::finite::{check_shape, check_weight, first_non_finite};
+use crate::fused::Stage;
 use crate::persist::{Persist, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::schedule::{Schedule, When, check_number};
@@ -92,13 +93,37 @@ pub(crate) struct SecondMoments<A> {
     largest: Option<Staged<Array2<A>>>,
     mean: Option<Staged<Array2<A>>>,
     clock: Staged<AverageClock>,
-    /// Of the latest observation: `D ← D·scale/(v^p + ε)`.
-    scale: A,
-    epsilon: A,
+    /// Of the latest observation.
+    rule: SecondMomentRule<A>,
     /// The divisor `c` of the bias correction.
     correction: A,
     /// What `ε` is multiplied by.
     epsilon_factor: f64,
+}
+
+/// What a step does to an entry of `v`, and `v` to one of `D`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SecondMomentRule<A> {
+    old: A,
+    new: A,
+    scale: A,
+    epsilon: A,
+}
+
+impl<A: Scalar> SecondMomentRule<A> {
+    #[inline(always)]
+    pub(crate) fn average(self, v: A, square: A) -> A {
+        self.old * v + self.new * square
+    }
+
+    /// `D·scale/(v^p + ε)`.
+    #[inline(always)]
+    pub(crate) fn divide(self, d: A, power: A) -> A {
+        let denominator = power + self.epsilon;
+        let quotient = d * self.scale / denominator;
+        // An entry whose statistic is zero never had a gradient.
+        if denominator > A::zero() { quotient } else { A::zero() }
+    }
 }
 
 persist!(SecondMoments<A> { moments, largest, mean, clock });
@@ -111,8 +136,12 @@ impl<A: Scalar> SecondMoments<A> {
             largest: config.maximum.then(|| Staged::twice(Array2::zeros(shape))),
             mean: config.centered.then(|| Staged::twice(Array2::zeros(shape))),
             clock: Staged::twice(AverageClock::start()),
-            scale: A::one(),
-            epsilon: A::zero(),
+            rule: SecondMomentRule {
+                old: A::zero(),
+                new: A::one(),
+                scale: A::one(),
+                epsilon: A::zero(),
+            },
             correction: A::one(),
             epsilon_factor: 1.0,
         }
@@ -129,14 +158,9 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     fn take_in(&mut self, entries: &ArrayView2<A>, square: impl Fn(A) -> A) -> Result<()> {
-        self.discard();
-        let step = self.clock.current().count;
-        let (clock, weights) = self.clock.current().tick(&self.config.averaging);
-        *self.clock.split().1 = clock;
-        self.clock.propose();
-        let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
+        let rule = self.begin();
         let (moments, next) = self.moments.split();
-        update2(next, moments, entries, move |next, v, g| *next = old * v + new * square(g));
+        update2(next, moments, entries, move |next, v, g| *next = rule.average(v, square(g)));
         if let Some((row, col, value)) = first_non_finite(&self.moments.split().1.view()) {
             return Err(OptimError::Overflow { what: SECOND_MOMENT, row, col, value });
         }
@@ -150,19 +174,43 @@ impl<A: Scalar> SecondMoments<A> {
         }
         if let Some(mean) = &mut self.mean {
             let (current, next) = mean.split();
-            update2(next, current, entries, move |next, mean, g| *next = old * mean + new * g);
+            update2(next, current, entries, move |next, mean, g| *next = rule.average(mean, g));
             mean.propose();
         }
+        Ok(())
+    }
+
+    /// Forgets a former proposal; what the next does to an entry.
+    fn begin(&mut self) -> SecondMomentRule<A> {
+        self.discard();
+        let step = self.clock.current().count;
+        let (clock, weights) = self.clock.current().tick(&self.config.averaging);
+        *self.clock.split_proposed().1 = clock;
         // (v/c)^p + ε = (v^p + ε c^p)/c^p
         let root = power(weights.correction, self.config.exponent);
         self.correction = A::from_f64(weights.correction);
         let epsilon = self.config.epsilon.value(step) * self.epsilon_factor;
-        self.scale = A::from_f64(root);
-        self.epsilon = A::from_f64(match self.config.epsilon_placement {
-            EpsilonPlacement::AfterCorrection => epsilon * root,
-            EpsilonPlacement::BeforeCorrection => epsilon,
-        });
-        Ok(())
+        self.rule = SecondMomentRule {
+            old: A::from_f64(weights.old),
+            new: A::from_f64(weights.new),
+            scale: A::from_f64(root),
+            epsilon: A::from_f64(match self.config.epsilon_placement {
+                EpsilonPlacement::AfterCorrection => epsilon * root,
+                EpsilonPlacement::BeforeCorrection => epsilon,
+            }),
+        };
+        self.rule
+    }
+
+    /// For a step in one loop: the rule of an entry, `v`, and the place of the next `v`. `None` where
+    /// there is more to be computed of an entry than an average and its root.
+    pub(crate) fn begin_fused(&mut self) -> Option<Stage<'_, SecondMomentRule<A>, A>> {
+        if self.largest.is_some() || self.mean.is_some() || self.config.exponent != 0.5 {
+            return None;
+        }
+        let rule = self.begin();
+        let (moments, next) = self.moments.split_proposed();
+        Some((rule, moments.as_slice()?, next.as_slice_mut()?))
     }
 
     pub(crate) fn apply(&self, direction: &mut ArrayViewMut2<'_, A>) {
@@ -175,13 +223,8 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     fn divide(&self, direction: &mut ArrayViewMut2<'_, A>, root: impl Fn(A) -> A + Copy) {
-        let (scale, epsilon) = (self.scale, self.epsilon);
-        let divide = move |d: &mut A, v: A| {
-            let denominator = root(v) + epsilon;
-            let quotient = *d * scale / denominator;
-            // An entry whose statistic is zero never had a gradient.
-            *d = if denominator > A::zero() { quotient } else { A::zero() };
-        };
+        let rule = self.rule;
+        let divide = move |d: &mut A, v: A| *d = rule.divide(*d, root(v));
         let moments = self.moments.latest();
         match (&self.largest, &self.mean) {
             (Some(largest), _) => update1(direction, largest.latest(), divide),
@@ -201,7 +244,7 @@ impl<A: Scalar> SecondMoments<A> {
 
     /// What the bias correction of the latest observation multiplies directions by.
     pub(crate) fn scale(&self) -> f64 {
-        self.scale.as_f64()
+        self.rule.scale.as_f64()
     }
 
     pub(crate) fn discard(&mut self) {
@@ -251,6 +294,10 @@ impl<A: Scalar> Diagonal<A> {
         check_weight::<A>(shape)?;
         Ok(Diagonal { moments: SecondMoments::new(config, shape), shape })
     }
+
+    pub(crate) fn moments_mut(&mut self) -> &mut SecondMoments<A> {
+        &mut self.moments
+    }
 }
 
 impl<A: Scalar> Preconditioner<A> for Diagonal<A> {
@@ -281,5 +328,9 @@ impl<A: Scalar> Preconditioner<A> for Diagonal<A> {
 
     fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
         self.moments.load(path, from)
+    }
+
+    fn as_diagonal(&mut self) -> Option<&mut Diagonal<A>> {
+        Some(self)
     }
 }

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::{AverageClock, Averaging};
-use crate::entrywise::{update_pair, update2};
+use crate::entrywise::update_pair;
 use crate::error::Result;
 use crate::persist::{Persist, persist};
 use crate::preconditioner::bytes;
@@ -165,9 +165,22 @@ impl<A: Scalar> DirectionState<A> {
         match self {
             DirectionState::Gradient => direction.assign(gradient),
             DirectionState::Momentum(state) => state.propose(gradient, direction),
-            DirectionState::Ema(state) => return state.propose(gradient, direction),
+            DirectionState::Ema(state) => {
+                let (correction, stage) = state.begin();
+                advance(stage, gradient, direction);
+                return correction;
+            }
         }
         1.0
+    }
+
+    /// The rule of a step, the state, and the place of the next state, where there is one.
+    pub(crate) fn begin(&mut self) -> Option<ArrayStage<'_, A>> {
+        match self {
+            DirectionState::Gradient => None,
+            DirectionState::Momentum(state) => Some(state.begin()),
+            DirectionState::Ema(state) => Some(state.begin().1),
+        }
     }
 
     pub(crate) fn commit(&mut self) {
@@ -190,12 +203,74 @@ impl<A: Scalar> DirectionState<A> {
     }
 }
 
+/// What a step makes of an entry of the state and of the gradient.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DirectionRule<A> {
+    /// `D = b₊` or, Nesterov's, `take g + momentum b₊`.
+    Momentum { momentum: A, take: A, starts: bool, nesterov: bool },
+    /// `D = keep m₊`.
+    Average { old: A, new: A, keep: A },
+    /// `D = keep m₊ + take g`.
+    Nesterov { old: A, new: A, keep: A, take: A },
+    /// `D = keep m + take g`.
+    Separate { old: A, new: A, keep: A, take: A },
+}
+
+impl<A: Scalar> DirectionRule<A> {
+    /// Writes the next states and the directions.
+    #[inline(always)]
+    pub(crate) fn entries(self, next: &mut [A], direction: &mut [A], state: &[A], gradient: &[A]) {
+        let places = (next, direction, state, gradient);
+        match self {
+            DirectionRule::Momentum { momentum, take, starts, nesterov } => each(places, |b, g| {
+                let next = if starts { g } else { momentum * b + take * g };
+                (next, if nesterov { take * g + momentum * next } else { next })
+            }),
+            DirectionRule::Average { old, new, keep } => each(places, |mean, g| {
+                let next = old * mean + new * g;
+                (next, next * keep)
+            }),
+            DirectionRule::Nesterov { old, new, keep, take } => each(places, |mean, g| {
+                let next = old * mean + new * g;
+                (next, keep * next + take * g)
+            }),
+            DirectionRule::Separate { old, new, keep, take } => {
+                each(places, |mean, g| (old * mean + new * g, keep * mean + take * g))
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn each<A: Scalar>(
+    (next, direction, state, gradient): (&mut [A], &mut [A], &[A], &[A]),
+    entry: impl Fn(A, A) -> (A, A),
+) {
+    for ((next, d), (&state, &g)) in next.iter_mut().zip(direction).zip(state.iter().zip(gradient))
+    {
+        (*next, *d) = entry(state, g);
+    }
+}
+
+/// A rule, the state, and the place of the next.
+type ArrayStage<'a, A> = (DirectionRule<A>, &'a Array2<A>, &'a mut Array2<A>);
+
+fn advance<A: Scalar>(
+    (rule, state, next): ArrayStage<'_, A>,
+    gradient: &ArrayView2<A>,
+    direction: &mut Array2<A>,
+) {
+    update_pair(next, direction, state, gradient, move |next, direction, state, gradient| {
+        rule.entries(next, direction, state, gradient);
+    });
+}
+
 impl<A: Scalar> EmaState<A> {
-    fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) -> f64 {
+    /// The divisor of the bias correction beside what [`DirectionState::begin`] gives.
+    fn begin(&mut self) -> (f64, ArrayStage<'_, A>) {
         let (clock, weights) = self.clock.current().tick(&self.averaging);
         let step = self.clock.current().count;
-        *self.clock.split().1 = clock;
-        self.clock.propose();
+        *self.clock.split_proposed().1 = clock;
         let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
         let (keep, take, correction) = match &self.filter {
             Filter::Average => (1.0, 0.0, weights.correction),
@@ -210,29 +285,13 @@ impl<A: Scalar> EmaState<A> {
         };
         let divisor = A::from_f64(correction);
         let (keep, take) = (A::from_f64(keep) / divisor, A::from_f64(take) / divisor);
-        let (mean, next) = self.mean.split();
-        match &self.filter {
-            Filter::Average => {
-                update_pair(next, direction, mean, gradient, move |next, d, mean, g| {
-                    *next = old * mean + new * g;
-                    *d = *next * keep;
-                })
-            }
-            Filter::Nesterov => {
-                update_pair(next, direction, mean, gradient, move |next, d, mean, g| {
-                    *next = old * mean + new * g;
-                    *d = keep * *next + take * g;
-                })
-            }
-            Filter::Separate(_) => {
-                update_pair(next, direction, mean, gradient, move |next, d, mean, g| {
-                    *next = old * mean + new * g;
-                    *d = keep * mean + take * g;
-                });
-            }
-        }
-        self.mean.propose();
-        correction
+        let rule = match &self.filter {
+            Filter::Average => DirectionRule::Average { old, new, keep },
+            Filter::Nesterov => DirectionRule::Nesterov { old, new, keep, take },
+            Filter::Separate(_) => DirectionRule::Separate { old, new, keep, take },
+        };
+        let (mean, next) = self.mean.split_proposed();
+        (correction, (rule, mean, next))
     }
 
     /// The weights of all gradients in `β₃ m + (1−β₃) g` sum to `1 − β₃ Π β` over earlier steps.
@@ -265,26 +324,22 @@ impl<A: Scalar> MomentumState<A> {
         }
     }
 
+    /// As [`DirectionState::propose`].
     pub(crate) fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) {
-        let (&step, next_step) = self.steps.split();
+        advance(self.begin(), gradient, direction);
+    }
+
+    fn begin(&mut self) -> ArrayStage<'_, A> {
+        let (&step, next_step) = self.steps.split_proposed();
         *next_step = step + 1;
-        self.steps.propose();
-        let momentum = A::from_f64(self.config.momentum.value(step));
-        let take = A::from_f64(1.0 - self.config.dampening.value(step));
-        let (buffer, next) = self.buffer.split();
-        if step == 0 && !self.config.from_zero {
-            next.assign(gradient);
-        } else {
-            update2(next, buffer, gradient, move |next, buffer, g| {
-                *next = momentum * buffer + take * g;
-            });
-        }
-        if self.config.nesterov {
-            update2(direction, next, gradient, move |d, next, g| *d = take * g + momentum * next);
-        } else {
-            direction.assign(next);
-        }
-        self.buffer.propose();
+        let rule = DirectionRule::Momentum {
+            momentum: A::from_f64(self.config.momentum.value(step)),
+            take: A::from_f64(1.0 - self.config.dampening.value(step)),
+            starts: step == 0 && !self.config.from_zero,
+            nesterov: self.config.nesterov,
+        };
+        let (buffer, next) = self.buffer.split_proposed();
+        (rule, buffer, next)
     }
 
     pub(crate) fn commit(&mut self) {

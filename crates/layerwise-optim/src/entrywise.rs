@@ -3,28 +3,11 @@
 //! Which these are changes no bit: entries do not depend on each other, sums have a fixed number of
 //! lanes, and products and sums are not contracted.
 
+use std::slice::{from_mut, from_ref};
+
 use layerwise_linalg::Scalar;
 use ndarray::{ArrayRef2, Zip};
 use pulp::{Arch, Simd, WithSimd};
-
-/// A loop that is inlined where it is compiled for the processor's vectors: a closure by itself is
-/// called there through a function that is compiled for any processor.
-struct Loop<F>(F);
-
-impl<R, F: FnMut() -> R> WithSimd for Loop<F> {
-    type Output = R;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, _: S) -> R {
-        (self.0)()
-    }
-}
-
-/// Runs a loop; the closure has to be `#[inline(always)]`.
-#[inline(always)]
-fn vectorized<R>(run: impl FnMut() -> R) -> R {
-    Arch::new().dispatch(Loop(run))
-}
 
 /// Changes each entry by those of one array at its place.
 pub(crate) fn update1<A: Scalar>(out: &mut ArrayRef2<A>, a: &ArrayRef2<A>, f: impl Fn(&mut A, A)) {
@@ -55,46 +38,92 @@ pub(crate) fn update2<A: Scalar>(
     }
 }
 
-/// Changes each entry of two arrays by those of two others at its place.
+/// Changes the entries of two arrays by those of two others at their places: of all at once, or of
+/// one after another where there are gaps between them.
 pub(crate) fn update_pair<A: Scalar>(
     first: &mut ArrayRef2<A>,
     second: &mut ArrayRef2<A>,
     a: &ArrayRef2<A>,
     b: &ArrayRef2<A>,
-    f: impl Fn(&mut A, &mut A, A, A),
+    f: impl Fn(&mut [A], &mut [A], &[A], &[A]),
 ) {
     match (first.as_slice_mut(), second.as_slice_mut(), a.as_slice(), b.as_slice()) {
-        (Some(first), Some(second), Some(a), Some(b)) => Arch::new().dispatch(move || {
-            let outs = first.iter_mut().zip(second);
-            for ((first, second), (&a, &b)) in outs.zip(a.iter().zip(b)) {
-                f(first, second, a, b);
-            }
-        }),
-        _ => {
-            let outs = Zip::from(first).and(second);
-            outs.and(a).and(b).for_each(|first, second, &a, &b| f(first, second, a, b));
+        (Some(first), Some(second), Some(a), Some(b)) => {
+            Arch::new().dispatch(Pair(f, first, second, a, b));
         }
+        _ => Zip::from(first).and(second).and(a).and(b).for_each(|first, second, a, b| {
+            f(from_mut(first), from_mut(second), from_ref(a), from_ref(b));
+        }),
     }
 }
 
-/// The sum of a term per entry of two slices of one length, in eight lanes.
-pub(crate) fn sum<A: Scalar>(a: &[A], b: &[A], term: impl Fn(A, A) -> f64) -> f64 {
-    const LANES: usize = 8;
-    vectorized(
-        #[inline(always)]
-        move || {
-            let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-            let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-            let mut sums = [0.0; LANES];
-            for (a, b) in a_chunks.iter().zip(b_chunks) {
-                for lane in 0..LANES {
-                    sums[lane] += term(a[lane], b[lane]);
-                }
+struct Pair<'a, A, F>(F, &'a mut [A], &'a mut [A], &'a [A], &'a [A]);
+
+impl<A: Scalar, F: Fn(&mut [A], &mut [A], &[A], &[A])> WithSimd for Pair<'_, A, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Pair(f, first, second, a, b) = self;
+        f(first, second, a, b);
+    }
+}
+
+/// How many sums go on side by side.
+pub(crate) const LANES: usize = 8;
+
+/// A sum over entries in [`LANES`] lanes. Slices can be added one after another; all but the last must
+/// be of whole [`LANES`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lanes {
+    lanes: [f64; LANES],
+    rest: f64,
+}
+
+impl Lanes {
+    /// Adds a term per entry of two slices of one length.
+    #[inline(always)]
+    pub(crate) fn add<A: Scalar>(&mut self, a: &[A], b: &[A], term: impl Fn(A, A) -> f64) {
+        let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+        let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+        let mut lanes = self.lanes;
+        for (a, b) in a_chunks.iter().zip(b_chunks) {
+            for lane in 0..LANES {
+                lanes[lane] += term(a[lane], b[lane]);
             }
-            let rest: f64 = a_rest.iter().zip(b_rest).map(|(&x, &y)| term(x, y)).sum();
-            sums.iter().sum::<f64>() + rest
-        },
-    )
+        }
+        self.lanes = lanes;
+        for (&x, &y) in a_rest.iter().zip(b_rest) {
+            self.rest += term(x, y);
+        }
+    }
+
+    pub(crate) fn total(self) -> f64 {
+        self.lanes.iter().sum::<f64>() + self.rest
+    }
+}
+
+/// The sum of a term per entry of two slices of one length.
+///
+/// It is not written as a closure, as that would be called through a function that is compiled for
+/// any processor.
+struct Sum<'a, A, F>(&'a [A], &'a [A], F);
+
+impl<A: Scalar, F: Fn(A, A) -> f64> WithSimd for Sum<'_, A, F> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let Sum(a, b, term) = self;
+        let mut lanes = Lanes::default();
+        lanes.add(a, b, term);
+        lanes.total()
+    }
+}
+
+/// The sum of a term per entry of two slices of one length, in [`Lanes`].
+pub(crate) fn sum<A: Scalar>(a: &[A], b: &[A], term: impl Fn(A, A) -> f64) -> f64 {
+    Arch::new().dispatch(Sum(a, b, term))
 }
 
 /// Whether all are finite. `0·x` is zero exactly for finite x and NaN else, so that a sum tells,
@@ -147,8 +176,10 @@ mod tests {
         update1(&mut one, &x, move |out, a| f(out, a, 2.0));
         let (mut first, mut second) = (numbers(3), numbers(3));
         update_pair(&mut first, &mut second, &x, &y, move |first, second, a, b| {
-            f(first, a, b);
-            f(second, a, 2.0);
+            for ((first, second), (&a, &b)) in first.iter_mut().zip(second).zip(a.iter().zip(b)) {
+                f(first, a, b);
+                f(second, a, 2.0);
+            }
         });
         assert_eq!((first, second), (expected, one));
     }

@@ -57,8 +57,8 @@ pub(crate) fn first_non_finite<A: Scalar>(array: &ArrayView2<A>) -> Option<(usiz
 /// largest entry only where the plain sum of squares leaves the range of f64.
 pub(crate) fn frobenius_norm<A: Scalar>(array: &ArrayView2<A>) -> f64 {
     let squares = match array.as_slice_memory_order() {
-        Some(slice) => sum(slice, slice, |x, _| square(x.as_f64())),
-        None => array.iter().map(|x| square(x.as_f64())).sum(),
+        Some(slice) => sum(slice, slice, square_of),
+        None => array.iter().map(|&x| square_of(x, x)).sum(),
     };
     root_of_sum(squares, || array.iter().map(|x| x.as_f64()))
 }
@@ -66,8 +66,8 @@ pub(crate) fn frobenius_norm<A: Scalar>(array: &ArrayView2<A>) -> f64 {
 /// Frobenius norm of `a − b`, for arrays of one shape, as [`frobenius_norm`].
 pub(crate) fn distance<A: Scalar>(a: &ArrayView2<A>, b: &ArrayView2<A>) -> f64 {
     let squares = match (a.as_slice(), b.as_slice()) {
-        (Some(a), Some(b)) => sum(a, b, |x, y| square((x - y).as_f64())),
-        _ => a.iter().zip(b).map(|(&x, &y)| square((x - y).as_f64())).sum(),
+        (Some(a), Some(b)) => sum(a, b, square_of_difference),
+        _ => a.iter().zip(b).map(|(&x, &y)| square_of_difference(x, y)).sum(),
     };
     root_of_sum(squares, || a.iter().zip(b).map(|(&x, &y)| (x - y).as_f64()))
 }
@@ -84,9 +84,21 @@ fn square(x: f64) -> f64 {
     x * x
 }
 
+/// The terms of [`frobenius_norm`]; both entries are the same.
+#[inline(always)]
+pub(crate) fn square_of<A: Scalar>(x: A, _: A) -> f64 {
+    square(x.as_f64())
+}
+
+/// The terms of [`distance`].
+#[inline(always)]
+pub(crate) fn square_of_difference<A: Scalar>(x: A, y: A) -> f64 {
+    square((x - y).as_f64())
+}
+
 /// The root of a sum of squares; where that is too large or small for its digits, from the entries
 /// anew. A NaN comes out as it is.
-fn root_of_sum<I: Iterator<Item = f64>>(squares: f64, entries: impl Fn() -> I) -> f64 {
+pub(crate) fn root_of_sum<I: Iterator<Item = f64>>(squares: f64, entries: impl Fn() -> I) -> f64 {
     let loses_digits = squares < f64::MIN_POSITIVE / f64::EPSILON;
     if squares.is_nan() || !(loses_digits || squares.is_infinite()) {
         return squares.sqrt();

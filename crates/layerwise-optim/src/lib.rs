@@ -54,6 +54,7 @@ mod entrywise;
 mod error;
 mod factor;
 mod finite;
+mod fused;
 pub mod guide;
 mod iterates;
 mod joint;

@@ -15,6 +15,7 @@ use crate::error::{OptimError, Result};
 use crate::finite::{
     check_finite, check_shape, distance, first_non_finite, frobenius_norm, inner_product,
 };
+use crate::fused::Fused;
 use crate::iterates::IterateState;
 use crate::persist::{Persist, persist};
 use crate::preconditioner::bytes;
@@ -43,6 +44,21 @@ pub struct Optimizer<A> {
     scratch: Option<Array2<A>>,
     /// The change of the weight, then its product with the curvature, where the step is predicted.
     change: Option<Array2<A>>,
+}
+
+/// What a direction `d` does to an entry `w` of the weight: `(before w − rate d) after`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WeightRule<A> {
+    before: A,
+    rate: A,
+    after: A,
+}
+
+impl<A: Scalar> WeightRule<A> {
+    #[inline(always)]
+    pub(crate) fn entry(self, w: A, d: A) -> A {
+        (self.before * w - self.rate * d) * self.after
+    }
 }
 
 /// What a step did.
@@ -140,27 +156,27 @@ impl<A: Scalar> Optimizer<A> {
         let gradient = given.gradient();
         check_shape("weight", &weight.view(), self.shape)?;
         check_shape("gradient", &gradient, self.shape)?;
+        if let Some(report) = self.propose_fused(&weight.view(), &gradient) {
+            return Ok(report);
+        }
         let gradient_norm = frobenius_norm(&gradient);
         if !gradient_norm.is_finite() {
             check_finite("gradient", &gradient)?;
         }
         self.composition.check(When::Step(self.steps))?;
         let learning_rate = self.composition.learning_rate.value(self.steps);
-        self.prepare(&gradient, weight)?;
+        self.prepare(&gradient, &weight.view())?;
         let gradient = self.prepared.as_ref().map_or(gradient, |prepared| prepared.view());
         let signal = signal.with_gradient(gradient);
         let observation = self.blocks.observe(&signal)?;
         let mut report = StepReport {
-            step: self.steps + 1,
-            learning_rate,
             gradient_norm,
-            update_norm: 0.0,
             skipped: observation.skip,
             refreshed: observation.refreshed,
             fallbacks: observation.fallbacks,
             left_condition: observation.left_condition,
             right_condition: observation.right_condition,
-            model: None,
+            ..self.report(learning_rate)
         };
         if observation.skip {
             check_finite("weight", &weight.view())?;
@@ -184,6 +200,62 @@ impl<A: Scalar> Optimizer<A> {
         report.update_norm = self.propose_weight(weight, learning_rate)?;
         report.model = self.model(&weight.view(), given)?;
         Ok(report)
+    }
+
+    /// The same in one loop over entries, to the same bits. `None` where composition or layout do
+    /// not allow that, and where anything is wrong: one stage after another then names it.
+    pub(crate) fn propose_fused(
+        &mut self,
+        weight: &ArrayView2<'_, A>,
+        gradient: &ArrayView2<'_, A>,
+    ) -> Option<StepReport> {
+        if !self.composition.is_entrywise() {
+            return None;
+        }
+        let (given, weight_entries) = (gradient.as_slice()?, weight.as_slice()?);
+        self.composition.check(When::Step(self.steps)).ok()?;
+        self.prepare(gradient, weight).ok()?;
+        let learning_rate = self.composition.learning_rate.value(self.steps);
+        let weight_rule = self.weight_rule(learning_rate);
+        let direction = match self.direction.begin() {
+            Some((rule, state, next)) => Some((rule, state.as_slice()?, next.as_slice_mut()?)),
+            None => None,
+        };
+        let second_moment = match self.blocks.as_diagonal() {
+            Some(diagonal) => Some(diagonal.moments_mut().begin_fused()?),
+            None => None,
+        };
+        let fused = Fused {
+            given,
+            gradient: self.prepared.as_ref().map_or(Some(given), |g| g.as_slice())?,
+            weight: weight_entries,
+            proposal: self.proposal.as_slice_mut()?,
+            direction,
+            second_moment,
+            weight_rule,
+        };
+        let norms = fused.run()?;
+        Some(StepReport {
+            gradient_norm: norms.gradient,
+            update_norm: norms.update,
+            ..self.report(learning_rate)
+        })
+    }
+
+    /// What is reported of the next step before anything is known of it.
+    fn report(&self, learning_rate: f64) -> StepReport {
+        StepReport {
+            step: self.steps + 1,
+            learning_rate,
+            gradient_norm: 0.0,
+            update_norm: 0.0,
+            skipped: false,
+            refreshed: false,
+            fallbacks: 0,
+            left_condition: None,
+            right_condition: None,
+            model: None,
+        }
     }
 
     /// What the quadratic model predicts of the proposed weight.
@@ -227,11 +299,7 @@ impl<A: Scalar> Optimizer<A> {
     }
 
     /// Clips the gradient, turns its sign, and adds the decay, where that is asked for.
-    fn prepare(
-        &mut self,
-        gradient: &ArrayView2<'_, A>,
-        weight: &ArrayViewMut2<'_, A>,
-    ) -> Result<()> {
+    fn prepare(&mut self, gradient: &ArrayView2<'_, A>, weight: &ArrayView2<'_, A>) -> Result<()> {
         let Some(prepared) = &mut self.prepared else { return Ok(()) };
         prepared.assign(gradient);
         self.composition.gradient_clipping.apply(prepared, self.steps);
@@ -246,9 +314,7 @@ impl<A: Scalar> Optimizer<A> {
         Ok(())
     }
 
-    /// Replaces the direction by the new weight; returns the norm of the change.
-    fn propose_weight(&mut self, weight: &ArrayViewMut2<'_, A>, learning_rate: f64) -> Result<f64> {
-        let rate = A::from_f64(learning_rate);
+    fn weight_rule(&self, learning_rate: f64) -> WeightRule<A> {
         let (before, after) = match &self.composition.weight_decay {
             WeightDecay::None | WeightDecay::L2(_) | WeightDecay::Direction(_) => (1.0, 1.0),
             WeightDecay::Decoupled(decay) => (1.0 - learning_rate * decay.value(self.steps), 1.0),
@@ -256,8 +322,17 @@ impl<A: Scalar> Optimizer<A> {
                 (1.0, 1.0 - learning_rate * decay.value(self.steps))
             }
         };
-        let (before, after) = (A::from_f64(before), A::from_f64(after));
-        update1(&mut self.proposal, weight, move |d, w| *d = (before * w - rate * *d) * after);
+        WeightRule {
+            before: A::from_f64(before),
+            rate: A::from_f64(learning_rate),
+            after: A::from_f64(after),
+        }
+    }
+
+    /// Replaces the direction by the new weight; returns the norm of the change.
+    fn propose_weight(&mut self, weight: &ArrayViewMut2<'_, A>, learning_rate: f64) -> Result<f64> {
+        let rule = self.weight_rule(learning_rate);
+        update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, *d));
         if let Some(iterates) = &mut self.iterates {
             iterates.propose(&weight.view(), &mut self.proposal, learning_rate);
         }

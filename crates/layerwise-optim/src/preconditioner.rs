@@ -3,6 +3,7 @@
 use layerwise_linalg::Scalar;
 use ndarray::ArrayViewMut2;
 
+use crate::diagonal::Diagonal;
 use crate::eigenbasis::EigenbasisDiagonal;
 use crate::error::Result;
 use crate::signal::{Signal, Signals};
@@ -104,6 +105,11 @@ pub trait Preconditioner<A: Scalar>: Send + sealed::Sealed {
     fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
         None
     }
+
+    /// Itself, where it is a diagonal in the coordinates of the weight.
+    fn as_diagonal(&mut self) -> Option<&mut Diagonal<A>> {
+        None
+    }
 }
 
 mod sealed {
@@ -111,7 +117,7 @@ mod sealed {
 
     impl Sealed for super::Identity {}
     impl Sealed for crate::sign::Sign {}
-    impl<A> Sealed for crate::diagonal::Diagonal<A> {}
+    impl<A> Sealed for super::Diagonal<A> {}
     impl<A> Sealed for crate::kronecker::Kronecker<A> {}
     impl<A> Sealed for crate::eigenbasis::EigenbasisDiagonal<A> {}
     impl<A> Sealed for crate::polar::Polar<A> {}

@@ -39,6 +39,12 @@ impl<T> Staged<T> {
         (&self.current, &mut self.next)
     }
 
+    /// As [`Staged::split`], for a place that is a proposal whatever is written there.
+    pub(crate) fn split_proposed(&mut self) -> (&T, &mut T) {
+        self.proposed = true;
+        (&self.current, &mut self.next)
+    }
+
     pub(crate) fn propose(&mut self) {
         self.proposed = true;
     }
