@@ -118,7 +118,6 @@ impl<A: Scalar> WithSimd for &mut Fused<'_, A> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 mod tests {
     use layerwise_linalg::Scalar;
     use ndarray::{Array2, ShapeBuilder};
