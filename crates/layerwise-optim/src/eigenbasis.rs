@@ -62,7 +62,11 @@ pub enum DiagonalEstimate {
 #[non_exhaustive]
 pub enum BasisMethod {
     /// An eigendecomposition.
-    Eigendecomposition,
+    Eigendecomposition {
+        /// `τ` in [0, 1): the basis held stays where the off-diagonal part of `VᵀSV` is at most `τ` of
+        /// it in the Frobenius norm. 0: not asked; the only choice under [`BasisUse::Previous`].
+        tolerance: f64,
+    },
     /// Steps of orthogonal iteration from the basis held, each by a QR factorization. Where the
     /// product to factor is rank-deficient, an eigendecomposition takes their place, and is counted
     /// as a fall-back.
@@ -71,10 +75,16 @@ pub enum BasisMethod {
         ridge: Schedule,
         /// The most steps of a refresh, ≥ 1; more than one under [`BasisUse::Refreshed`] alone.
         steps: u32,
-        /// `τ` in [0, 1): no (further) step where the off-diagonal part of `VᵀSV` is at most `τ` of it
-        /// in the Frobenius norm. 0: not asked; the only choice under [`BasisUse::Previous`].
+        /// `τ` as above, for each step.
         tolerance: f64,
     },
+}
+
+impl Default for BasisMethod {
+    /// An eigendecomposition at each refresh.
+    fn default() -> Self {
+        BasisMethod::Eigendecomposition { tolerance: 0.0 }
+    }
 }
 
 impl BasisMethod {
@@ -84,14 +94,17 @@ impl BasisMethod {
         BasisMethod::QrStep { ridge: ridge.into(), steps: 1, tolerance: 0.0 }
     }
 
-    fn check(&self, when: When, used: BasisUse) -> Result<()> {
-        let BasisMethod::QrStep { ridge, steps, tolerance } = self else { return Ok(()) };
-        ridge.check_non_negative(when, "eigenbasis.basis.ridge")?;
-        let name = "eigenbasis.basis.steps";
-        check_number(name, f64::from(*steps), "at least 1", |steps| steps >= 1.0)?;
-        let name = "eigenbasis.basis.tolerance";
-        check_number(name, *tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
-        if used == BasisUse::Previous && (*steps > 1 || *tolerance > 0.0) {
+    pub(crate) fn check(&self, when: When, used: BasisUse) -> Result<()> {
+        let (steps, tolerance) = match self {
+            BasisMethod::Eigendecomposition { tolerance } => (1, *tolerance),
+            BasisMethod::QrStep { ridge, steps, tolerance } => {
+                ridge.check_non_negative(when, "basis.ridge")?;
+                (*steps, *tolerance)
+            }
+        };
+        check_number("basis.steps", f64::from(steps), "at least 1", |steps| steps >= 1.0)?;
+        check_number("basis.tolerance", tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
+        if used == BasisUse::Previous && (steps > 1 || tolerance > 0.0) {
             return Err(OptimError::Incompatible {
                 first: "the basis from before the step",
                 second: "several QR steps, or a tolerance",
@@ -330,36 +343,32 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(false)
     }
 
-    fn refresh(&mut self, signal: &Signal<'_, A>, step: u64) -> Result<usize> {
-        let first = !self.progress.current().ready;
-        let mut fallbacks = 0;
-        for side in [&mut self.left, &mut self.right] {
-            fallbacks += side.refresh(&self.config, signal, step, first)?;
-        }
-        Ok(fallbacks)
-    }
-
-    fn refresh_or_keep(
+    /// Proposes new bases. A side where that fails keeps the basis that it had, if that is tolerated.
+    fn refresh(
         &mut self,
         signal: &Signal<'_, A>,
         step: u64,
         next: &mut Progress,
         observation: &mut Observation,
     ) -> Result<()> {
-        match self.refresh(signal, step) {
-            Ok(fallbacks) => {
-                observation.refreshed = true;
-                observation.fallbacks = fallbacks;
-                next.ready = true;
-                next.failures = 0;
+        let ready = self.progress.current().ready;
+        let config = &self.config;
+        let refresh = |side: &mut BasisSide<A>| side.refresh(config, signal, step, !ready);
+        let results = [(refresh(&mut self.left), ready), (refresh(&mut self.right), ready)];
+        let settled = next.settle(&config.refresh, results)?;
+        for (side, result) in [&mut self.left, &mut self.right].into_iter().zip(settled) {
+            match result {
+                Some(fallbacks) => {
+                    observation.refreshed = true;
+                    observation.fallbacks += fallbacks;
+                }
+                None => {
+                    side.discard_basis();
+                    observation.fallbacks += 1;
+                }
             }
-            Err(error) if next.tolerates_failure(&self.config.refresh, &error) => {
-                self.left.discard_basis();
-                self.right.discard_basis();
-                observation.fallbacks = 1;
-            }
-            Err(error) => return Err(error),
         }
+        next.ready = true;
         Ok(())
     }
 }
@@ -398,7 +407,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         match self.config.basis_use {
             BasisUse::Refreshed => {
                 if due || self.has_drifted(signal)? {
-                    self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
+                    self.refresh(signal, step, &mut next, &mut observation)?;
                 }
                 self.observe_projection(signal)?;
                 observation.warming_up = !next.ready;
@@ -409,7 +418,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
                     self.observe_projection(signal)?;
                 }
                 if due || self.has_drifted(signal)? {
-                    self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
+                    self.refresh(signal, step, &mut next, &mut observation)?;
                 }
             }
         }
@@ -435,7 +444,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
     fn commit(&mut self) {
         // v follows the columns' new order; the step itself used the former.
         for side in [&self.left, &self.right] {
-            if side.is_reordered() {
+            if let Some(order) = side.new_order() {
                 let axis = match side.statistic.side {
                     Side::Left => Axis(0),
                     Side::Right => Axis(1),
@@ -443,7 +452,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
                 for moments in self.moments.arrays_mut() {
                     let moments = moments.latest_mut();
                     self.scratch.assign(moments);
-                    for (mut to, &from) in moments.axis_iter_mut(axis).zip(&side.order) {
+                    for (mut to, &from) in moments.axis_iter_mut(axis).zip(order) {
                         to.assign(&self.scratch.index_axis(axis, from));
                     }
                 }

@@ -1,13 +1,15 @@
 //! The damped inverse root of one side.
 
 use layerwise_linalg::{
-    Cholesky, CoupledNewton, CoupledNewtonWorkspace, LinalgError, Ridge, RootOptions, Scalar,
-    SymmetricEigen, gemm,
+    Cholesky, CoupledNewton, CoupledNewtonWorkspace, Cutoff, LinalgError, Ridge, RootOptions,
+    Scalar, SymmetricEigen, gemm,
 };
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
+use crate::eigenbasis::BasisMethod;
+use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
-use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
+use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
 use crate::persist::{Persist, join};
 use crate::preconditioner::bytes;
 use crate::staged::Staged;
@@ -18,7 +20,9 @@ use crate::statistic::{FactorStatistic, Reading, Source};
 #[derive(Debug)]
 pub(crate) struct FactorRoot<A> {
     side: Side,
-    config: InverseRoot,
+    exponent: f64,
+    pseudo_inverse: Option<Cutoff>,
+    basis_method: BasisMethod,
     trace_scaling: f64,
     kind: RootKind<A>,
     /// What the root below has still to be multiplied by.
@@ -34,10 +38,11 @@ enum RootKind<A> {
     Cholesky(Staged<Cholesky<A>>),
     /// Formed, by an eigendecomposition, or by an iteration where there is one.
     Formed {
-        eigen: Box<SymmetricEigen<A>>,
+        finder: Box<Eigenvectors<A>>,
         newton: Option<(CoupledNewton, Box<CoupledNewtonWorkspace<A>>)>,
         root: Staged<Array2<A>>,
-        /// The eigenvectors that the root was made of, where their drift is watched.
+        /// The eigenvectors that the root was made of, where later ones are found from them, or their
+        /// drift is watched.
         basis: Option<Staged<Array2<A>>>,
     },
 }
@@ -46,7 +51,7 @@ enum RootKind<A> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refreshed {
     pub(crate) condition: Option<f64>,
-    /// Another routine than the one asked for had to serve.
+    /// Another routine than the one asked for had to serve, or the former root.
     pub(crate) fell_back: bool,
     /// There was a root to make: `Some(false)` of a factor that is zero under a damping relative to
     /// it, `None` of the identity.
@@ -54,6 +59,10 @@ pub(crate) struct Refreshed {
 }
 
 impl Refreshed {
+    /// The former root serves on.
+    pub(crate) const FAILED: Self =
+        Refreshed { condition: None, fell_back: true, made: Some(false) };
+
     pub(crate) fn made(condition: Option<f64>, fell_back: bool) -> Self {
         Refreshed { condition, fell_back, made: Some(true) }
     }
@@ -96,28 +105,33 @@ impl<A: Scalar> FactorRoot<A> {
         watches_drift: bool,
     ) -> Self {
         let n = statistic.dimension();
+        let (pseudo_inverse, basis_method) = match &config.root {
+            RootMethod::Eigen { pseudo_inverse, basis } => (*pseudo_inverse, basis.clone()),
+            RootMethod::Cholesky | RootMethod::CoupledNewton { .. } => {
+                (None, BasisMethod::default())
+            }
+        };
         let kind = match (statistic.kind, &config.root) {
             (Statistic::Identity, _) => RootKind::Scalar,
-            (_, InverseRoot::Cholesky) => RootKind::Cholesky(Staged::new(
+            (_, RootMethod::Cholesky) => RootKind::Cholesky(Staged::new(
                 Cholesky::with_dimension(n),
                 Cholesky::with_dimension(n),
             )),
             (_, root) => RootKind::Formed {
-                eigen: Box::new(SymmetricEigen::with_dimension(n)),
-                newton: match *root {
-                    InverseRoot::CoupledNewton { root, max_steps, tolerance, residual } => {
-                        let newton = CoupledNewton { root, max_steps, tolerance, residual };
-                        Some((newton, Box::new(CoupledNewtonWorkspace::with_dimension(n))))
-                    }
-                    _ => None,
-                },
+                finder: Box::new(Eigenvectors::new(n, &basis_method)),
+                newton: root
+                    .coupled(config.exponent)
+                    .map(|newton| (newton, Box::new(CoupledNewtonWorkspace::with_dimension(n)))),
                 root: Staged::twice(Array2::eye(n)),
-                basis: watches_drift.then(|| Staged::twice(Array2::eye(n))),
+                basis: (watches_drift || basis_method != BasisMethod::default())
+                    .then(|| Staged::twice(Array2::eye(n))),
             },
         };
         FactorRoot {
             side: statistic.side,
-            config: config.root.clone(),
+            exponent: config.exponent,
+            pseudo_inverse: pseudo_inverse.map(Into::into),
+            basis_method,
             trace_scaling: config.trace_scaling,
             made: Staged::twice(matches!(kind, RootKind::Scalar)),
             kind,
@@ -144,6 +158,7 @@ impl<A: Scalar> FactorRoot<A> {
         source: &Source<'_, A>,
         correction: f64,
         damping: ResolvedDamping,
+        step: u64,
     ) -> std::result::Result<Refreshed, LinalgError> {
         if let Source::Moment(moment) = source
             && damping.is_relative()
@@ -160,7 +175,7 @@ impl<A: Scalar> FactorRoot<A> {
             }
             _ => correction,
         };
-        let exponent = self.config.exponent();
+        let exponent = self.exponent;
         // (S/c + r I)^{-p} = c^p (S + c r I)^{-p}; a relative ridge does not see c.
         let (scale, refreshed) = match (&mut self.kind, source) {
             (RootKind::Scalar, _) | (_, Source::Identity) => {
@@ -182,7 +197,7 @@ impl<A: Scalar> FactorRoot<A> {
                 (correction, Refreshed::made(Some(condition), false))
             }
             (
-                RootKind::Formed { eigen, newton, root, basis },
+                RootKind::Formed { finder, newton, root, basis },
                 Source::Moment(moment) | Source::Cholesky(moment),
             ) => {
                 let arrived = match newton {
@@ -203,21 +218,28 @@ impl<A: Scalar> FactorRoot<A> {
                     self.propose_scale(scale);
                     return Ok(Refreshed::made(None, false));
                 }
-                let fell_back = newton.is_some();
-                eigen.decompose(*moment)?;
-                let ridge = damping.ridge(correction);
-                let pseudo_inverse = match &self.config {
-                    InverseRoot::Eigen { pseudo_inverse, .. } => *pseudo_inverse,
-                    InverseRoot::Cholesky | InverseRoot::CoupledNewton { .. } => None,
-                };
+                let mut fell_back = newton.is_some();
+                match basis {
+                    None => _ = finder.decompose(*moment)?,
+                    Some(basis) => {
+                        let (current, next) = basis.split();
+                        let given = (*moment, correction);
+                        let found =
+                            finder.refresh(&self.basis_method, step, given, current, next)?;
+                        finder.take(found, *moment, current, next)?;
+                        basis.propose();
+                        fell_back |= found == Found::Decomposed { fell_back: true };
+                    }
+                }
+                let eigen = finder.eigen();
                 let (_, next) = root.split();
+                let pseudo_inverse = self
+                    .pseudo_inverse
+                    .map(|cutoff| Cutoff { absolute: cutoff.absolute * correction, ..cutoff });
+                let ridge = damping.ridge(moment, correction);
                 let options = RootOptions { ridge, pseudo_inverse };
                 eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
                 root.propose();
-                if let Some(basis) = basis {
-                    basis.split().1.assign(&eigen.vectors());
-                    basis.propose();
-                }
                 let added = damping.absolute_of_spectrum(eigen, moment, correction);
                 (scale, Refreshed::made(Some(condition_number(eigen, added)), fell_back))
             }
@@ -309,11 +331,10 @@ impl<A: Scalar> FactorRoot<A> {
                 let n = factor.current().dimension();
                 4 * bytes::<A>((n, n))
             }
-            RootKind::Formed { root, newton, basis, .. } => {
+            RootKind::Formed { finder, root, newton, basis } => {
                 let newton = if newton.is_some() { 6 } else { 0 };
                 let basis = if basis.is_some() { 2 } else { 0 };
-                let arrays = 6 + newton + basis;
-                arrays * bytes::<A>(root.current().dim())
+                (2 + newton + basis) * bytes::<A>(root.current().dim()) + finder.memory_bytes()
             }
         }
     }
@@ -326,6 +347,7 @@ pub(crate) enum ResolvedDamping {
     Absolute(f64),
     RelativeToLargest(f64),
     RelativeToTrace(f64),
+    RelativeToRowSum { relative: f64, least: f64 },
 }
 
 impl ResolvedDamping {
@@ -335,17 +357,12 @@ impl ResolvedDamping {
             Damping::Absolute(x) => ResolvedDamping::Absolute(x.value(step)),
             Damping::RelativeToLargest(x) => ResolvedDamping::RelativeToLargest(x.value(step)),
             Damping::RelativeToTrace(x) => ResolvedDamping::RelativeToTrace(x.value(step)),
+            Damping::RelativeToRowSum { relative, least } => ResolvedDamping::RelativeToRowSum {
+                relative: relative.value(step),
+                least: least.value(step),
+            },
         };
-        match resolved {
-            ResolvedDamping::Absolute(x)
-            | ResolvedDamping::RelativeToLargest(x)
-            | ResolvedDamping::RelativeToTrace(x)
-                if x == 0.0 =>
-            {
-                ResolvedDamping::None
-            }
-            other => other,
-        }
+        if resolved.on_identity() == 0.0 { ResolvedDamping::None } else { resolved }
     }
 
     pub(crate) fn times(self, factor: f64) -> Self {
@@ -354,17 +371,28 @@ impl ResolvedDamping {
             ResolvedDamping::Absolute(x) => ResolvedDamping::Absolute(x * factor),
             ResolvedDamping::RelativeToLargest(x) => ResolvedDamping::RelativeToLargest(x * factor),
             ResolvedDamping::RelativeToTrace(x) => ResolvedDamping::RelativeToTrace(x * factor),
+            ResolvedDamping::RelativeToRowSum { relative, least } => {
+                ResolvedDamping::RelativeToRowSum {
+                    relative: relative * factor,
+                    least: least * factor,
+                }
+            }
         }
     }
 
     fn is_relative(self) -> bool {
-        matches!(self, ResolvedDamping::RelativeToLargest(_) | ResolvedDamping::RelativeToTrace(_))
+        match self {
+            ResolvedDamping::RelativeToLargest(_) | ResolvedDamping::RelativeToTrace(_) => true,
+            ResolvedDamping::RelativeToRowSum { least, .. } => least == 0.0,
+            ResolvedDamping::None | ResolvedDamping::Absolute(_) => false,
+        }
     }
 
-    /// On the identity, largest eigenvalue and mean trace are one.
+    /// Of the identity, largest eigenvalue, mean trace and row sums are one.
     fn on_identity(self) -> f64 {
         match self {
             ResolvedDamping::None => 0.0,
+            ResolvedDamping::RelativeToRowSum { relative, least } => relative.max(least),
             ResolvedDamping::Absolute(x)
             | ResolvedDamping::RelativeToLargest(x)
             | ResolvedDamping::RelativeToTrace(x) => x,
@@ -378,6 +406,9 @@ impl ResolvedDamping {
             ResolvedDamping::None | ResolvedDamping::RelativeToLargest(_) => 0.0,
             ResolvedDamping::Absolute(x) => x * correction,
             ResolvedDamping::RelativeToTrace(x) => x * mean_diagonal(moment),
+            ResolvedDamping::RelativeToRowSum { relative, least } => {
+                (relative * largest_row_sum(moment)).max(least * correction)
+            }
         }
     }
 
@@ -395,12 +426,14 @@ impl ResolvedDamping {
         }
     }
 
-    fn ridge(self, correction: f64) -> Ridge {
+    fn ridge<A: Scalar>(self, moment: &ArrayView2<A>, correction: f64) -> Ridge {
         match self {
             ResolvedDamping::None => Ridge::None,
-            ResolvedDamping::Absolute(x) => Ridge::Absolute(x * correction),
             ResolvedDamping::RelativeToLargest(x) => Ridge::RelativeToLargest(x),
             ResolvedDamping::RelativeToTrace(x) => Ridge::RelativeToTrace(x),
+            ResolvedDamping::Absolute(_) | ResolvedDamping::RelativeToRowSum { .. } => {
+                Ridge::Absolute(self.absolute(moment, correction))
+            }
         }
     }
 }
@@ -409,6 +442,12 @@ impl ResolvedDamping {
 pub(crate) fn mean_diagonal<A: Scalar>(moment: &ArrayView2<A>) -> f64 {
     let trace: f64 = moment.diag().iter().map(|x| x.as_f64()).sum();
     trace / moment.nrows() as f64
+}
+
+/// `‖S‖_∞`.
+fn largest_row_sum<A: Scalar>(moment: &ArrayView2<A>) -> f64 {
+    let sum = |row: ndarray::ArrayView1<'_, A>| row.iter().map(|x| x.as_f64().abs()).sum::<f64>();
+    moment.rows().into_iter().map(sum).fold(0.0, f64::max)
 }
 
 fn condition_number<A: Scalar>(eigen: &SymmetricEigen<A>, ridge: f64) -> f64 {

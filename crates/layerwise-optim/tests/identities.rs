@@ -41,7 +41,7 @@ fn first_shampoo_step_is_the_polar_factor() {
         learning_rate: 1.0.into(),
         averaging: Averaging::None,
         damping: Damping::None,
-        root: RootMethod::PseudoInverse(1e-12),
+        root: RootMethod::pseudo_inverse(1e-12),
         ..Shampoo::default()
     };
     for (shape, rank) in [((6, 9), 6), ((9, 6), 6), ((5, 5), 5), ((6, 8), 3), ((8, 7), 2)] {

@@ -294,7 +294,7 @@ fn an_indefinite_factor_is_refused_or_tolerated() {
     );
     assert_eq!(weight, Array2::<f64>::zeros((3, 4)));
 
-    // Two failures in a row are tolerated, and the last good factors serve on.
+    // Two failures in a row are tolerated, and the last good factor of that side serves on.
     let refresh = Refresh { tolerated_failures: 2, ..Refresh::default() };
     let method = Kfac { refresh, ..Kfac::default() };
     let mut optimizer = method.build(weight.dim()).unwrap();
@@ -304,7 +304,8 @@ fn an_indefinite_factor_is_refused_or_tolerated() {
     let first = weight.clone();
     for _ in 0..2 {
         let report = optimizer.step(&mut weight.view_mut(), &bad).unwrap();
-        assert!(!report.refreshed && report.fallbacks == 1);
+        assert!(report.refreshed && report.fallbacks == 1);
+        assert!(report.left_condition.is_some() && report.right_condition.is_none());
     }
     // The same gradient and factors three times: three equal steps, up to rounding.
     let tolerance = 8.0 * f64::EPSILON * first.iter().fold(0.0_f64, |m, x| m.max(x.abs())) * 3.0;

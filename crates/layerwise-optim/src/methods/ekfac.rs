@@ -84,7 +84,7 @@ impl Method for Ekfac {
                 left: Statistic::Signal,
                 right: Statistic::Signal,
                 averaging: self.averaging.clone(),
-                basis: BasisMethod::Eigendecomposition,
+                basis: BasisMethod::default(),
                 basis_use: BasisUse::Refreshed,
                 refresh: self.refresh.clone(),
                 diagonal: DiagonalConfig {

@@ -6,7 +6,7 @@ use crate::adaptation::LevenbergMarquardt;
 use crate::averaging::Averaging;
 use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
 use crate::direction::Direction;
-use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
+use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
 use crate::kronecker::{JointDamping, KroneckerConfig};
 use crate::method::Method;
 use crate::refresh::Refresh;
@@ -147,7 +147,8 @@ impl Method for Kfac {
             statistic: Statistic::Signal,
             averaging: self.averaging.clone(),
             damping,
-            root: InverseRoot::Cholesky,
+            exponent: 1.0,
+            root: RootMethod::Cholesky,
             trace_scaling: 0.0,
         };
         Composition {
