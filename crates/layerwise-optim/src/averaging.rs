@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::persist::persist;
+use crate::persist::{join, persist, refuse};
 use crate::schedule::{Schedule, When};
 
 /// How a statistic `S` takes in the observation `X` of a step.
@@ -53,11 +53,18 @@ pub(crate) struct AverageWeights {
     pub(crate) correction: f64,
 }
 
-persist!(AverageClock { count, decay });
+persist!(AverageClock { count, decay } checked by check_loaded);
 
 impl AverageClock {
     pub(crate) fn start() -> Self {
         AverageClock { count: 0, decay: 1.0 }
+    }
+
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        if (0.0..=1.0).contains(&self.decay) {
+            return Ok(());
+        }
+        Err(refuse(&join(path, "decay"), "is not in [0, 1]"))
     }
 
     /// `Π β` over the observations so far.

@@ -7,8 +7,9 @@ use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
 use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
-use crate::persist::persist;
+use crate::persist::{join, persist, refuse};
 use crate::preconditioner::bytes;
+use crate::root::Refreshed;
 use crate::signal::Signal;
 use crate::staged::Staged;
 use crate::statistic::{FactorStatistic, Reading, Source};
@@ -30,7 +31,7 @@ pub(crate) struct BasisSide<A> {
     reorders: bool,
 }
 
-persist!(BasisSide<A> { statistic, basis });
+persist!(BasisSide<A> { statistic, basis } checked by check_loaded);
 
 impl<A: Scalar> BasisSide<A> {
     pub(crate) fn new(config: &EigenbasisConfig, statistic: FactorStatistic<A>) -> Self {
@@ -41,6 +42,20 @@ impl<A: Scalar> BasisSide<A> {
             finder: active.then(|| Eigenvectors::new(n, &config.basis)),
             reorders: false,
             statistic,
+        }
+    }
+
+    /// Orthonormality is lost little by little where each basis is a product with the last, so that
+    /// this only tells a basis from what is none.
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        match &self.basis {
+            Some(basis)
+                if departure_from_orthonormal(basis.current().view())
+                    > A::epsilon().as_f64().sqrt() =>
+            {
+                Err(refuse(&join(path, "basis"), "has columns that are not orthonormal"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -94,19 +109,19 @@ impl<A: Scalar> BasisSide<A> {
         Ok(storage.slice(s![..samples.nrows(), ..]))
     }
 
-    /// Proposes a new basis; returns how often another routine had to serve.
+    /// Proposes a new basis.
     pub(crate) fn refresh(
         &mut self,
         config: &EigenbasisConfig,
         signal: &Signal<'_, A>,
         step: u64,
         first: bool,
-    ) -> Result<usize> {
+    ) -> Result<Refreshed> {
         let (Some(basis), Some(finder)) = (&mut self.basis, &mut self.finder) else {
-            return Ok(0);
+            return Ok(Refreshed::default());
         };
         let Source::Moment(moment) = self.statistic.source(signal, Reading::Moment) else {
-            return Ok(0);
+            return Ok(Refreshed::default());
         };
         let side = self.statistic.side;
         let correction = self.statistic.correction;
@@ -124,7 +139,9 @@ impl<A: Scalar> BasisSide<A> {
         }
         .map_err(wrap)?;
         match (found, config.basis_use) {
-            (Found::Kept, _) => return Ok(0),
+            (Found::Kept, _) => {
+                return Ok(Refreshed::made(Some(finder.condition(found)), false));
+            }
             (Found::Iterated, _) => {}
             (Found::Decomposed { .. }, BasisUse::Refreshed) => {
                 next.assign(&finder.eigen().vectors());
@@ -137,7 +154,7 @@ impl<A: Scalar> BasisSide<A> {
         let fell_back = found == Found::Decomposed { fell_back: true };
         let iterated = found == Found::Iterated || fell_back;
         self.reorders = iterated && config.basis_use == BasisUse::Previous;
-        Ok(usize::from(fell_back))
+        Ok(Refreshed::made(Some(finder.condition(found)), fell_back))
     }
 
     /// The order in which the columns of the basis proposed stood before, where it applies to `v`.
@@ -170,4 +187,17 @@ impl<A: Scalar> BasisSide<A> {
         let finder = self.finder.as_ref().map_or(0, Eigenvectors::memory_bytes);
         self.statistic.memory_bytes() + held + finder
     }
+}
+
+/// The largest deviation of an inner product of two columns from that of orthonormal ones.
+pub(crate) fn departure_from_orthonormal<A: Scalar>(vectors: ArrayView2<'_, A>) -> f64 {
+    let mut largest = 0.0_f64;
+    for (i, a) in vectors.columns().into_iter().enumerate() {
+        for (j, b) in vectors.columns().into_iter().enumerate().take(i + 1) {
+            let product: f64 = a.iter().zip(b).map(|(x, y)| x.as_f64() * y.as_f64()).sum();
+            let expected = if i == j { 1.0 } else { 0.0 };
+            largest = largest.max((product - expected).abs());
+        }
+    }
+    largest
 }

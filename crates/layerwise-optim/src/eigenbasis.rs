@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
-use crate::basis::{BasisSide, Rotation};
+use crate::basis::{BasisSide, Rotation, departure_from_orthonormal};
 use crate::diagonal::{DiagonalConfig, SecondMoments};
 use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
@@ -14,6 +14,7 @@ use crate::finite::{check_finite, check_shape, check_weight};
 use crate::persist::{Persist, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
+use crate::root::Refreshed;
 use crate::schedule::{Schedule, When, check_number};
 use crate::signal::{Factor, Signal, Signals};
 use crate::staged::Staged;
@@ -257,19 +258,13 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         };
         check_shape("basis", &vectors, (n, n))?;
         check_finite("basis", &vectors)?;
-        let tolerance = 32.0 * n as f64 * A::epsilon().as_f64();
-        for (i, a) in vectors.columns().into_iter().enumerate() {
-            for (j, b) in vectors.columns().into_iter().enumerate().take(i + 1) {
-                let product: f64 = a.iter().zip(b).map(|(x, y)| x.as_f64() * y.as_f64()).sum();
-                let expected = if i == j { 1.0 } else { 0.0 };
-                if (product - expected).abs() > tolerance {
-                    return Err(OptimError::InvalidHyperparameter {
-                        name: "inner product of two columns of a basis",
-                        value: product,
-                        allowed: "0, or 1 for a column with itself",
-                    });
-                }
-            }
+        let departure = departure_from_orthonormal(vectors);
+        if departure > 32.0 * n as f64 * A::epsilon().as_f64() {
+            return Err(OptimError::InvalidHyperparameter {
+                name: "departure of a basis from orthonormality",
+                value: departure,
+                allowed: "at most 32 n units of rounding",
+            });
         }
         basis.split().1.assign(&vectors);
         basis.propose();
@@ -356,18 +351,16 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         let refresh = |side: &mut BasisSide<A>| side.refresh(config, signal, step, !ready);
         let results = [(refresh(&mut self.left), ready), (refresh(&mut self.right), ready)];
         let settled = next.settle(&config.refresh, results)?;
-        for (side, result) in [&mut self.left, &mut self.right].into_iter().zip(settled) {
-            match result {
-                Some(fallbacks) => {
-                    observation.refreshed = true;
-                    observation.fallbacks += fallbacks;
-                }
-                None => {
-                    side.discard_basis();
-                    observation.fallbacks += 1;
-                }
+        for (side, result) in [&mut self.left, &mut self.right].into_iter().zip(&settled) {
+            if result.is_none() {
+                side.discard_basis();
             }
         }
+        let [left, right] = settled.map(|result| result.unwrap_or(Refreshed::FAILED));
+        observation.refreshed = [&left, &right].iter().any(|side| side.made != Some(false));
+        observation.fallbacks = usize::from(left.fell_back) + usize::from(right.fell_back);
+        (observation.left_condition, observation.right_condition) =
+            (left.condition, right.condition);
         next.ready = true;
         Ok(())
     }

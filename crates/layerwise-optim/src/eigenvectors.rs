@@ -121,6 +121,24 @@ impl<A: Scalar> Eigenvectors<A> {
         Ok(Found::Decomposed { fell_back: false })
     }
 
+    /// The condition number of what was decomposed, or a lower bound from Rayleigh quotients (of
+    /// [`power_step`](Self::power_step), of the basis before it), which are of the factor with its
+    /// ridge.
+    pub(crate) fn condition(&self, found: Found) -> f64 {
+        let extremes = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold((f64::INFINITY, 0.0_f64), |(least, most), x| (least.min(x), most.max(x)))
+        };
+        let (least, most) = match (found, &self.iteration) {
+            (Found::Decomposed { .. }, _) | (_, None) => {
+                extremes(&mut self.eigen.values().iter().map(|x| x.as_f64()))
+            }
+            (Found::Iterated | Found::Kept, Some(iteration)) => {
+                extremes(&mut iteration.quotients.iter().copied())
+            }
+        };
+        if least > 0.0 { most / least } else { f64::INFINITY }
+    }
+
     /// The decomposition last made or [taken](Self::take).
     pub(crate) fn eigen(&mut self) -> &mut SymmetricEigen<A> {
         &mut self.eigen

@@ -22,17 +22,17 @@ pub(crate) fn join(path: &str, field: &str) -> String {
 /// Implements [`Persist`] for a struct by the fields that are its state; what is not listed is
 /// configuration, or computed anew at each step.
 macro_rules! persist {
-    ($type:ident { $($field:ident),+ $(,)? }) => {
+    ($type:ident { $($field:ident),+ $(,)? } $(checked by $check:ident)?) => {
         impl<A: layerwise_linalg::Scalar> crate::persist::Persist<A> for $type {
-            crate::persist::persist!(@methods $($field),+);
+            crate::persist::persist!(@methods $($field),+ $(; $check)?);
         }
     };
-    ($type:ident<A> { $($field:ident),+ $(,)? }) => {
+    ($type:ident<A> { $($field:ident),+ $(,)? } $(checked by $check:ident)?) => {
         impl<A: layerwise_linalg::Scalar> crate::persist::Persist<A> for $type<A> {
-            crate::persist::persist!(@methods $($field),+);
+            crate::persist::persist!(@methods $($field),+ $(; $check)?);
         }
     };
-    (@methods $($field:ident),+) => {
+    (@methods $($field:ident),+ $(; $check:ident)?) => {
         fn save(&self, path: &str, out: &mut crate::state::StateWriter<A>) {
             $(self.$field.save(&crate::persist::join(path, stringify!($field)), out);)+
         }
@@ -43,6 +43,7 @@ macro_rules! persist {
             from: &mut crate::state::StateReader<'_, A>,
         ) -> crate::error::Result<()> {
             $(self.$field.load(&crate::persist::join(path, stringify!($field)), from)?;)+
+            $(self.$check(path)?;)?
             Ok(())
         }
     };

@@ -162,7 +162,7 @@ impl<A: Scalar> FactorRoot<A> {
     ) -> std::result::Result<Refreshed, LinalgError> {
         if let Source::Moment(moment) = source
             && damping.is_relative()
-            && mean_diagonal(moment) == 0.0
+            && is_negligible(moment)
         {
             return Ok(Refreshed { made: Some(false), ..Refreshed::default() });
         }
@@ -200,23 +200,20 @@ impl<A: Scalar> FactorRoot<A> {
                 RootKind::Formed { finder, newton, root, basis },
                 Source::Moment(moment) | Source::Cholesky(moment),
             ) => {
-                let arrived = match newton {
-                    None => false,
-                    Some((newton, work)) => {
-                        let ridge = damping.absolute(moment, correction);
-                        let mut next = root.split().1.view_mut();
-                        match newton.inverse_root_into(*moment, ridge, work, &mut next) {
-                            Ok(_) => true,
-                            Err(LinalgError::NoConvergence { .. }) => false,
-                            Err(error) => return Err(error),
-                        }
-                    }
-                };
                 let scale = correction.powf(exponent);
-                if arrived {
-                    root.propose();
-                    self.propose_scale(scale);
-                    return Ok(Refreshed::made(None, false));
+                if let Some((newton, work)) = newton {
+                    let ridge = damping.absolute(moment, correction);
+                    let (_, next) = root.split();
+                    match newton.inverse_root_into(*moment, ridge, work, &mut next.view_mut()) {
+                        Ok(_) => {
+                            let condition = least_condition(moment, ridge, next, exponent);
+                            root.propose();
+                            self.propose_scale(scale);
+                            return Ok(Refreshed::made(Some(condition), false));
+                        }
+                        Err(LinalgError::NoConvergence { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
                 let mut fell_back = newton.is_some();
                 match basis {
@@ -444,10 +441,30 @@ pub(crate) fn mean_diagonal<A: Scalar>(moment: &ArrayView2<A>) -> f64 {
     trace / moment.nrows() as f64
 }
 
+/// Whether a moment is zero, or so small that its entries have lost digits, and a ridge relative to it
+/// vanishes.
+fn is_negligible<A: Scalar>(moment: &ArrayView2<A>) -> bool {
+    mean_diagonal(moment) < A::min_positive_value().as_f64() / A::epsilon().as_f64()
+}
+
 /// `‖S‖_∞`.
 fn largest_row_sum<A: Scalar>(moment: &ArrayView2<A>) -> f64 {
     let sum = |row: ndarray::ArrayView1<'_, A>| row.iter().map(|x| x.as_f64().abs()).sum::<f64>();
     moment.rows().into_iter().map(sum).fold(0.0, f64::max)
+}
+
+/// A bound from below of the condition number of `S + r I`, of which a root is at hand: no diagonal
+/// entry of a symmetric matrix exceeds its largest eigenvalue.
+fn least_condition<A: Scalar>(
+    moment: &ArrayView2<A>,
+    ridge: f64,
+    root: &Array2<A>,
+    exponent: f64,
+) -> f64 {
+    let largest = |diagonal: ndarray::ArrayView1<'_, A>| {
+        diagonal.iter().map(|x| x.as_f64()).fold(0.0, f64::max)
+    };
+    ((largest(moment.diag()) + ridge) * largest(root.diag()).powf(1.0 / exponent)).max(1.0)
 }
 
 fn condition_number<A: Scalar>(eigen: &SymmetricEigen<A>, ridge: f64) -> f64 {

@@ -320,7 +320,11 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
             let statistic =
                 |side| if ignored(side) { Statistic::Identity } else { Statistic::Gradient };
             let basis = match preconditioner["eigenvectors"].as_str() {
-                Some("qr") => BasisMethod::qr_step(golden.schedule("epsilon")),
+                Some("qr") => BasisMethod::QrStep {
+                    ridge: golden.schedule("epsilon"),
+                    steps: preconditioner["qr_max_iterations"].as_u64().unwrap() as u32,
+                    tolerance: number(&preconditioner["qr_tolerance"]).unwrap(),
+                },
                 _ => basis_method(&preconditioner["computation"], golden.number("epsilon")),
             };
             let eigenbasis = EigenbasisConfig {

@@ -149,7 +149,7 @@ fn takes_scales<A: Scalar>(scales: &[f64]) {
 #[test]
 fn takes_huge_and_tiny_gradients() {
     takes_scales::<f64>(&[1e100, 1e30, 1e-30, 1e-100]);
-    takes_scales::<f32>(&[1e12, 1e-12]);
+    takes_scales::<f32>(&[1e17, 1e12, 1e-12, 1e-14]);
 }
 
 /// Steps that must be refused: what is wrong, and the call.
