@@ -82,6 +82,7 @@ fn allocations<A: Scalar>(n: usize) -> usize {
     solve_lower_transposed(cholesky.lower(), &mut b.view_mut().reversed_axes()).unwrap();
     cholesky.solve_left(&mut b.view_mut()).unwrap();
     cholesky.solve_right(&mut b.view_mut().reversed_axes()).unwrap();
+    cholesky.inverse_into(&mut c.view_mut()).unwrap();
     cholesky.set_lower(spd.view()).unwrap();
     eigen.decompose(spd.view()).unwrap();
     eigen.inverse_root_into(0.25, &options, &mut c.view_mut()).unwrap();

@@ -90,10 +90,7 @@ impl KroneckerConfig {
                     why: "it is defined for the product of the factors as they are",
                 });
             }
-            if joint
-                && !matches!(factor.root, RootMethod::Cholesky)
-                && factor.root != RootMethod::default()
-            {
+            if joint && ![RootMethod::Cholesky, RootMethod::default()].contains(&factor.root) {
                 return Err(OptimError::Incompatible {
                     first: "exact damping of the product",
                     second: "a method for the root of a factor",

@@ -36,6 +36,10 @@ enum RootKind<A> {
     /// Of the identity: a number, which is the scale.
     Scalar,
     Cholesky(Staged<Cholesky<A>>),
+    Inverse {
+        cholesky: Box<Cholesky<A>>,
+        root: Staged<Array2<A>>,
+    },
     /// Formed, by an eigendecomposition, or by an iteration where there is one.
     Formed {
         finder: Box<Eigenvectors<A>>,
@@ -73,6 +77,7 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.save(&join(path, "cholesky"), out),
+            RootKind::Inverse { root, .. } => root.save(&join(path, "root"), out),
             RootKind::Formed { root, basis, .. } => {
                 root.save(&join(path, "root"), out);
                 basis.save(&join(path, "basis"), out);
@@ -86,6 +91,7 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.load(&join(path, "cholesky"), from)?,
+            RootKind::Inverse { root, .. } => root.load(&join(path, "root"), from)?,
             RootKind::Formed { root, basis, .. } => {
                 root.load(&join(path, "root"), from)?;
                 basis.load(&join(path, "basis"), from)?;
@@ -107,9 +113,7 @@ impl<A: Scalar> FactorRoot<A> {
         let n = statistic.dimension();
         let (pseudo_inverse, basis_method) = match &config.root {
             RootMethod::Eigen { pseudo_inverse, basis } => (*pseudo_inverse, basis.clone()),
-            RootMethod::Cholesky | RootMethod::CoupledNewton { .. } => {
-                (None, BasisMethod::default())
-            }
+            _ => (None, BasisMethod::default()),
         };
         let kind = match (statistic.kind, &config.root) {
             (Statistic::Identity, _) => RootKind::Scalar,
@@ -117,6 +121,10 @@ impl<A: Scalar> FactorRoot<A> {
                 Cholesky::with_dimension(n),
                 Cholesky::with_dimension(n),
             )),
+            (_, RootMethod::Inverse) => RootKind::Inverse {
+                cholesky: Box::new(Cholesky::with_dimension(n)),
+                root: Staged::twice(Array2::eye(n)),
+            },
             (_, root) => RootKind::Formed {
                 finder: Box::new(Eigenvectors::new(n, &basis_method)),
                 newton: root
@@ -146,7 +154,7 @@ impl<A: Scalar> FactorRoot<A> {
 
     /// What a refresh reads: a Cholesky factor can be taken as it is where nothing is added to it.
     pub(crate) fn reading(&self, damping: ResolvedDamping) -> Reading {
-        let takes_cholesky = matches!(self.kind, RootKind::Cholesky(_))
+        let takes_cholesky = matches!(self.kind, RootKind::Cholesky(_) | RootKind::Inverse { .. })
             && damping == ResolvedDamping::None
             && self.trace_scaling == 0.0;
         if takes_cholesky { Reading::Either } else { Reading::Moment }
@@ -183,17 +191,14 @@ impl<A: Scalar> FactorRoot<A> {
                 (damped.powf(-exponent), Refreshed::default())
             }
             (RootKind::Cholesky(factor), source) => {
-                let (_, next) = factor.split();
-                match source {
-                    Source::Cholesky(lower) => next.set_lower(*lower)?,
-                    Source::Moment(moment) => {
-                        let ridge = damping.absolute(moment, correction);
-                        next.factor(*moment, A::from_f64(ridge))?;
-                    }
-                    Source::Identity => {}
-                }
-                let condition = 1.0 / next.reciprocal_condition().as_f64();
+                let condition = refactor(factor.split().1, source, damping, correction)?;
                 factor.propose();
+                (correction, Refreshed::made(Some(condition), false))
+            }
+            (RootKind::Inverse { cholesky, root }, source) => {
+                let condition = refactor(cholesky, source, damping, correction)?;
+                cholesky.inverse_into(&mut root.split().1.view_mut())?;
+                root.propose();
                 (correction, Refreshed::made(Some(condition), false))
             }
             (
@@ -256,7 +261,7 @@ impl<A: Scalar> FactorRoot<A> {
     pub(crate) fn basis(&self) -> Option<ArrayView2<'_, A>> {
         match &self.kind {
             RootKind::Formed { basis, .. } => basis.as_ref().map(|basis| basis.current().view()),
-            RootKind::Scalar | RootKind::Cholesky(_) => None,
+            RootKind::Scalar | RootKind::Cholesky(_) | RootKind::Inverse { .. } => None,
         }
     }
 
@@ -275,7 +280,7 @@ impl<A: Scalar> FactorRoot<A> {
                 Side::Left => factor.latest().solve_left(direction).map_err(wrap)?,
                 Side::Right => factor.latest().solve_right(direction).map_err(wrap)?,
             },
-            RootKind::Formed { root, .. } => {
+            RootKind::Formed { root, .. } | RootKind::Inverse { root, .. } => {
                 scratch.assign(direction);
                 let root = root.latest().view();
                 let (a, b) = match self.side {
@@ -295,6 +300,7 @@ impl<A: Scalar> FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.discard(),
+            RootKind::Inverse { root, .. } => root.discard(),
             RootKind::Formed { root, basis, .. } => {
                 root.discard();
                 if let Some(basis) = basis {
@@ -310,6 +316,7 @@ impl<A: Scalar> FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.commit(),
+            RootKind::Inverse { root, .. } => root.commit(),
             RootKind::Formed { root, basis, .. } => {
                 root.commit();
                 if let Some(basis) = basis {
@@ -328,6 +335,7 @@ impl<A: Scalar> FactorRoot<A> {
                 let n = factor.current().dimension();
                 4 * bytes::<A>((n, n))
             }
+            RootKind::Inverse { root, .. } => 4 * bytes::<A>(root.current().dim()),
             RootKind::Formed { finder, root, newton, basis } => {
                 let newton = if newton.is_some() { 6 } else { 0 };
                 let basis = if basis.is_some() { 2 } else { 0 };
@@ -451,6 +459,24 @@ fn is_negligible<A: Scalar>(moment: &ArrayView2<A>) -> bool {
 fn largest_row_sum<A: Scalar>(moment: &ArrayView2<A>) -> f64 {
     let sum = |row: ndarray::ArrayView1<'_, A>| row.iter().map(|x| x.as_f64().abs()).sum::<f64>();
     moment.rows().into_iter().map(sum).fold(0.0, f64::max)
+}
+
+/// Factors `source + c damping`; returns its condition number from below.
+fn refactor<A: Scalar>(
+    cholesky: &mut Cholesky<A>,
+    source: &Source<'_, A>,
+    damping: ResolvedDamping,
+    correction: f64,
+) -> std::result::Result<f64, LinalgError> {
+    match source {
+        Source::Cholesky(lower) => cholesky.set_lower(*lower)?,
+        Source::Moment(moment) => {
+            let ridge = damping.absolute(moment, correction);
+            cholesky.factor(*moment, A::from_f64(ridge))?;
+        }
+        Source::Identity => {}
+    }
+    Ok(1.0 / cholesky.reciprocal_condition().as_f64())
 }
 
 /// A bound from below of the condition number of `S + r I`, of which a root is at hand: no diagonal

@@ -4,9 +4,10 @@
 mod common;
 
 use common::{
-    ROUNDING, covariance, generator, gradients, largest_difference, normal, run, start, step,
+    Quadratic, ROUNDING, covariance, generator, gradients, largest_difference, normal, run, start,
+    step,
 };
-use layerwise_linalg::{Ridge, RootOptions, inverse_root, orthonormal_rows};
+use layerwise_linalg::{Cholesky, Ridge, RootOptions, inverse_root, orthonormal_rows};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
     Adam, Averaging, BasisMethod, Composition, Cutoff, Damping, DiagonalConfig, Exponents, Factor,
@@ -275,6 +276,45 @@ fn a_basis_within_the_tolerance_is_kept() {
         let expected = x * ((rows[[i, i]] + ridge) * (cols[[j, j]] + ridge)).powf(-0.25);
         assert!((found[[i, j]] - expected).abs() < ROUNDING, "{i}, {j}");
     }
+}
+
+#[test]
+fn inverses_agree_with_solves_to_the_condition_number() {
+    let condition = 1e4;
+    let problem = Quadratic::<f64>::new(30, (4, 6), condition);
+    let gradient = normal::<f64>(&mut generator(31), (4, 6));
+    let step_by = |root, given_factored: bool| {
+        let method =
+            Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), root, ..Kfac::default() };
+        let lower = Cholesky::new(problem.input.view(), 0.0).unwrap();
+        let input = if given_factored {
+            Factor::Cholesky(lower.lower())
+        } else {
+            Factor::SecondMoment(problem.input.view())
+        };
+        let signal = problem.signal(&gradient).with_input(input);
+        let mut weight = Array2::<f64>::zeros((4, 6));
+        method.build((4, 6)).unwrap().step(&mut weight.view_mut(), &signal).unwrap();
+        weight
+    };
+    let expected = step_by(RootMethod::Cholesky, false);
+    let norm = |x: &Array2<f64>| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    // Each inverse, of norm κ, errs by n κ ε of that.
+    let largest = condition * condition * norm(&gradient);
+    let tolerance = 2.0 * 6.0 * condition * f64::EPSILON * largest;
+    assert!(tolerance < 1e-9 * norm(&expected), "of which the step is a good part");
+    for given_factored in [false, true] {
+        let found = step_by(RootMethod::Inverse, given_factored);
+        let error = norm(&(&found - &expected));
+        assert!(error > 0.0 && error < tolerance, "{given_factored}: {error:e}, {tolerance:e}");
+    }
+    let mut indefinite = problem.input.clone();
+    indefinite[[5, 5]] = -1.0;
+    let signal = problem.signal(&gradient).with_input(Factor::SecondMoment(indefinite.view()));
+    let method = Kfac { root: RootMethod::Inverse, ..Kfac::default() };
+    let mut weight = Array2::<f64>::zeros((4, 6));
+    let error = method.build((4, 6)).unwrap().step(&mut weight.view_mut(), &signal).unwrap_err();
+    assert!(matches!(error, OptimError::Factor { side: Side::Right, .. }), "{error:?}");
 }
 
 #[test]

@@ -717,9 +717,12 @@ fn undamped() -> Kfac {
 
 #[test]
 fn kfac_with_plain_damping() {
-    let plain = |damping: f64| Kfac { damping: damping.into(), ..undamped() };
-    kfac("ii_full", plain);
-    kfac("ii_sqrt", |damping| plain(damping.sqrt()));
+    for root in [RootMethod::Cholesky, RootMethod::Inverse, RootMethod::default()] {
+        let plain =
+            |damping: f64| Kfac { damping: damping.into(), root: root.clone(), ..undamped() };
+        kfac("ii_full", plain);
+        kfac("ii_sqrt", |damping| plain(damping.sqrt()));
+    }
 }
 
 #[test]

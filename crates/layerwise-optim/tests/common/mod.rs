@@ -109,6 +109,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "kfac, momentum",
             Kfac { direction: Direction::Momentum(momentum(false)), ..kfac(0.02) },
         ),
+        case("kfac, inverses", Kfac { root: RootMethod::Inverse, ..kfac(0.1) }),
         case(
             "kfac, factored Tikhonov",
             Kfac { damping: KfacDamping::FactoredTikhonov(1e-3.into()), ..undamped(0.1) },
