@@ -14,7 +14,7 @@ pub enum Averaging {
     None,
     /// `S ← β S + (1−β) X`, from zero.
     Ema {
-        /// `β`, in [0, 1).
+        /// `β`, in [0, 1), or [0, 1] where it is not corrected.
         beta: Schedule,
         /// Divide by `1 − Π β` where it is used, which removes the weight of the zero start
         /// (Kingma and Ba 2015, §3).
@@ -32,6 +32,7 @@ pub enum Averaging {
 impl Averaging {
     pub(crate) fn check(&self, when: When, name: &'static str) -> Result<()> {
         match self {
+            Averaging::Ema { beta, bias_correction: false } => beta.check_share(when, name),
             Averaging::Ema { beta, .. } | Averaging::Decay { beta } => beta.check_decay(when, name),
             Averaging::None | Averaging::Sum => Ok(()),
         }

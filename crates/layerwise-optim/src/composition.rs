@@ -201,10 +201,11 @@ impl Composition {
     /// Whether a step reports what the quadratic model of the loss predicts of it.
     pub(crate) fn predicts(&self) -> bool {
         self.damping_adaptation.is_some()
-            && matches!(
-                &self.preconditioner,
-                PreconditionerConfig::Kronecker(config) if config.models_curvature()
-            )
+            && match &self.preconditioner {
+                PreconditionerConfig::Kronecker(config) => config.models_curvature(),
+                PreconditionerConfig::Eigenbasis(config) => config.models_curvature(),
+                _ => false,
+            }
     }
 
     /// Schedules that are functions can leave their range at any step, so that this is asked at

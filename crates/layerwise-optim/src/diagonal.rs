@@ -8,7 +8,7 @@ use crate::averaging::{AverageClock, Averaging};
 use crate::entrywise::{update1, update2};
 use crate::error::{OptimError, Result};
 use crate::finite::{check_shape, check_weight, first_non_finite};
-use crate::persist::{Persist, persist};
+use crate::persist::{Persist, join, persist, refuse};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::schedule::{Schedule, When, check_number};
 use crate::signal::Signal;
@@ -101,7 +101,7 @@ pub(crate) struct SecondMoments<A> {
     epsilon_factor: f64,
 }
 
-persist!(SecondMoments<A> { moments, largest, mean, clock });
+persist!(SecondMoments<A> { moments, largest, mean, clock } checked by check_loaded);
 
 impl<A: Scalar> SecondMoments<A> {
     pub(crate) fn new(config: &DiagonalConfig, shape: (usize, usize)) -> Self {
@@ -116,6 +116,16 @@ impl<A: Scalar> SecondMoments<A> {
             correction: A::one(),
             epsilon_factor: 1.0,
         }
+    }
+
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        for (name, array) in [("moments", Some(&self.moments)), ("largest", self.largest.as_ref())]
+        {
+            if array.is_some_and(|array| array.current().iter().any(|&v| v < A::zero())) {
+                return Err(refuse(&join(path, name), "has a negative entry"));
+            }
+        }
+        Ok(())
     }
 
     /// Proposes `v` with the squares of `entries` taken in.
@@ -180,7 +190,7 @@ impl<A: Scalar> SecondMoments<A> {
             let denominator = root(v) + epsilon;
             let quotient = *d * scale / denominator;
             // An entry whose statistic is zero never had a gradient.
-            *d = if denominator > A::zero() { quotient } else { A::zero() };
+            *d = if denominator == A::zero() { A::zero() } else { quotient };
         };
         let moments = self.moments.latest();
         match (&self.largest, &self.mean) {
@@ -193,6 +203,12 @@ impl<A: Scalar> SecondMoments<A> {
             }
             (None, None) => update1(direction, moments, divide),
         }
+    }
+
+    /// `D ← v̂ D`.
+    pub(crate) fn multiply(&self, direction: &mut ArrayViewMut2<'_, A>) {
+        let correction = self.correction;
+        update1(direction, self.moments.latest(), move |d, v| *d = *d * v / correction);
     }
 
     pub(crate) fn set_epsilon_factor(&mut self, factor: f64) {

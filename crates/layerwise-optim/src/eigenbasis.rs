@@ -5,13 +5,13 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
-use crate::basis::{BasisSide, Rotation, departure_from_orthonormal};
+use crate::basis::{BasisSide, Rotation};
 use crate::diagonal::{DiagonalConfig, SecondMoments};
 use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
 use crate::finite::{check_finite, check_shape, check_weight};
-use crate::persist::{Persist, persist};
+use crate::persist::{Persist, departure_from_orthonormal, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
 use crate::root::Refreshed;
@@ -165,6 +165,13 @@ impl EigenbasisConfig {
             });
         }
         Ok(())
+    }
+
+    /// Whether the diagonal is that of the samples' curvature in the bases.
+    pub(crate) fn models_curvature(&self) -> bool {
+        self.estimate == DiagonalEstimate::Samples
+            && self.basis_use == BasisUse::Refreshed
+            && !self.diagonal.maximum
     }
 
     pub(crate) fn required(&self) -> Signals {
@@ -432,6 +439,26 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
             side.rotate(used, Rotation::OutOf, direction, &mut self.scratch)?;
         }
         Ok(())
+    }
+
+    fn apply_curvature(
+        &mut self,
+        _signal: &Signal<'_, A>,
+        change: &mut ArrayViewMut2<'_, A>,
+    ) -> Result<bool> {
+        if !self.config.models_curvature() {
+            return Ok(false);
+        }
+        check_shape("change", &change.view(), self.shape)?;
+        let used = self.config.basis_use;
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::Into, change, &mut self.scratch)?;
+        }
+        self.moments.multiply(change);
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::OutOf, change, &mut self.scratch)?;
+        }
+        Ok(true)
     }
 
     fn commit(&mut self) {

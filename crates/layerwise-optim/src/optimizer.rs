@@ -70,8 +70,8 @@ pub struct StepReport {
     /// The same of the right factor.
     pub right_condition: Option<f64>,
     /// What the quadratic model of the loss predicts of this step: where dampings are
-    /// [adapted](crate::LevenbergMarquardt) and the factors are the layer's (KFAC). It costs two
-    /// products more, of the direction with each factor.
+    /// [adapted](crate::LevenbergMarquardt) and the factors are the layer's (KFAC, EKFAC from samples).
+    /// It costs a product more with each factor, or two with each basis.
     pub model: Option<QuadraticModel>,
 }
 

@@ -1,7 +1,7 @@
 //! Which fields of a part are its state: listed once, for saving and loading alike.
 
-use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen};
-use ndarray::Array2;
+use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, check_symmetric};
+use ndarray::{Array2, ArrayView2};
 
 use crate::error::{OptimError, Result};
 use crate::state::{StateReader, StateValue, StateWriter};
@@ -192,9 +192,40 @@ impl<A: Scalar> Persist<A> for SymmetricEigen<A> {
         values.load(&join(path, "values"), from)?;
         let mut vectors = Array2::zeros((n, n));
         vectors.load(&join(path, "vectors"), from)?;
+        check_orthonormal(&join(path, "vectors"), vectors.view())?;
         self.set(values.row(0), vectors.view())
             .map_err(|_| refuse(path, "is no eigendecomposition"))
     }
+}
+
+/// Tells a basis from what is none. Orthonormality is lost little by little where each basis is a
+/// product with the last, so that √ε is allowed.
+pub(crate) fn check_orthonormal<A: Scalar>(path: &str, vectors: ArrayView2<'_, A>) -> Result<()> {
+    if departure_from_orthonormal(vectors) <= A::epsilon().as_f64().sqrt() {
+        return Ok(());
+    }
+    Err(refuse(path, "has columns that are not orthonormal"))
+}
+
+/// The largest deviation of an inner product of two columns from that of orthonormal ones.
+pub(crate) fn departure_from_orthonormal<A: Scalar>(vectors: ArrayView2<'_, A>) -> f64 {
+    let mut largest = 0.0_f64;
+    for (i, a) in vectors.columns().into_iter().enumerate() {
+        for (j, b) in vectors.columns().into_iter().enumerate().take(i + 1) {
+            let product: f64 = a.iter().zip(b).map(|(x, y)| x.as_f64() * y.as_f64()).sum();
+            let expected = if i == j { 1.0 } else { 0.0 };
+            largest = largest.max((product - expected).abs());
+        }
+    }
+    largest
+}
+
+/// Refuses what differs from its transpose by more than rounding.
+pub(crate) fn check_loaded_symmetric<A: Scalar>(
+    path: &str,
+    matrix: ArrayView2<'_, A>,
+) -> Result<()> {
+    check_symmetric(matrix).map_err(|_| refuse(path, "is not symmetric"))
 }
 
 pub(crate) fn refuse(path: &str, problem: &'static str) -> OptimError {

@@ -10,7 +10,7 @@ use crate::eigenbasis::BasisMethod;
 use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
-use crate::persist::{Persist, join};
+use crate::persist::{Persist, check_loaded_symmetric, check_orthonormal, join};
 use crate::preconditioner::bytes;
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
@@ -91,10 +91,17 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.load(&join(path, "cholesky"), from)?,
-            RootKind::Inverse { root, .. } => root.load(&join(path, "root"), from)?,
+            RootKind::Inverse { root, .. } => {
+                root.load(&join(path, "root"), from)?;
+                check_loaded_symmetric(&join(path, "root"), root.current().view())?;
+            }
             RootKind::Formed { root, basis, .. } => {
                 root.load(&join(path, "root"), from)?;
+                check_loaded_symmetric(&join(path, "root"), root.current().view())?;
                 basis.load(&join(path, "basis"), from)?;
+                if let Some(basis) = basis {
+                    check_orthonormal(&join(path, "basis"), basis.current().view())?;
+                }
             }
         }
         let mut scale = 0.0;

@@ -7,7 +7,7 @@ use crate::averaging::{AverageClock, AverageWeights, Averaging};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
 use crate::finite::{check_finite, check_shape, check_size, first_non_finite};
-use crate::persist::{join, persist, refuse};
+use crate::persist::{check_loaded_symmetric, join, persist};
 use crate::preconditioner::bytes;
 use crate::signal::{Factor, Signal};
 use crate::staged::Staged;
@@ -80,12 +80,8 @@ impl<A: Scalar> FactorStatistic<A> {
     }
 
     fn check_loaded(&self, path: &str) -> Result<()> {
-        match &self.average {
-            Some(average) if check_symmetric(average.current().view()).is_err() => {
-                Err(refuse(&join(path, "average"), "is not symmetric"))
-            }
-            _ => Ok(()),
-        }
+        let Some(average) = &self.average else { return Ok(()) };
+        check_loaded_symmetric(&join(path, "average"), average.current().view())
     }
 
     pub(crate) fn dimension(&self) -> usize {

@@ -71,15 +71,15 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
             }
         }
     };
-    let decays = [-0.1, 1.0, 1.5];
+    let (decays, shares) = ([-0.1, 1.0, 1.5], [-0.1, 1.5]);
     check("learning_rate", &[-1e-3], &|x| {
         Sgd { learning_rate: x.into(), ..Sgd::default() }.composition()
     });
-    check("momentum", &decays, &|x| Sgd { momentum: x.into(), ..Sgd::default() }.composition());
+    check("momentum", &shares, &|x| Sgd { momentum: x.into(), ..Sgd::default() }.composition());
     check("momentum", &[0.0], &|x| {
         Sgd { momentum: x.into(), nesterov: true, ..Sgd::default() }.composition()
     });
-    check("dampening", &decays, &|x| {
+    check("dampening", &shares, &|x| {
         Sgd { momentum: 0.9.into(), dampening: x.into(), ..Sgd::default() }.composition()
     });
     check("dampening", &[0.1], &|x| {
@@ -172,7 +172,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         Shampoo { damping, ..Shampoo::default() }.composition()
     });
     check("factor.averaging.beta", &decays, &|x| {
-        let averaging = Averaging::Ema { beta: x.into(), bias_correction: false };
+        let averaging = Averaging::Ema { beta: x.into(), bias_correction: true };
         Shampoo { averaging, ..Shampoo::default() }.composition()
     });
     check("eigenbasis.averaging.beta", &decays, &|x| {
@@ -200,7 +200,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         let polar = PolarConfig { scale: PolarScale::Number(x), ..PolarConfig::default() };
         Muon { polar, ..Muon::default() }.composition()
     });
-    check("momentum", &decays, &|x| Composition {
+    check("momentum", &shares, &|x| Composition {
         velocity: Some(Momentum::heavy_ball(x)),
         ..Composition::default()
     });

@@ -52,7 +52,8 @@ pub struct Ekfac {
     pub direction: Direction,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
-    /// Adaptation of the damping.
+    /// Adaptation of the damping; the predicted reduction is in the report where `v` is estimated from
+    /// samples.
     pub damping_adaptation: Option<LevenbergMarquardt>,
 }
 
