@@ -11,9 +11,10 @@ use crate::{
 
 /// The quintic Newton-Schulz iteration towards the orthogonal polar factor, as used by Muon.
 ///
-/// X₀ = M / (‖M‖_F + epsilon), or M / max(‖M‖_F, epsilon) where it is a floor, then `steps` times A = X Xᵀ, X ← a X + (b A + c A²) X. It acts on
-/// each singular value alone, as s ↦ a s + b s³ + c s⁵. The default coefficients trade exactness
-/// for speed: after five steps the singular values lie near 1, roughly in [0.7, 1.2], except those
+/// X₀ = M / (‖M‖_F + epsilon), or with `epsilon_is_floor` M / max(‖M‖_F, epsilon); then `steps`
+/// times A = X Xᵀ, X ← a X + (b A + c A²) X. It acts on each singular value alone, as
+/// s ↦ a s + b s³ + c s⁵. The default coefficients trade exactness for speed: after five steps the
+/// singular values lie near 1, roughly in [0.7, 1.2], except those
 /// that started very small; zero stays zero.
 ///
 /// Source of iteration and defaults: K. Jordan and others, *Muon: an optimizer for hidden layers in

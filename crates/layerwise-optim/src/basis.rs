@@ -3,7 +3,7 @@
 use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
-use crate::eigenbasis::{BasisMethod, BasisUse, EigenbasisConfig};
+use crate::eigenbasis::{BasisMethod, BasisUse, ColumnOrder, EigenbasisConfig};
 use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
@@ -37,9 +37,13 @@ impl<A: Scalar> BasisSide<A> {
     pub(crate) fn new(config: &EigenbasisConfig, statistic: FactorStatistic<A>) -> Self {
         let n = statistic.dimension();
         let active = statistic.kind != Statistic::Identity;
+        let order = match config.basis_use {
+            BasisUse::Previous => ColumnOrder::Descending,
+            BasisUse::Refreshed => config.basis.order(),
+        };
         BasisSide {
             basis: active.then(|| Staged::twice(Array2::eye(n))),
-            finder: active.then(|| Eigenvectors::new(n, &config.basis)),
+            finder: active.then(|| Eigenvectors::new(n, &config.basis, order)),
             reorders: false,
             statistic,
         }
@@ -129,17 +133,10 @@ impl<A: Scalar> BasisSide<A> {
             }
         }
         .map_err(wrap)?;
-        match (found, config.basis_use) {
-            (Found::Kept, _) => {
-                return Ok(Refreshed::made(Some(finder.condition(found)), false));
-            }
-            (Found::Iterated, _) => {}
-            (Found::Decomposed { .. }, BasisUse::Refreshed) => {
-                next.assign(&finder.eigen().vectors());
-            }
-            (Found::Decomposed { .. }, BasisUse::Previous) => {
-                next.assign(&finder.eigen().vectors().slice(s![.., ..;-1]));
-            }
+        match found {
+            Found::Kept => return Ok(Refreshed::made(Some(finder.condition(found)), false)),
+            Found::Iterated => {}
+            Found::Decomposed { .. } => finder.decomposed_into(next),
         }
         basis.propose();
         let fell_back = found == Found::Decomposed { fell_back: true };

@@ -68,9 +68,9 @@ pub enum BasisMethod {
         /// it in the Frobenius norm. 0: not asked; the only choice under [`BasisUse::Previous`].
         tolerance: f64,
     },
-    /// Steps of orthogonal iteration from the basis held, each by a QR factorization. Where the
-    /// product to factor is rank-deficient, an eigendecomposition takes their place, and is counted
-    /// as a fall-back.
+    /// Steps of orthogonal iteration from the basis held, each by a QR factorization: under
+    /// [`BasisUse::Refreshed`] those of the QR algorithm on `VᵀSV`. Where the product to factor is
+    /// rank-deficient, an eigendecomposition takes their place, and is counted as a fall-back.
     QrStep {
         /// Multiple of the identity added to the bias-corrected factor, ≥ 0.
         ridge: Schedule,
@@ -78,7 +78,21 @@ pub enum BasisMethod {
         steps: u32,
         /// `τ` as above, for each step.
         tolerance: f64,
+        /// In which order the basis is kept, and so the next step begun.
+        order: ColumnOrder,
     },
+}
+
+/// The order of a basis's columns by eigenvalue, or Rayleigh quotient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ColumnOrder {
+    /// The largest first, as the iteration itself tends to: for a factor that does not change the
+    /// basis converges to its eigenvectors.
+    #[default]
+    Descending,
+    /// The smallest first (Distributed Shampoo), which undoes what a step gained: from refresh to
+    /// refresh the basis stays as far from the eigenvectors as the steps of one refresh leave it.
+    Ascending,
 }
 
 impl Default for BasisMethod {
@@ -89,27 +103,37 @@ impl Default for BasisMethod {
 }
 
 impl BasisMethod {
-    /// One QR step at each refresh.
+    /// One QR step at each refresh, in descending order.
     #[must_use]
     pub fn qr_step(ridge: impl Into<Schedule>) -> Self {
-        BasisMethod::QrStep { ridge: ridge.into(), steps: 1, tolerance: 0.0 }
+        let order = ColumnOrder::Descending;
+        BasisMethod::QrStep { ridge: ridge.into(), steps: 1, tolerance: 0.0, order }
+    }
+
+    /// The order in which it keeps its basis.
+    pub(crate) fn order(&self) -> ColumnOrder {
+        match self {
+            BasisMethod::Eigendecomposition { .. } => ColumnOrder::Ascending,
+            BasisMethod::QrStep { order, .. } => *order,
+        }
     }
 
     pub(crate) fn check(&self, when: When, used: BasisUse) -> Result<()> {
         let (steps, tolerance) = match self {
             BasisMethod::Eigendecomposition { tolerance } => (1, *tolerance),
-            BasisMethod::QrStep { ridge, steps, tolerance } => {
+            BasisMethod::QrStep { ridge, steps, tolerance, .. } => {
                 ridge.check_non_negative(when, "basis.ridge")?;
                 (*steps, *tolerance)
             }
         };
         check_number("basis.steps", f64::from(steps), "at least 1", |steps| steps >= 1.0)?;
         check_number("basis.tolerance", tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
-        if used == BasisUse::Previous && (steps > 1 || tolerance > 0.0) {
+        let ascends = matches!(self, BasisMethod::QrStep { order: ColumnOrder::Ascending, .. });
+        if used == BasisUse::Previous && (steps > 1 || tolerance > 0.0 || ascends) {
             return Err(OptimError::Incompatible {
                 first: "the basis from before the step",
-                second: "several QR steps, or a tolerance",
-                why: "its columns are ordered once, before a single step",
+                second: "several QR steps, a tolerance, or an ascending order",
+                why: "its columns are put in descending order, before a single step",
             });
         }
         Ok(())
@@ -265,7 +289,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         };
         check_shape("basis", &vectors, (n, n))?;
         check_finite("basis", &vectors)?;
-        let departure = departure_from_orthonormal(vectors);
+        let departure = departure_from_orthonormal(vectors)?;
         if departure > 32.0 * n as f64 * A::epsilon().as_f64() {
             return Err(OptimError::InvalidHyperparameter {
                 name: "departure of a basis from orthonormality",
@@ -363,11 +387,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
                 side.discard_basis();
             }
         }
-        let [left, right] = settled.map(|result| result.unwrap_or(Refreshed::FAILED));
-        observation.refreshed = [&left, &right].iter().any(|side| side.made != Some(false));
-        observation.fallbacks = usize::from(left.fell_back) + usize::from(right.fell_back);
-        (observation.left_condition, observation.right_condition) =
-            (left.condition, right.condition);
+        observation.take_refresh(settled.map(|result| result.unwrap_or(Refreshed::FAILED)));
         next.ready = true;
         Ok(())
     }

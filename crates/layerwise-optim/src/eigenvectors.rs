@@ -1,18 +1,20 @@
 //! The eigenvectors of a factor, from those that are held of it.
 
 use layerwise_linalg::{
-    LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm, symmetrize,
+    LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm, gram,
+    symmetrize,
 };
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use crate::drift::off_diagonal_share;
-use crate::eigenbasis::BasisMethod;
+use crate::eigenbasis::{BasisMethod, ColumnOrder};
 use crate::preconditioner::bytes;
 
 /// Finds the eigenvectors of factors of one size, n × n.
 #[derive(Debug)]
 pub(crate) struct Eigenvectors<A> {
     eigen: SymmetricEigen<A>,
+    order: ColumnOrder,
     /// None where eigendecompositions are all that is asked for.
     iteration: Option<Iteration<A>>,
 }
@@ -49,7 +51,7 @@ struct Iteration<A> {
 }
 
 impl<A: Scalar> Eigenvectors<A> {
-    pub(crate) fn new(n: usize, method: &BasisMethod) -> Self {
+    pub(crate) fn new(n: usize, method: &BasisMethod, order: ColumnOrder) -> Self {
         let steps = match method {
             BasisMethod::Eigendecomposition { tolerance: 0.0 } => None,
             BasisMethod::Eigendecomposition { .. } => Some(0),
@@ -57,6 +59,7 @@ impl<A: Scalar> Eigenvectors<A> {
         };
         Eigenvectors {
             eigen: SymmetricEigen::with_dimension(n),
+            order,
             iteration: steps.map(|steps| Iteration::new(n, steps)),
         }
     }
@@ -81,7 +84,8 @@ impl<A: Scalar> Eigenvectors<A> {
             (BasisMethod::QrStep { ridge, tolerance, .. }, Some(iteration)) => {
                 // The scale does not matter: S + c r I, c the divisor of the bias correction.
                 let added = ridge.value(step) * correction;
-                match iteration.qr_steps(moment, added, *tolerance, current, next) {
+                let given = (moment, added);
+                match iteration.qr_steps(given, *tolerance, self.order, current, next) {
                     Ok(()) => return Ok(Found::Iterated),
                     Err(LinalgError::RankDeficient { .. }) => fell_back = true,
                     Err(error) => return Err(error),
@@ -163,9 +167,17 @@ impl<A: Scalar> Eigenvectors<A> {
                 self.eigen.set(iteration.values.view(), iteration.product.view())
             }
             (Found::Decomposed { .. }, _) | (_, None) => {
-                next.assign(&self.eigen.vectors());
+                self.decomposed_into(next);
                 Ok(())
             }
+        }
+    }
+
+    /// The eigenvectors of a decomposition in their order.
+    pub(crate) fn decomposed_into(&self, next: &mut Array2<A>) {
+        match self.order {
+            ColumnOrder::Ascending => next.assign(&self.eigen.vectors()),
+            ColumnOrder::Descending => next.assign(&self.eigen.vectors().slice(s![.., ..;-1])),
         }
     }
 
@@ -210,7 +222,7 @@ impl<A: Scalar> Iteration<A> {
         gemm(one, moment, current.view(), zero, &mut self.work.view_mut())?;
         gemm(one, current.t(), self.work.view(), zero, &mut self.product.view_mut())?;
         let found = is_diagonal(&mut self.product, &mut self.quotients, tolerance);
-        self.sort(Direction::Ascending);
+        self.sort(ColumnOrder::Ascending);
         Ok(found)
     }
 
@@ -223,7 +235,7 @@ impl<A: Scalar> Iteration<A> {
     ) -> layerwise_linalg::Result<()> {
         gemm(A::one(), moment, vectors.view(), A::zero(), &mut self.work.view_mut())?;
         self.quotients_of_columns(vectors);
-        self.sort(Direction::Ascending);
+        self.sort(ColumnOrder::Ascending);
         permute_columns(&mut self.product, vectors, &self.order);
         Ok(())
     }
@@ -238,12 +250,12 @@ impl<A: Scalar> Iteration<A> {
         }
     }
 
-    /// The QR algorithm on `B = Qᵀ(S + added I)Q`, columns in ascending order of quotient afterwards.
+    /// The QR algorithm on `B = Qᵀ(S + added I)Q`, columns in order of quotient afterwards.
     fn qr_steps(
         &mut self,
-        moment: ArrayView2<'_, A>,
-        added: f64,
+        (moment, added): (ArrayView2<'_, A>, f64),
         tolerance: f64,
+        order: ColumnOrder,
         current: &Array2<A>,
         next: &mut Array2<A>,
     ) -> layerwise_linalg::Result<()> {
@@ -280,9 +292,15 @@ impl<A: Scalar> Iteration<A> {
                 symmetrize(&mut product.view_mut());
             }
         }
-        self.sort(Direction::Ascending);
+        self.sort(order);
         permute_columns(next, &self.work, &self.order);
-        Ok(())
+        // Products of orthogonal matrices drift from orthogonality; Q ← Q (3 I − QᵀQ)/2 takes the
+        // drift d to d².
+        let (half, three_halves) = (A::from_f64(0.5), A::from_f64(1.5));
+        gram(one, next.t(), zero, &mut self.product.view_mut())?;
+        self.work.assign(next);
+        let correction = self.product.view();
+        gemm(-half, self.work.view(), correction, three_halves, &mut next.view_mut())
     }
 
     fn power_step(
@@ -297,7 +315,7 @@ impl<A: Scalar> Iteration<A> {
         let added = A::from_f64(added);
         gemm(A::one(), moment, current.view(), added, &mut self.work.view_mut())?;
         self.quotients_of_columns(current);
-        self.sort(Direction::Descending);
+        self.sort(ColumnOrder::Descending);
         assign_columns(&mut self.product, &self.work, self.order.iter().copied());
         self.orthonormalizer.orthonormalize(&mut self.product.view_mut())?;
         assign_columns(next, &self.product, 0..self.product.ncols());
@@ -305,16 +323,16 @@ impl<A: Scalar> Iteration<A> {
     }
 
     /// Orders columns by quotient, equal ones in their former order; without allocation.
-    fn sort(&mut self, direction: Direction) {
+    fn sort(&mut self, order: ColumnOrder) {
         for (index, slot) in self.order.iter_mut().enumerate() {
             *slot = index;
         }
         let quotients = &self.quotients;
         self.order.sort_unstable_by(|&a, &b| {
             let by_quotient = quotients[a].total_cmp(&quotients[b]);
-            match direction {
-                Direction::Ascending => by_quotient,
-                Direction::Descending => by_quotient.reverse(),
+            match order {
+                ColumnOrder::Ascending => by_quotient,
+                ColumnOrder::Descending => by_quotient.reverse(),
             }
             .then(a.cmp(&b))
         });
@@ -328,11 +346,6 @@ impl<A: Scalar> Iteration<A> {
         let n = self.order.len();
         (2 + usize::from(self.steps > 0)) * bytes::<A>((n, n)) + bytes::<A>(self.between.dim())
     }
-}
-
-enum Direction {
-    Ascending,
-    Descending,
 }
 
 /// Column j of `to` becomes column `order[j]` of `from`.

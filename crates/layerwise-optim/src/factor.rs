@@ -113,11 +113,11 @@ pub enum RootMethod {
         basis: BasisMethod,
     },
     /// Fractions `p = b/a` with `b` ≤ 16, `a` ≤ 1024, by products of matrices alone: the coupled Newton
-    /// iteration (Guo and Higham 2006), or one of higher order. Other exponents, iterations that do not
-    /// arrive, and residuals that are too large, are left to an eigendecomposition, and the latter
-    /// counted as fall-backs. Condition numbers are not known.
+    /// iteration (Guo and Higham 2006), or one of higher order. A result with too large a residual is
+    /// left to an eigendecomposition, and counted as a fall-back; other exponents are too, and are
+    /// not. Condition numbers are lower bounds.
     CoupledNewton {
-        /// Of convergence, ≥ 2: Newton's is 2.
+        /// Of convergence, in [2, 32]: Newton's is 2.
         order: u32,
         /// Start from the factor by its trace, instead of by `2 ‖S‖_F/(a + 1)`.
         from_trace: bool,
@@ -218,15 +218,12 @@ impl RootMethod {
         match self {
             RootMethod::Cholesky | RootMethod::Inverse => Ok(()),
             RootMethod::CoupledNewton { order, max_steps, tolerance, residual, .. } => {
-                for (name, value, least, allowed) in [
-                    ("factor.root.order", u64::from(*order), 2, "at least 2"),
-                    ("factor.root.max_steps", *max_steps as u64, 1, "at least 1"),
-                ] {
-                    if value < least {
-                        let value = value as f64;
-                        return Err(OptimError::InvalidHyperparameter { name, value, allowed });
-                    }
-                }
+                let value = f64::from(*order);
+                check_number("factor.root.order", value, "in [2, 32]", |x| {
+                    (2.0..=32.0).contains(&x)
+                })?;
+                let value = *max_steps as f64;
+                check_number("factor.root.max_steps", value, "at least 1", |x| x >= 1.0)?;
                 for (name, value) in
                     [("factor.root.tolerance", tolerance), ("factor.root.residual", residual)]
                 {
@@ -297,7 +294,7 @@ impl FactorConfig {
         self.root.check(when)?;
         if self.root.only_inverts() && self.exponent != 1.0 {
             return Err(OptimError::Incompatible {
-                first: "a root by Cholesky factor",
+                first: "a root that is an inverse",
                 second: "an exponent other than 1",
                 why: "it only gives inverses",
             });

@@ -407,12 +407,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         let mut observation = Observation::default();
         let mut next = Progress { steps: step + 1, ..progress };
         if due || self.has_drifted(signal)? {
-            let [left, right] = self.refresh(signal, step, readings, &mut next)?;
-            let made = [left.made, right.made];
-            observation.refreshed = made == [None, None] || made.contains(&Some(true));
-            observation.left_condition = left.condition;
-            observation.right_condition = right.condition;
-            observation.fallbacks = usize::from(left.fell_back) + usize::from(right.fell_back);
+            observation.take_refresh(self.refresh(signal, step, readings, &mut next)?);
             next.ready |= observation.refreshed;
         }
         observation.warming_up = !next.ready;

@@ -86,7 +86,7 @@ pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig
 pub use diagonal::{Diagonal, DiagonalConfig, EpsilonPlacement};
 pub use direction::{Direction, Filter, Momentum};
 pub use eigenbasis::{
-    BasisMethod, BasisUse, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal,
+    BasisMethod, BasisUse, ColumnOrder, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal,
 };
 pub use error::{OptimError, Result, Side};
 pub use factor::{Cutoff, Damping, FactorConfig, RootMethod, Sides, Statistic};

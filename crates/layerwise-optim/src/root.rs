@@ -11,7 +11,7 @@ use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
 use crate::persist::{Persist, check_loaded_symmetric, check_orthonormal, join};
-use crate::preconditioner::bytes;
+use crate::preconditioner::{Observation, bytes};
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
 use crate::statistic::{FactorStatistic, Reading, Source};
@@ -60,6 +60,16 @@ pub(crate) struct Refreshed {
     /// There was a root to make: `Some(false)` of a factor that is zero under a damping relative to
     /// it, `None` of the identity.
     pub(crate) made: Option<bool>,
+}
+
+impl Observation {
+    /// Takes in what a refresh did, left and right.
+    pub(crate) fn take_refresh(&mut self, [left, right]: [Refreshed; 2]) {
+        let made = [left.made, right.made];
+        self.refreshed = made == [None, None] || made.contains(&Some(true));
+        self.fallbacks = usize::from(left.fell_back) + usize::from(right.fell_back);
+        (self.left_condition, self.right_condition) = (left.condition, right.condition);
+    }
 }
 
 impl Refreshed {
@@ -133,7 +143,7 @@ impl<A: Scalar> FactorRoot<A> {
                 root: Staged::twice(Array2::eye(n)),
             },
             (_, root) => RootKind::Formed {
-                finder: Box::new(Eigenvectors::new(n, &basis_method)),
+                finder: Box::new(Eigenvectors::new(n, &basis_method, basis_method.order())),
                 newton: root
                     .coupled(config.exponent)
                     .map(|newton| (newton, Box::new(CoupledNewtonWorkspace::with_dimension(n)))),
@@ -264,7 +274,7 @@ impl<A: Scalar> FactorRoot<A> {
         self.made.propose();
     }
 
-    /// The eigenvectors held, where their drift is watched.
+    /// The eigenvectors held, where there are any.
     pub(crate) fn basis(&self) -> Option<ArrayView2<'_, A>> {
         match &self.kind {
             RootKind::Formed { basis, .. } => basis.as_ref().map(|basis| basis.current().view()),

@@ -10,10 +10,10 @@ use common::{
 use layerwise_linalg::{Cholesky, Ridge, RootOptions, inverse_root, orthonormal_rows};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Adam, Averaging, BasisMethod, Composition, Cutoff, Damping, DiagonalConfig, Exponents, Factor,
-    FactorConfig, Grafting, JointDamping, Kfac, KfacDamping, KlShampoo, KroneckerConfig, Merging,
-    Method, OptimError, Partition, PreconditionerConfig, Refresh, RootMethod, Shampoo, Side,
-    Signal, Soap, Statistic,
+    Adam, Averaging, BasisMethod, ColumnOrder, Composition, Cutoff, Damping, DiagonalConfig,
+    Exponents, Factor, FactorConfig, Grafting, JointDamping, Kfac, KfacDamping, KlShampoo,
+    KroneckerConfig, Merging, Method, OptimError, Optimizer, Partition, PreconditionerConfig,
+    Refresh, RootMethod, Shampoo, Side, Signal, Soap, Statistic,
 };
 
 #[test]
@@ -234,15 +234,80 @@ fn qr_steps_end_at_the_roots_of_eigendecompositions() {
             weight
         };
         let expected = step_of(BasisMethod::default());
-        let iterated =
-            step_of(BasisMethod::QrStep { ridge: 0.0.into(), steps: 60, tolerance: 0.0 });
+        let iterated = step_of(by_qr(0.0, 60, ColumnOrder::Descending));
         // 4⁻⁶⁰ is nothing beside rounding, of a factor with condition number 64.
         let difference = largest_difference(iterated.view(), expected.view());
         assert!(difference < ROUNDING, "{scale:e}: {difference:e}");
-        // A ridge that hides the factor stops the steps, but not the measure of eigenvalues.
-        let hidden = BasisMethod::QrStep { ridge: 1e3.into(), steps: 3, tolerance: 0.0 };
-        assert!(step_of(hidden).iter().all(|x| x.is_finite()));
+        // A ridge that hides the factor stops the steps at the identity, up to rotations by the
+        // factor's size, below 1e-2 of the ridge, and eigenvalues are the factor's diagonal.
+        let hidden = step_of(by_qr(300.0 * scale * scale, 3, ColumnOrder::Descending));
+        let (rows, cols) = (gradient.dot(&gradient.t()), gradient.t().dot(&gradient));
+        let damped = |s: &Array2<f64>, i: usize| {
+            s[[i, i]] + 1e-3 * s.diag().iter().fold(0.0, |most: f64, &x| most.max(x))
+        };
+        for ((i, j), &x) in gradient.indexed_iter() {
+            let expected = -x * (damped(&rows, i) * damped(&cols, j)).powf(-0.25);
+            assert!((hidden[[i, j]] - expected).abs() < 0.05, "{scale:e}: {i}, {j}");
+        }
     }
+}
+
+fn by_qr(ridge: f64, steps: u32, order: ColumnOrder) -> BasisMethod {
+    BasisMethod::QrStep { ridge: ridge.into(), steps, tolerance: 0.0, order }
+}
+
+/// The share of `VᵀSV` off its diagonal, of the left basis held and `S = GGᵀ`.
+fn off_diagonal(optimizer: &mut Optimizer<f64>, gradient: &Array2<f64>) -> f64 {
+    let basis = optimizer.eigenbasis_mut().unwrap().basis(Side::Left).unwrap().to_owned();
+    off_diagonal_share(&basis.t().dot(gradient).dot(&gradient.t()).dot(&basis))
+}
+
+fn off_diagonal_share(b: &Array2<f64>) -> f64 {
+    let squares = b.indexed_iter().map(|((i, j), x)| (i != j, x * x));
+    let (off, all) = squares
+        .fold((0.0, 0.0), |(off, all), (is_off, x)| (if is_off { off + x } else { off }, all + x));
+    f64::sqrt(off / all)
+}
+
+/// Orthogonal iteration tends to descending eigenvalues, and ends there if it is let.
+#[test]
+fn a_basis_in_descending_order_converges_to_the_eigenvectors() {
+    // Eigenvalues of GGᵀ a factor of four apart.
+    let gradient = covariance(&mut generator(32), 4, 8.0);
+    let share_after = |order, refreshes| {
+        let soap =
+            Soap { basis: by_qr(0.0, 1, order), refresh: Refresh::default(), ..Soap::default() };
+        let mut optimizer = soap.build((4, 4)).unwrap();
+        let mut weight = start((4, 4));
+        for _ in 0..refreshes {
+            step(&mut optimizer, &mut weight, &gradient);
+        }
+        off_diagonal(&mut optimizer, &gradient)
+    };
+    // 4⁻³⁰ is below rounding.
+    assert!(share_after(ColumnOrder::Descending, 30) < ROUNDING);
+    assert!(share_after(ColumnOrder::Ascending, 30) > 0.01);
+}
+
+/// Each basis is a product with the last, and orthonormal all the same.
+#[test]
+fn bases_stay_orthonormal_over_thousands_of_products() {
+    let gradient = normal::<f32>(&mut generator(33), (8, 8));
+    let soap = Soap {
+        basis: by_qr(0.0, 5, ColumnOrder::Ascending),
+        refresh: Refresh::default(),
+        ..Soap::default()
+    };
+    let mut optimizer = soap.build::<f32>((8, 8)).unwrap();
+    let mut weight = Array2::<f32>::zeros((8, 8));
+    for _ in 0..4000 {
+        optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view())).unwrap();
+    }
+    let basis = optimizer.eigenbasis_mut().unwrap().basis(Side::Left).unwrap().to_owned();
+    // What is not orthonormal to 32 n units of rounding is refused.
+    optimizer.eigenbasis_mut().unwrap().set_basis(Side::Left, basis.view()).unwrap();
+    let state = optimizer.state();
+    assert_eq!(Optimizer::from_state(&state).unwrap().state(), state);
 }
 
 /// From the identity, a basis that is kept is that of the entries.
@@ -484,20 +549,14 @@ fn whitening_starts_from_the_root_mean_square_as_long_as_the_other_side_has_no_r
 fn several_qr_steps_are_the_qr_algorithm_until_the_tolerance() {
     let gradient = normal::<f64>(&mut generator(22), (5, 5));
     let basis = |steps, tolerance| {
-        let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps, tolerance };
+        let order = ColumnOrder::Ascending;
+        let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps, tolerance, order };
         let mut optimizer = Soap { basis, ..Soap::default() }.build((5, 5)).unwrap();
         step(&mut optimizer, &mut start((5, 5)), &gradient);
         optimizer.eigenbasis_mut().unwrap().basis(Side::Left).unwrap().to_owned()
     };
-    let share = |b: &Array2<f64>| {
-        let squares = b.indexed_iter().map(|((i, j), x)| (i != j, x * x));
-        let (off, all) = squares.fold((0.0, 0.0), |(off, all), (is_off, x)| {
-            (if is_off { off + x } else { off }, all + x)
-        });
-        f64::sqrt(off / all)
-    };
     let (mut b, mut q) = (gradient.dot(&gradient.t()), Array2::<f64>::eye(5));
-    let (mut least, mut seen) = (share(&b), 0);
+    let (mut least, mut seen) = (off_diagonal_share(&b), 0);
     // As it is: columns are ordered, and that is all.
     assert!(basis(9, 0.999).iter().all(|&x| x == 0.0 || x == 1.0));
     for steps in 1..=6 {
@@ -514,7 +573,7 @@ fn several_qr_steps_are_the_qr_algorithm_until_the_tolerance() {
             assert!((overlap - 1.0).abs() < ROUNDING * 1e4, "{steps}: {overlap}");
         }
         // The share can grow; here is a tolerance that this step is the first to meet.
-        let reached = share(&b);
+        let reached = off_diagonal_share(&b);
         if reached < least {
             assert_eq!(basis(9, 0.5 * (reached + least)), found);
             (least, seen) = (reached, seen + 1);

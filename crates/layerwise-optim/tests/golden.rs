@@ -5,12 +5,12 @@
 
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, Composition, Cutoff, Damping,
-    DiagonalConfig, DiagonalEstimate, Direction, EigenbasisConfig, Exponents, Factor, Filter,
-    Grafting, IterateAveraging, Kfac, KfacDamping, KlShampoo, LargeDimension, Merging, Method,
-    Momentum, Muon, Normalization, OptimError, Optimizer, Partition, PolarConfig, PolarDivisor,
-    PolarMethod, PolarScale, PreconditionerConfig, Refresh, RmsProp, RootMethod, Scalar, Schedule,
-    Sgd, Shampoo, Side, SignScale, Signal, Soap, Statistic, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, ColumnOrder, Composition, Cutoff,
+    Damping, DiagonalConfig, DiagonalEstimate, Direction, EigenbasisConfig, Exponents, Factor,
+    Filter, Grafting, IterateAveraging, Kfac, KfacDamping, KlShampoo, LargeDimension, Merging,
+    Method, Momentum, Muon, Normalization, OptimError, Optimizer, Partition, PolarConfig,
+    PolarDivisor, PolarMethod, PolarScale, PreconditionerConfig, Refresh, RmsProp, RootMethod,
+    Scalar, Schedule, Sgd, Shampoo, Side, SignScale, Signal, Soap, Statistic, WeightDecay,
 };
 use serde_json::Value;
 
@@ -324,6 +324,7 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
                     ridge: golden.schedule("epsilon"),
                     steps: preconditioner["qr_max_iterations"].as_u64().unwrap() as u32,
                     tolerance: number(&preconditioner["qr_tolerance"]).unwrap(),
+                    order: ColumnOrder::Ascending,
                 },
                 _ => basis_method(&preconditioner["computation"], golden.number("epsilon")),
             };
@@ -464,6 +465,7 @@ fn basis_method(computation: &Value, epsilon: f64) -> BasisMethod {
             ridge: epsilon.into(),
             steps: computation["iters"].as_u64().unwrap() as u32,
             tolerance,
+            order: ColumnOrder::Ascending,
         },
         _ => BasisMethod::Eigendecomposition { tolerance },
     }

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{Quadratic, cases, generator, normal};
-use layerwise_optim::ndarray::{Array1, Array2};
+use layerwise_linalg::{RootOptions, inverse_root, orthonormal_rows};
+use layerwise_optim::ndarray::{Array1, Array2, ArrayView1};
 use layerwise_optim::{
     Averaging, BasisMethod, Damping, Ekfac, Factor, Kfac, KfacDamping, Method, Refresh, RootMethod,
     Shampoo, Signal, Soap, StepReport,
@@ -73,41 +74,37 @@ fn conditions_are_exact_from_eigenvalues_and_bounds_from_below_else() {
 
     let gradient = problem.gradient(&Array2::zeros((5, 7)));
     let ridge = 0.05 * gradient.iter().map(|x| x * x).sum::<f64>();
-    let exact = first_report(
-        &Shampoo {
-            averaging: Averaging::Sum,
-            damping: Damping::Absolute(ridge.into()),
-            ..Shampoo::default()
-        },
-        &problem,
-    );
-    let bounded = [
-        first_report(
-            &Shampoo {
-                averaging: Averaging::Sum,
-                damping: Damping::Absolute(ridge.into()),
-                root: RootMethod::coupled_newton(),
-                ..Shampoo::default()
-            },
-            &problem,
-        ),
-        first_report(
-            &Soap {
-                basis: BasisMethod::qr_step(ridge),
-                factor_beta: 0.0.into(),
-                ..Soap::default()
-            },
-            &problem,
-        ),
+    let shampoo = Shampoo {
+        averaging: Averaging::Sum,
+        damping: Damping::Absolute(ridge.into()),
+        ..Shampoo::default()
+    };
+    let newton = Shampoo { root: RootMethod::coupled_newton(), ..shampoo.clone() };
+    let basis = BasisMethod::qr_step(ridge);
+    let qr = Soap { basis, factor_beta: 0.0.into(), ..Soap::default() };
+    let reports = [
+        first_report(&shampoo, &problem),
+        first_report(&newton, &problem),
+        first_report(&qr, &problem),
     ];
-    for report in bounded {
-        for (found, exact) in [
-            (report.left_condition, exact.left_condition),
-            (report.right_condition, exact.right_condition),
-        ] {
-            let (found, exact) = (found.unwrap(), exact.unwrap());
-            assert!((1.2..=exact * (1.0 + 1e-6)).contains(&found), "{found} of {exact}");
-        }
+    for (mut damped, [exact, newton, qr]) in [
+        (gradient.dot(&gradient.t()), reports.map(|report| report.left_condition.unwrap())),
+        (gradient.t().dot(&gradient), reports.map(|report| report.right_condition.unwrap())),
+    ] {
+        damped.diag_mut().mapv_inplace(|x| x + ridge);
+        let extremes = |values: ArrayView1<'_, f64>| {
+            values.fold((f64::INFINITY, 0.0_f64), |(least, most), &x| (least.min(x), most.max(x)))
+        };
+        // No diagonal entry exceeds the largest eigenvalue, of the factor or of its root.
+        let root = inverse_root(damped.view(), 0.25, &RootOptions::default()).unwrap();
+        let expected = extremes(damped.diag()).1 * extremes(root.diag()).1.powi(4);
+        // The iteration stops where it errs by 1e-6 of the root, if not earlier.
+        assert!((newton / expected - 1.0).abs() < 1e-5, "{newton} for {expected}");
+        // The quotients after one step of the QR algorithm from the identity.
+        let u = orthonormal_rows(damped.view()).unwrap().reversed_axes();
+        let (least, most) = extremes(u.t().dot(&damped).dot(&u).diag());
+        assert!((qr / (most / least) - 1.0).abs() < condition * rounding, "{qr}");
+        assert!(1.2 < newton && newton < exact && 1.2 < qr && qr < exact, "{newton} {qr} {exact}");
     }
     // A singular factor: one gradient of a wide matrix.
     let report = first_report(&Soap::default(), &problem);

@@ -6,8 +6,8 @@ mod common;
 use common::{cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2, Axis};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, BasisMethod, BasisUse, Clipping, Composition, Cutoff, Damping,
-    Diagonal, DiagonalConfig, EigenbasisConfig, FactorConfig, Group, IterateAveraging,
+    Adam, AdamW, Averaging, BasisMethod, BasisUse, Clipping, ColumnOrder, Composition, Cutoff,
+    Damping, Diagonal, DiagonalConfig, EigenbasisConfig, FactorConfig, Group, IterateAveraging,
     JointDamping, Kfac, KfacDamping, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging,
     Method, Momentum, Muon, OneSidedKfac, OptimError, Optimizer, OptimizerSet, OptimizerState,
     Partition, Polar, PolarConfig, PolarDivisor, PolarMethod, PolarScale, PreconditionerConfig,
@@ -20,6 +20,12 @@ fn refusal(method: &impl Method) -> OptimError {
         Ok(_) => panic!("{:?} was built", method.composition()),
         Err(error) => error,
     }
+}
+
+const DESCENDING: ColumnOrder = ColumnOrder::Descending;
+
+fn qr_steps(steps: u32, tolerance: f64, order: ColumnOrder) -> BasisMethod {
+    BasisMethod::QrStep { ridge: 0.0.into(), steps, tolerance, order }
 }
 
 /// One side by this factor, the other left alone.
@@ -182,7 +188,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         Kfac { damping: KfacDamping::Exact(x.into()), ..Kfac::default() }.composition()
     });
     check("basis.tolerance", &[-0.1, 1.0], &|x| {
-        let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps: 1, tolerance: x };
+        let basis = qr_steps(1, x, DESCENDING);
         Soap { basis, ..Soap::default() }.composition()
     });
     check("basis.tolerance", &[-0.1, 1.0], &|x| {
@@ -223,13 +229,18 @@ fn counts_of_zero_are_refused() {
     zero("refresh.start")(refusal(&Kfac { refresh, ..Kfac::default() }));
     let partition = Partition { max_dimension: Some(0), ..Partition::default() };
     zero("partition.max_dimension")(refusal(&Soap { partition, ..Soap::default() }));
-    let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps: 0, tolerance: 0.0 };
+    let basis = qr_steps(0, 0.0, DESCENDING);
     zero("basis.steps")(refusal(&Soap { basis, ..Soap::default() }));
     zero("factor.root.order")(refusal(&newton(0, 10, 1e-6, 1e-3)));
     zero("factor.root.max_steps")(refusal(&newton(2, 0, 1e-6, 1e-3)));
     zero("polar.steps")(refusal(&newton_schulz([1.0; 3], 0, PolarDivisor::Plus(1e-7))));
-    let error = refusal(&newton(1, 10, 1e-6, 1e-3));
-    assert_eq!(error.to_string(), "factor.root.order = 1 is not allowed: it must be at least 2");
+    for order in [1, 33] {
+        let error = refusal(&newton(order, 10, 1e-6, 1e-3)).to_string();
+        assert_eq!(
+            error,
+            format!("factor.root.order = {order} is not allowed: it must be in [2, 32]")
+        );
+    }
 }
 
 #[test]
@@ -276,16 +287,8 @@ fn combinations_without_meaning_are_refused() {
             ..Soap::default()
         }
         .composition(),
-        Soap {
-            basis: BasisMethod::QrStep { ridge: 0.0.into(), steps: 2, tolerance: 0.0 },
-            ..Soap::as_published()
-        }
-        .composition(),
-        Soap {
-            basis: BasisMethod::QrStep { ridge: 0.0.into(), steps: 1, tolerance: 0.1 },
-            ..Soap::as_published()
-        }
-        .composition(),
+        Soap { basis: qr_steps(2, 0.0, DESCENDING), ..Soap::as_published() }.composition(),
+        Soap { basis: qr_steps(1, 0.1, DESCENDING), ..Soap::as_published() }.composition(),
         Soap { basis: BasisMethod::Eigendecomposition { tolerance: 0.1 }, ..Soap::as_published() }
             .composition(),
         Shampoo { root: RootMethod::coupled_newton(), ..Shampoo::default() }.composition(),

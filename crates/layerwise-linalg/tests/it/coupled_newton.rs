@@ -146,6 +146,9 @@ fn what_has_no_root_is_refused() {
         );
         assert_eq!(out, Array2::from_elem((n, n), 7.0));
     }
+    // What diverges is given up at once.
+    let error = root(&newton, &array![[-1.0, 0.0], [0.0, -1.0]], 0.0).unwrap_err();
+    assert!(matches!(error, LinalgError::NoConvergence { info: 2, .. }), "{error:?}");
     // A residual that rounding cannot reach is no root.
     let strict = CoupledNewton { residual: 1e-30, ..newton };
     assert!(root(&strict, &array![[2.0, 1.0], [1.0, 3.0]], 0.0).is_err());

@@ -5,12 +5,12 @@
 use layerwise_linalg::Cholesky;
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, DiagonalEstimate,
-    Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging, Kfac, KfacDamping,
-    KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method, Momentum, Muon,
-    Normalization, OneSidedKfac, Optimizer, Partition, PolarConfig, PolarMethod, PolarScale,
-    PreconditionerConfig, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd, Shampoo, SignScale,
-    Signal, Soap, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, ColumnOrder, Composition, Damping,
+    DiagonalEstimate, Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging,
+    Kfac, KfacDamping, KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method,
+    Momentum, Muon, Normalization, OneSidedKfac, Optimizer, Partition, PolarConfig, PolarMethod,
+    PolarScale, PreconditionerConfig, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd, Shampoo,
+    SignScale, Signal, Soap, WeightDecay,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -183,10 +183,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Shampoo {
                 learning_rate: 0.05.into(),
                 damping: Damping::RelativeToLargest(1e-3.into()),
-                root: RootMethod::Eigen {
-                    pseudo_inverse: None,
-                    basis: BasisMethod::QrStep { ridge: 1e-8.into(), steps: 3, tolerance: 0.01 },
-                },
+                root: RootMethod::Eigen { pseudo_inverse: None, basis: qr_steps(3, 0.01) },
                 ..Shampoo::default()
             },
         ),
@@ -268,13 +265,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("soap", soap()),
         case("soap, QR", Soap { basis: BasisMethod::qr_step(1e-8), ..soap() }),
-        case(
-            "soap, QR, several steps",
-            Soap {
-                basis: BasisMethod::QrStep { ridge: 1e-8.into(), steps: 3, tolerance: 0.01 },
-                ..soap()
-            },
-        ),
+        case("soap, QR, several steps", Soap { basis: qr_steps(3, 0.01), ..soap() }),
         case(
             "soap, kept bases",
             Soap { basis: BasisMethod::Eigendecomposition { tolerance: 0.1 }, ..soap() },
@@ -435,6 +426,11 @@ fn paired_samples<A: Scalar>(output: &Array2<A>, input: &Array2<A>) -> (Array2<A
 pub(crate) fn largest_difference<A: Scalar>(a: ArrayView2<A>, b: ArrayView2<A>) -> f64 {
     assert_eq!(a.dim(), b.dim());
     a.iter().zip(b).map(|(x, y)| (x.as_f64() - y.as_f64()).abs()).fold(0.0, f64::max)
+}
+
+/// Several QR steps, in the order that converges.
+pub(crate) fn qr_steps(steps: u32, tolerance: f64) -> BasisMethod {
+    BasisMethod::QrStep { ridge: 1e-8.into(), steps, tolerance, order: ColumnOrder::Descending }
 }
 
 /// Gradients that do not depend on the weight.
