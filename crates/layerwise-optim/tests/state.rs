@@ -138,6 +138,8 @@ fn edited(case: &Case, edit: impl Fn(&mut Value)) -> Result<(), OptimError> {
     result
 }
 
+type Spoil = fn(&mut Vec<Value>);
+
 #[test]
 fn each_value_of_a_state_is_needed_and_checked() {
     let mut spoiled = 0;
@@ -180,7 +182,7 @@ fn each_value_of_a_state_is_needed_and_checked() {
                 assert_eq!(error.to_string(), expected);
             }
             // What no run leaves, though it is of the right kind and shape.
-            let spoils: [(&[&str], fn(&mut Vec<Value>), &str); 3] = [
+            let spoils: [(&[&str], Spoil, &str); 3] = [
                 (&[".moments", ".largest"], |x| x[1] = (-1e-3).into(), "has a negative entry"),
                 (&[".average", ".root"], |x| x[1] = 1e9.into(), "is not symmetric"),
                 (
