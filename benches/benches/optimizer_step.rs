@@ -11,7 +11,7 @@ use criterion::{
 };
 use layerwise_benches::{Layer, criterion, methods, normals, second_moment};
 use layerwise_linalg::ndarray::Array2;
-use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, gemm, gram};
+use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, gemm, gram, solve_lower};
 use layerwise_optim::Composition;
 
 fn optimizers<A: Scalar>(
@@ -75,13 +75,19 @@ impl<A: Scalar> Calls<A> {
         self.cholesky.solve_right(&mut self.out.view_mut()).unwrap();
     }
 
+    fn trsm(&mut self) {
+        self.out.assign(&self.dense);
+        solve_lower(self.cholesky.lower(), &mut self.out.view_mut()).unwrap();
+    }
+
     fn syevd(&mut self) {
         self.eigen.decompose(self.moment.view()).unwrap();
     }
 }
 
 /// Muon: per Newton-Schulz step XXᵀ, its square, and a product with X. KFAC: a factorization and
-/// a pair of solves a side. Shampoo: a Gram matrix and a product a side, and for the root an
+/// a pair of solves a side; with inverses, of the identity one solve and a Gram matrix, and a product
+/// for the pair. Shampoo: a Gram matrix and a product a side, and for the root an
 /// eigendecomposition and a Gram matrix. SOAP: a Gram matrix a side; gradient and momentum
 /// rotated into the basis, the direction out of it, two products each; an eigendecomposition a
 /// side.
@@ -104,6 +110,13 @@ fn unavoidable<A: Scalar>(group: &mut BenchmarkGroup<'_, WallTime>, n: usize) {
     entry("kfac_refreshing", &mut |calls| {
         twice(calls, Calls::potrf);
         twice(calls, Calls::trsm_pair);
+    });
+    entry("kfac_inverses_plain", &mut |calls| twice(calls, Calls::gemm));
+    entry("kfac_inverses_refreshing", &mut |calls| {
+        twice(calls, Calls::potrf);
+        twice(calls, Calls::trsm);
+        twice(calls, Calls::syrk);
+        twice(calls, Calls::gemm);
     });
     entry("shampoo_plain", &mut |calls| {
         twice(calls, Calls::syrk);

@@ -4,7 +4,7 @@ use layerwise_linalg::Scalar;
 use layerwise_linalg::ndarray::Array2;
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Composition, Factor, Kfac, Method, Muon, OneSidedKfac, Refresh, RmsProp,
-    Sgd, Shampoo, Signal, Soap,
+    RootMethod, Sgd, Shampoo, Signal, Soap,
 };
 
 use crate::{normals, second_moment};
@@ -34,12 +34,16 @@ pub fn methods() -> Vec<(&'static str, Composition)> {
 /// The methods with roots or bases.
 fn preconditioned() -> Vec<(&'static str, Composition)> {
     let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.composition();
+    let inverses =
+        |refresh| Kfac { refresh, root: RootMethod::Inverse, ..Kfac::default() }.composition();
     let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.composition();
     let soap = |refresh| Soap { refresh, ..Soap::default() }.composition();
     let published = Soap { refresh: REFRESHING, ..Soap::as_published() }.composition();
     vec![
         ("kfac_plain", kfac(PLAIN)),
         ("kfac_refreshing", kfac(REFRESHING)),
+        ("kfac_inverses_plain", inverses(PLAIN)),
+        ("kfac_inverses_refreshing", inverses(REFRESHING)),
         ("one_sided_kfac", OneSidedKfac::default().composition()),
         ("shampoo_plain", shampoo(PLAIN)),
         ("shampoo_refreshing", shampoo(REFRESHING)),

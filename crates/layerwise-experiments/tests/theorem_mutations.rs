@@ -14,8 +14,8 @@ use layerwise_experiments::theorems::{
 use layerwise_linalg::RowOrthonormalizer;
 use layerwise_models::{LeastSquaresHead, LinearPass, TwoLayerLinear};
 use layerwise_optim::{
-    Composition, Factor, InverseRoot, Kfac, KfacDamping, KroneckerConfig, Method,
-    PreconditionerConfig, Signal,
+    Composition, Factor, Kfac, KfacDamping, KroneckerConfig, Method, PreconditionerConfig,
+    RootMethod, Signal,
 };
 use rand::RngCore;
 
@@ -107,7 +107,8 @@ impl Algorithm for FaultyKfac {
 fn with_input_exponent(mut composition: Composition, exponent: f64) -> Composition {
     if let PreconditionerConfig::Kronecker(config) = &mut composition.preconditioner {
         let KroneckerConfig { right, .. } = config;
-        right.root = InverseRoot::eigen(exponent);
+        right.exponent = exponent;
+        right.root = RootMethod::default();
     }
     composition
 }

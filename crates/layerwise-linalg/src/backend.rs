@@ -112,6 +112,23 @@ type Orgqr<A> = unsafe extern "C" fn(
     *mut c_int,
 );
 
+type Gesdd<A> = unsafe extern "C" fn(
+    *const c_char,
+    *const c_int,
+    *const c_int,
+    *mut A,
+    *const c_int,
+    *mut A,
+    *mut A,
+    *const c_int,
+    *mut A,
+    *const c_int,
+    *mut A,
+    *const c_int,
+    *mut c_int,
+    *mut c_int,
+);
+
 /// U, the singular values in descending order, and Vᵀ.
 pub(crate) type Svd<A> = (Array2<A>, Array1<A>, Array2<A>);
 type SvdFn<A> =
@@ -128,6 +145,7 @@ pub struct Routines<A: 'static> {
     syevd: Syevd<A>,
     geqrf: Geqrf<A>,
     orgqr: Orgqr<A>,
+    gesdd: Gesdd<A>,
     svd: SvdFn<A>,
 }
 
@@ -140,7 +158,7 @@ pub trait Kernel: Copy + Sized + 'static {
 
 macro_rules! kernel {
     ($type:ty, $gemm:ident, $syrk:ident, $gemv:ident, $trmm:ident, $trsm:ident,
-     $potrf:ident, $syevd:ident, $geqrf:ident, $orgqr:ident) => {
+     $potrf:ident, $syevd:ident, $geqrf:ident, $orgqr:ident, $gesdd:ident) => {
         impl Kernel for $type {
             const ROUTINES: Routines<Self> = Routines {
                 gemm: cblas_sys::$gemm,
@@ -152,6 +170,7 @@ macro_rules! kernel {
                 syevd: lapack_sys::$syevd,
                 geqrf: lapack_sys::$geqrf,
                 orgqr: lapack_sys::$orgqr,
+                gesdd: lapack_sys::$gesdd,
                 svd: |m, job| m.svddc(job).ok(),
             };
         }
@@ -168,7 +187,8 @@ kernel!(
     spotrf_,
     ssyevd_,
     sgeqrf_,
-    sorgqr_
+    sorgqr_,
+    sgesdd_
 );
 kernel!(
     f64,
@@ -180,7 +200,8 @@ kernel!(
     dpotrf_,
     dsyevd_,
     dgeqrf_,
-    dorgqr_
+    dorgqr_,
+    dgesdd_
 );
 
 unsafe extern "C" {
@@ -673,6 +694,91 @@ pub(crate) fn orgqr<A: Kernel>(
             work.tau.as_ptr(),
             work.floats.as_mut_ptr(),
             &floats,
+            &mut info,
+        );
+    }
+    if info == 0 { Ok(()) } else { Err(info) }
+}
+
+/// Workspace of [`gesdd`].
+#[derive(Debug, Clone)]
+pub(crate) struct SvdWork<A> {
+    floats: Vec<A>,
+    integers: Vec<c_int>,
+}
+
+impl<A: crate::Scalar> SvdWork<A> {
+    /// For r × c matrices: what the routine asks for, but at least what its documentation demands.
+    pub(crate) fn new(r: usize, c: usize) -> Self {
+        let (short, long) = (r.min(c), r.max(c));
+        let mut floats = least_svd_work(short, long);
+        if let (Ok(rows), Ok(cols), Ok(k)) = (dimension(c), dimension(r), dimension(short)) {
+            let (mut asked, mut integer, mut info) = (A::zero(), 0, 0);
+            let nothing = &mut A::zero() as *mut A;
+            // SAFETY: with length −1 the routine only writes its demand to the first entry of the
+            // workspace and `info`; matrix, values and vectors are not touched.
+            unsafe {
+                (A::ROUTINES.gesdd)(
+                    &(b'S' as c_char),
+                    &rows,
+                    &cols,
+                    nothing,
+                    &rows.max(1),
+                    nothing,
+                    nothing,
+                    &rows.max(1),
+                    nothing,
+                    &k.max(1),
+                    &mut asked,
+                    &-1,
+                    &mut integer,
+                    &mut info,
+                );
+            }
+            floats = floats.max(length(asked));
+        }
+        Self { floats: vec![A::zero(); floats], integers: vec![0; 8 * short] }
+    }
+}
+
+/// The least workspace of `gesdd` with singular vectors.
+fn least_svd_work(short: usize, long: usize) -> usize {
+    4 * short * short + 7 * short + long.max(1)
+}
+
+/// Thin singular value decomposition of a non-empty, finite row-major r × c matrix, which is
+/// destroyed: singular values in descending order, row-major U (r × k) and Vᵀ (k × c), k = min(r, c).
+pub(crate) fn gesdd<A: Kernel>(
+    (r, c): (usize, usize),
+    matrix: &mut [A],
+    values: &mut [A],
+    u: &mut [A],
+    vt: &mut [A],
+    work: &mut SvdWork<A>,
+) -> Result<(), Info> {
+    let k = r.min(c);
+    assert!(matrix.len() == r * c && values.len() == k && u.len() == r * k && vt.len() == k * c);
+    assert!(work.floats.len() >= least_svd_work(k, r.max(c)) && work.integers.len() >= 8 * k);
+    let (rows, cols, k, mut info) = (dimension(c)?, dimension(r)?, dimension(k)?, 0);
+    let floats = dimension(work.floats.len())?;
+    // SAFETY: a row-major r × c matrix is a column-major c × r one, of which the left singular
+    // vectors, column-major c × k, are Vᵀ row-major, and the right ones U; the buffers have the
+    // documented lengths (asserted), with leading dimensions c, c and k.
+    unsafe {
+        (A::ROUTINES.gesdd)(
+            &(b'S' as c_char),
+            &rows,
+            &cols,
+            matrix.as_mut_ptr(),
+            &rows.max(1),
+            values.as_mut_ptr(),
+            vt.as_mut_ptr(),
+            &rows.max(1),
+            u.as_mut_ptr(),
+            &k.max(1),
+            work.floats.as_mut_ptr(),
+            &floats,
+            work.integers.as_mut_ptr(),
             &mut info,
         );
     }

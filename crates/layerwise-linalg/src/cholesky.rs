@@ -184,6 +184,23 @@ impl<A: Scalar> Cholesky<A> {
         product::triangular(Action::Solve, Side::Right, self.lower(), b)
     }
 
+    /// `out` ← (S + ridge·I)⁻¹ = L⁻ᵀ L⁻¹, symmetric in every bit, without allocating where `out` is
+    /// row- or column-major. Products with it lose κ ε of what they compute, where solves lose that of
+    /// what they are given.
+    ///
+    /// # Errors
+    ///
+    /// [`LinalgError::Shape`] where `out` is not n × n, [`LinalgError::TooLarge`].
+    pub fn inverse_into(&mut self, out: &mut ArrayViewMut2<A>) -> Result<()> {
+        let n = self.dimension();
+        check::shape("inverse", out.dim(), (n, n))?;
+        self.spare.fill(A::zero());
+        self.spare.diag_mut().fill(A::one());
+        let lower = self.upper.t();
+        product::triangular(Action::Solve, Side::Left, lower, &mut self.spare.view_mut())?;
+        product::gram(A::one(), self.spare.t(), A::zero(), out)
+    }
+
     /// ln det(S + ridge·I) = 2 Σ ln L_ii.
     pub fn log_determinant(&self) -> A {
         let sum: A = self.upper.diag().iter().map(|x| x.ln()).sum();

@@ -27,14 +27,30 @@ pub enum Ridge {
 ///
 /// - without `pseudo_inverse`, an eigenvalue in [−ρ, 0) counts as 0 if r > 0; then λ + r must be
 ///   positive, and above ρ where r = 0 or λ < −ρ;
-/// - with `pseudo_inverse` = c, eigenvalues λ + r at or below max(c · max(λ + r), ρ) are dropped
-///   (their inverse root is 0), unless they lie as far on the negative side, which is an error.
+/// - with `pseudo_inverse`, eigenvalues λ + r at or below max(c · max(λ + r), a, ρ), c the relative
+///   and a the absolute cut-off, are dropped (their inverse root is 0), unless they lie as far on the
+///   negative side, which is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct RootOptions {
     /// What is added to the diagonal.
     pub ridge: Ridge,
-    /// The relative cut-off c ∈ [0, 1) of a pseudo-inverse; `None` for an ordinary inverse.
-    pub pseudo_inverse: Option<f64>,
+    /// The cut-off of a pseudo-inverse; `None` for an ordinary inverse.
+    pub pseudo_inverse: Option<Cutoff>,
+}
+
+/// Up to where eigenvalues count as zero: the larger of both. A number converts into a relative one.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Cutoff {
+    /// c ∈ [0, 1), times the largest eigenvalue.
+    pub relative: f64,
+    /// a ≥ 0, finite.
+    pub absolute: f64,
+}
+
+impl From<f64> for Cutoff {
+    fn from(relative: f64) -> Self {
+        Self { relative, absolute: 0.0 }
+    }
 }
 
 /// (S + ridge·I)^(−exponent), for a symmetric positive (semi-)definite S and `exponent` > 0: 0.25
@@ -98,8 +114,11 @@ impl HalfRoot {
         let ridge = checked(ridge)?;
         let rounding = 4.0 * n.sqrt() * A::epsilon().as_f64() * largest.abs().max(smallest.abs());
         let cutoff = match options.pseudo_inverse {
-            Some(c) if (0.0..1.0).contains(&c) => Some((c * (largest + ridge)).max(rounding)),
-            Some(value) => {
+            Some(Cutoff { relative, absolute }) if (0.0..1.0).contains(&relative) => {
+                check::non_negative("pseudo_inverse.absolute", absolute)?;
+                Some((relative * (largest + ridge)).max(absolute).max(rounding))
+            }
+            Some(Cutoff { relative: value, .. }) => {
                 return Err(LinalgError::InvalidParameter {
                     name: "pseudo_inverse",
                     value,

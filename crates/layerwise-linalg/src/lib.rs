@@ -6,9 +6,9 @@
 //! |---|---|
 //! | products and triangular solves | [`gemm`], [`gram`], [`gemv`], [`triangular_product`], [`solve_lower`], [`solve_lower_transposed`] |
 //! | symmetric positive definite systems | [`Cholesky`], [`check_symmetric`] |
-//! | symmetric eigenproblems, inverse roots | [`SymmetricEigen`], [`inverse_root`], [`RootOptions`], [`Ridge`], [`CoupledNewton`] |
+//! | symmetric eigenproblems, inverse roots | [`SymmetricEigen`], [`inverse_root`], [`RootOptions`], [`Ridge`], [`Cutoff`], [`CoupledNewton`] |
 //! | orthonormal rows | [`RowOrthonormalizer`], [`orthonormal_rows`] |
-//! | polar factors | [`NewtonSchulz`], [`PolarWorkspace`], [`polar_factor_exact`] |
+//! | polar factors | [`NewtonSchulz`], [`PolarWorkspace`], [`ExactPolar`], [`polar_factor_exact`] |
 //! | singular values | [`singular_values`], [`thin_svd`], [`leading_right_singular_vector`] |
 //! | the BLAS itself | [`set_blas_threads`], [`blas_description`] |
 //!
@@ -66,9 +66,9 @@ pub use cholesky::Cholesky;
 pub use coupled_newton::{CoupledNewton, CoupledNewtonWorkspace};
 pub use eigen::SymmetricEigen;
 pub use error::{LinalgError, Result};
-pub use inverse_root::{Ridge, RootOptions, inverse_root};
+pub use inverse_root::{Cutoff, Ridge, RootOptions, inverse_root};
 pub use orthonormal::{RowOrthonormalizer, orthonormal_rows};
-pub use polar::{NewtonSchulz, PolarWorkspace, polar_factor_exact};
+pub use polar::{ExactPolar, NewtonSchulz, PolarWorkspace, polar_factor_exact};
 pub use product::{
     gemm, gemv, gram, solve_lower, solve_lower_transposed, symmetrize, triangular_product,
 };

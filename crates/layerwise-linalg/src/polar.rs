@@ -3,16 +3,18 @@
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::{
-    LinalgError, Result, Scalar, check,
+    LinalgError, Result, Scalar,
+    backend::{self, SvdWork},
+    check,
     product::{gemm, gram},
-    singular::thin_svd,
 };
 
 /// The quintic Newton-Schulz iteration towards the orthogonal polar factor, as used by Muon.
 ///
-/// X₀ = M / (‖M‖_F + epsilon), then `steps` times A = X Xᵀ, X ← a X + (b A + c A²) X. It acts on
-/// each singular value alone, as s ↦ a s + b s³ + c s⁵. The default coefficients trade exactness
-/// for speed: after five steps the singular values lie near 1, roughly in [0.7, 1.2], except those
+/// X₀ = M / (‖M‖_F + epsilon), or with `epsilon_is_floor` M / max(‖M‖_F, epsilon); then `steps`
+/// times A = X Xᵀ, X ← a X + (b A + c A²) X. It acts on each singular value alone, as
+/// s ↦ a s + b s³ + c s⁵. The default coefficients trade exactness for speed: after five steps the
+/// singular values lie near 1, roughly in [0.7, 1.2], except those
 /// that started very small; zero stays zero.
 ///
 /// Source of iteration and defaults: K. Jordan and others, *Muon: an optimizer for hidden layers in
@@ -25,12 +27,19 @@ pub struct NewtonSchulz {
     pub steps: usize,
     /// Added to the Frobenius norm before the division; finite and at least 0.
     pub epsilon: f64,
+    /// The least divisor, instead of a term of it.
+    pub epsilon_is_floor: bool,
 }
 
 impl Default for NewtonSchulz {
     /// Muon's: (3.4445, −4.7750, 2.0315), 5 steps, 10⁻⁷.
     fn default() -> Self {
-        Self { coefficients: [3.4445, -4.7750, 2.0315], steps: 5, epsilon: 1e-7 }
+        Self {
+            coefficients: [3.4445, -4.7750, 2.0315],
+            steps: 5,
+            epsilon: 1e-7,
+            epsilon_is_floor: false,
+        }
     }
 }
 
@@ -121,7 +130,7 @@ impl NewtonSchulz {
         Ok(())
     }
 
-    /// X ← X / (‖X‖_F + epsilon); the norm is taken in double precision.
+    /// X ← X / (‖X‖_F + epsilon), or its floor; the norm is taken in double precision.
     fn normalize<A: Scalar>(&self, x: &mut Array2<A>) -> Result<()> {
         let largest = x.as_slice().map_or(A::zero(), check::max_abs).as_f64();
         // Relative to the largest entry, squares neither overflow nor vanish.
@@ -133,34 +142,93 @@ impl NewtonSchulz {
         if largest * relative + self.epsilon == 0.0 {
             return Err(LinalgError::RankDeficient { rank: 0, needed: 1 });
         }
-        let divisor = if largest > 0.0 { relative + self.epsilon / largest } else { 1.0 };
+        let divisor = match self.epsilon / largest {
+            _ if largest == 0.0 => 1.0,
+            least if self.epsilon_is_floor => relative.max(least),
+            added => relative + added,
+        };
         let largest = if largest > 0.0 { largest } else { 1.0 };
         x.mapv_inplace(|v| A::from_f64(v.as_f64() / largest / divisor));
         Ok(())
     }
 }
 
-/// The polar factor U Vᵀ of M = U diag(s) Vᵀ over the singular values that are not zero: a partial
-/// isometry with M's row and column space.
+/// Storage for the polar factor U Vᵀ of an r × c matrix M = U diag(s) Vᵀ over the singular values that
+/// are not zero: a partial isometry with M's row and column space. By singular value decomposition; it
+/// is what [`NewtonSchulz`] approximates, and what Shampoo's first step is without averaging and ridge.
 ///
-/// A singular value counts as zero at or below max(m, n) ε s_max. By singular value decomposition;
-/// allocates. It is what [`NewtonSchulz`] approximates, and what Shampoo's first step is without
-/// averaging and ridge.
+/// Source: LAPACK's `gesdd`.
+#[derive(Debug, Clone)]
+pub struct ExactPolar<A> {
+    /// M, which the routine destroys.
+    matrix: Array2<A>,
+    values: Vec<A>,
+    u: Array2<A>,
+    vt: Array2<A>,
+    work: SvdWork<A>,
+}
+
+impl<A: Scalar> ExactPolar<A> {
+    /// Storage for r × c matrices.
+    pub fn with_shape(r: usize, c: usize) -> Self {
+        let k = r.min(c);
+        Self {
+            matrix: Array2::zeros((r, c)),
+            values: vec![A::zero(); k],
+            u: Array2::zeros((r, k)),
+            vt: Array2::zeros((k, c)),
+            work: SvdWork::new(r, c),
+        }
+    }
+
+    /// M ← U Vᵀ, without allocating where M is row- or column-major. Returns the nuclear norm, the sum
+    /// of M's singular values.
+    ///
+    /// A singular value counts as zero at or below max(r, c) ε s_max.
+    ///
+    /// # Errors
+    ///
+    /// [`LinalgError::Shape`], [`LinalgError::NonFinite`], [`LinalgError::NoConvergence`]. M stays as
+    /// it was.
+    pub fn apply(&mut self, m: &mut ArrayViewMut2<A>) -> Result<f64> {
+        let (rows, cols) = self.matrix.dim();
+        check::shape("matrix to take the polar factor of", m.dim(), (rows, cols))?;
+        check::finite(m.view())?;
+        if m.is_empty() {
+            return Ok(0.0);
+        }
+        self.matrix.assign(m);
+        let failed = LinalgError::TooLarge { rows, cols };
+        let (Some(matrix), Some(u), Some(vt)) =
+            (self.matrix.as_slice_mut(), self.u.as_slice_mut(), self.vt.as_slice_mut())
+        else {
+            return Err(failed);
+        };
+        let (values, work) = (&mut self.values, &mut self.work);
+        backend::gesdd((rows, cols), matrix, values, u, vt, work).map_err(|info| {
+            if info > 0 { LinalgError::NoConvergence { routine: "gesdd", info } } else { failed }
+        })?;
+        let largest = self.values.first().copied().unwrap_or(A::zero());
+        let cutoff = A::from_f64(rows.max(cols) as f64) * A::epsilon() * largest;
+        for (mut column, &value) in self.u.columns_mut().into_iter().zip(&self.values) {
+            if value <= cutoff {
+                column.fill(A::zero());
+            }
+        }
+        gemm(A::one(), self.u.view(), self.vt.view(), A::zero(), m)?;
+        Ok(self.values.iter().map(|value| value.as_f64()).sum())
+    }
+}
+
+/// The polar factor of M; see [`ExactPolar`], which does not allocate.
 ///
 /// # Errors
 ///
 /// [`LinalgError::NonFinite`], [`LinalgError::NoConvergence`].
 pub fn polar_factor_exact<A: Scalar>(m: ArrayView2<A>) -> Result<Array2<A>> {
     let (rows, cols) = m.dim();
-    let (mut u, s, vt) = thin_svd(m)?;
-    let largest = s.first().copied().unwrap_or(A::zero());
-    let cutoff = A::from_f64(rows.max(cols) as f64) * A::epsilon() * largest;
-    for (mut column, &value) in u.columns_mut().into_iter().zip(&s) {
-        if value <= cutoff {
-            column.fill(A::zero());
-        }
-    }
     let mut polar = Array2::zeros((rows, cols));
-    gemm(A::one(), u.view(), vt.view(), A::zero(), &mut polar.view_mut())?;
+    polar.assign(&m);
+    ExactPolar::with_shape(rows, cols).apply(&mut polar.view_mut())?;
     Ok(polar)
 }

@@ -7,8 +7,9 @@ use std::cell::Cell;
 
 use layerwise_linalg::ndarray::{Array1, Array2, s};
 use layerwise_linalg::{
-    Cholesky, NewtonSchulz, PolarWorkspace, Ridge, RootOptions, RowOrthonormalizer, Scalar,
-    SymmetricEigen, gemm, gemv, gram, solve_lower, solve_lower_transposed, triangular_product,
+    Cholesky, CoupledNewton, CoupledNewtonWorkspace, ExactPolar, NewtonSchulz, PolarWorkspace,
+    Ridge, RootOptions, RowOrthonormalizer, Scalar, SymmetricEigen, gemm, gemv, gram, solve_lower,
+    solve_lower_transposed, triangular_product,
 };
 
 /// Counts the allocations of each thread.
@@ -59,6 +60,9 @@ fn allocations<A: Scalar>(n: usize) -> usize {
     let mut eigen = SymmetricEigen::with_dimension(n);
     let mut orthonormalizer = RowOrthonormalizer::with_shape(n / 2, n);
     let mut polar = PolarWorkspace::with_shape(n, n / 2);
+    let mut exact = ExactPolar::with_shape(n, n / 2);
+    let mut newton = CoupledNewtonWorkspace::with_dimension(n);
+    let coupled = CoupledNewton { order: 3, power: 2, root: 3, ..CoupledNewton::default() };
     let (mut c, mut b, mut q) = (g.clone(), g.clone(), wide.clone());
     let mut tall = wide.t().to_owned();
     let (x, mut y) = (Array1::ones(n), Array1::zeros(n));
@@ -78,12 +82,16 @@ fn allocations<A: Scalar>(n: usize) -> usize {
     solve_lower_transposed(cholesky.lower(), &mut b.view_mut().reversed_axes()).unwrap();
     cholesky.solve_left(&mut b.view_mut()).unwrap();
     cholesky.solve_right(&mut b.view_mut().reversed_axes()).unwrap();
+    cholesky.inverse_into(&mut c.view_mut()).unwrap();
     cholesky.set_lower(spd.view()).unwrap();
     eigen.decompose(spd.view()).unwrap();
     eigen.inverse_root_into(0.25, &options, &mut c.view_mut()).unwrap();
     eigen.reconstruct_into(&mut c.view_mut()).unwrap();
     orthonormalizer.orthonormalize(&mut q.view_mut()).unwrap();
     NewtonSchulz::default().apply(&mut tall.view_mut(), &mut polar).unwrap();
+    exact.apply(&mut tall.view_mut()).unwrap();
+    // Whether it arrives or not.
+    let _ = coupled.inverse_root_into(spd.view(), 1.0, &mut newton, &mut c.view_mut());
     COUNT.get() - before
 }
 

@@ -99,12 +99,13 @@ impl LevenbergMarquardt {
 
 /// How a step changes the loss in the quadratic model of a layer with factors `P` and `Q`:
 /// `⟨g, ΔW⟩ + ½ ⟨ΔW, P ΔW Q⟩`, with `g` the gradient as it was given and `ΔW` all of the weight's
-/// change. The factors are those of the step, bias-corrected and without damping.
+/// change. The factors are those of the step, bias-corrected and without damping. Of EKFAC the
+/// curvature is the diagonal `v̂` in its bases: `Σ v̂_ij (UᵀΔWV)_ij²`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuadraticModel {
     /// `⟨g, ΔW⟩`; of the negated objective where that is maximized.
     pub slope: f64,
-    /// `⟨ΔW, P ΔW Q⟩` ≥ 0.
+    /// `⟨ΔW, P ΔW Q⟩` ≥ 0, or that of the diagonal.
     pub curvature: f64,
 }
 

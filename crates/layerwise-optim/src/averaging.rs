@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::persist::persist;
+use crate::persist::{join, persist, refuse};
 use crate::schedule::{Schedule, When};
 
 /// How a statistic `S` takes in the observation `X` of a step.
@@ -14,7 +14,7 @@ pub enum Averaging {
     None,
     /// `S ← β S + (1−β) X`, from zero.
     Ema {
-        /// `β`, in [0, 1).
+        /// `β`, in [0, 1), or [0, 1] where it is not corrected.
         beta: Schedule,
         /// Divide by `1 − Π β` where it is used, which removes the weight of the zero start
         /// (Kingma and Ba 2015, §3).
@@ -32,6 +32,7 @@ pub enum Averaging {
 impl Averaging {
     pub(crate) fn check(&self, when: When, name: &'static str) -> Result<()> {
         match self {
+            Averaging::Ema { beta, bias_correction: false } => beta.check_share(when, name),
             Averaging::Ema { beta, .. } | Averaging::Decay { beta } => beta.check_decay(when, name),
             Averaging::None | Averaging::Sum => Ok(()),
         }
@@ -53,11 +54,18 @@ pub(crate) struct AverageWeights {
     pub(crate) correction: f64,
 }
 
-persist!(AverageClock { count, decay });
+persist!(AverageClock { count, decay } checked by check_loaded);
 
 impl AverageClock {
     pub(crate) fn start() -> Self {
         AverageClock { count: 0, decay: 1.0 }
+    }
+
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        if (0.0..=1.0).contains(&self.decay) {
+            return Ok(());
+        }
+        Err(refuse(&join(path, "decay"), "is not in [0, 1]"))
     }
 
     /// `Π β` over the observations so far.

@@ -18,7 +18,7 @@ use crate::partition::{Extent, Partition};
 use crate::polar::{Polar, PolarConfig};
 use crate::preconditioner::{Identity, Preconditioner};
 use crate::schedule::{Schedule, When};
-use crate::sign::Sign;
+use crate::sign::{Sign, SignScale};
 use crate::signal::Signals;
 
 /// A method, unchecked: anything can be written here, and only what is valid can be
@@ -108,12 +108,13 @@ pub enum Normalization {
 /// Which preconditioner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "an optimizer has one, and users build it")]
 pub enum PreconditionerConfig {
     /// None.
     #[default]
     Identity,
     /// The signs of the direction's entries.
-    Sign,
+    Sign(SignScale),
     /// Entry-wise.
     Diagonal(DiagonalConfig),
     /// By a left and a right factor.
@@ -191,7 +192,7 @@ impl Composition {
             PreconditionerConfig::Kronecker(config) => config.required(),
             PreconditionerConfig::Eigenbasis(config) => config.required(),
             PreconditionerConfig::Identity
-            | PreconditionerConfig::Sign
+            | PreconditionerConfig::Sign(_)
             | PreconditionerConfig::Diagonal(_)
             | PreconditionerConfig::Polar(_) => Signals::GRADIENT,
         }
@@ -200,10 +201,11 @@ impl Composition {
     /// Whether a step reports what the quadratic model of the loss predicts of it.
     pub(crate) fn predicts(&self) -> bool {
         self.damping_adaptation.is_some()
-            && matches!(
-                &self.preconditioner,
-                PreconditionerConfig::Kronecker(config) if config.models_curvature()
-            )
+            && match &self.preconditioner {
+                PreconditionerConfig::Kronecker(config) => config.models_curvature(),
+                PreconditionerConfig::Eigenbasis(config) => config.models_curvature(),
+                _ => false,
+            }
     }
 
     /// Whether an entry of the new weight is made of those at its place alone, once the gradient is
@@ -227,7 +229,7 @@ impl Composition {
         self.learning_rate.check_non_negative(when, "learning_rate")?;
         self.direction.check(when)?;
         match &self.preconditioner {
-            PreconditionerConfig::Identity | PreconditionerConfig::Sign => {}
+            PreconditionerConfig::Identity | PreconditionerConfig::Sign(_) => {}
             PreconditionerConfig::Diagonal(config) => config.check(when)?,
             PreconditionerConfig::Kronecker(config) => config.check(when)?,
             PreconditionerConfig::Eigenbasis(config) => config.check(when)?,
@@ -278,7 +280,7 @@ impl Composition {
         let shape = extent.shape();
         Ok(match &self.preconditioner {
             PreconditionerConfig::Identity => Box::new(Identity),
-            PreconditionerConfig::Sign => Box::new(Sign::new(shape)),
+            PreconditionerConfig::Sign(scale) => Box::new(Sign::new(*scale, shape)),
             PreconditionerConfig::Diagonal(config) => Box::new(Diagonal::new(config, shape)?),
             PreconditionerConfig::Kronecker(config) => {
                 let mut config = config.clone();

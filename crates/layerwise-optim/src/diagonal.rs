@@ -9,7 +9,7 @@ use crate::entrywise::{update1, update2};
 use crate::error::{OptimError, Result};
 use crate::finite::{check_shape, check_weight, first_non_finite};
 use crate::fused::Stage;
-use crate::persist::{Persist, persist};
+use crate::persist::{Persist, join, persist, refuse};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::schedule::{Schedule, When, check_number};
 use crate::signal::Signal;
@@ -122,11 +122,11 @@ impl<A: Scalar> SecondMomentRule<A> {
         let denominator = power + self.epsilon;
         let quotient = d * self.scale / denominator;
         // An entry whose statistic is zero never had a gradient.
-        if denominator > A::zero() { quotient } else { A::zero() }
+        if denominator == A::zero() { A::zero() } else { quotient }
     }
 }
 
-persist!(SecondMoments<A> { moments, largest, mean, clock });
+persist!(SecondMoments<A> { moments, largest, mean, clock } checked by check_loaded);
 
 impl<A: Scalar> SecondMoments<A> {
     pub(crate) fn new(config: &DiagonalConfig, shape: (usize, usize)) -> Self {
@@ -145,6 +145,16 @@ impl<A: Scalar> SecondMoments<A> {
             correction: A::one(),
             epsilon_factor: 1.0,
         }
+    }
+
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        for (name, array) in [("moments", Some(&self.moments)), ("largest", self.largest.as_ref())]
+        {
+            if array.is_some_and(|array| array.current().iter().any(|&v| v < A::zero())) {
+                return Err(refuse(&join(path, name), "has a negative entry"));
+            }
+        }
+        Ok(())
     }
 
     /// Proposes `v` with the squares of `entries` taken in.
@@ -236,6 +246,12 @@ impl<A: Scalar> SecondMoments<A> {
             }
             (None, None) => update1(direction, moments, divide),
         }
+    }
+
+    /// `D ← v̂ D`.
+    pub(crate) fn multiply(&self, direction: &mut ArrayViewMut2<'_, A>) {
+        let correction = self.correction;
+        update1(direction, self.moments.latest(), move |d, v| *d = *d * v / correction);
     }
 
     pub(crate) fn set_epsilon_factor(&mut self, factor: f64) {

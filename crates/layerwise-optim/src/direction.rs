@@ -37,9 +37,9 @@ pub enum Direction {
 /// buffer is the first gradient, undampened, unless it is to start [from zero](Self::from_zero).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Momentum {
-    /// `μ`, in [0, 1).
+    /// `μ`, in [0, 1]; with 1 the buffer is a sum.
     pub momentum: Schedule,
-    /// `δ`, in [0, 1).
+    /// `δ`, in [0, 1].
     pub dampening: Schedule,
     /// Step along `(1−δ) g + μ b` instead of `b`; needs `μ > 0`, and `δ = 0` where the buffer does
     /// not start from zero.
@@ -62,15 +62,15 @@ impl Momentum {
     }
 
     pub(crate) fn check(&self, when: When) -> Result<()> {
-        self.momentum.check_decay(when, "momentum")?;
-        self.dampening.check_decay(when, "dampening")?;
+        self.momentum.check_share(when, "momentum")?;
+        self.dampening.check_share(when, "dampening")?;
         if self.nesterov {
             if !self.from_zero {
                 self.dampening
                     .check(when, "dampening", "0 with Nesterov momentum", |x| x == 0.0)?;
             }
             self.momentum
-                .check(when, "momentum", "in (0, 1) with Nesterov momentum", |x| x > 0.0)?;
+                .check(when, "momentum", "in (0, 1] with Nesterov momentum", |x| x > 0.0)?;
         }
         Ok(())
     }

@@ -11,9 +11,10 @@ use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
 use crate::finite::{check_finite, check_shape, check_weight};
-use crate::persist::{Persist, persist};
+use crate::persist::{Persist, departure_from_orthonormal, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
+use crate::root::Refreshed;
 use crate::schedule::{Schedule, When, check_number};
 use crate::signal::{Factor, Signal, Signals};
 use crate::staged::Staged;
@@ -62,40 +63,77 @@ pub enum DiagonalEstimate {
 #[non_exhaustive]
 pub enum BasisMethod {
     /// An eigendecomposition.
-    Eigendecomposition,
-    /// Steps of orthogonal iteration from the basis held, each by a QR factorization. Where the
-    /// product to factor is rank-deficient, an eigendecomposition takes their place, and is counted
-    /// as a fall-back.
+    Eigendecomposition {
+        /// `τ` in [0, 1): the basis held stays where the off-diagonal part of `VᵀSV` is at most `τ` of
+        /// it in the Frobenius norm. 0: not asked; the only choice under [`BasisUse::Previous`].
+        tolerance: f64,
+    },
+    /// Steps of orthogonal iteration from the basis held, each by a QR factorization: under
+    /// [`BasisUse::Refreshed`] those of the QR algorithm on `VᵀSV`. Where the product to factor is
+    /// rank-deficient, an eigendecomposition takes their place, and is counted as a fall-back.
     QrStep {
         /// Multiple of the identity added to the bias-corrected factor, ≥ 0.
         ridge: Schedule,
         /// The most steps of a refresh, ≥ 1; more than one under [`BasisUse::Refreshed`] alone.
         steps: u32,
-        /// `τ` in [0, 1): no (further) step where the off-diagonal part of `VᵀSV` is at most `τ` of it
-        /// in the Frobenius norm. 0: not asked; the only choice under [`BasisUse::Previous`].
+        /// `τ` as above, for each step.
         tolerance: f64,
+        /// In which order the basis is kept, and so the next step begun.
+        order: ColumnOrder,
     },
 }
 
+/// The order of a basis's columns by eigenvalue, or Rayleigh quotient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ColumnOrder {
+    /// The largest first, as the iteration itself tends to: for a factor that does not change the
+    /// basis converges to its eigenvectors.
+    #[default]
+    Descending,
+    /// The smallest first (Distributed Shampoo), which undoes what a step gained: from refresh to
+    /// refresh the basis stays as far from the eigenvectors as the steps of one refresh leave it.
+    Ascending,
+}
+
+impl Default for BasisMethod {
+    /// An eigendecomposition at each refresh.
+    fn default() -> Self {
+        BasisMethod::Eigendecomposition { tolerance: 0.0 }
+    }
+}
+
 impl BasisMethod {
-    /// One QR step at each refresh.
+    /// One QR step at each refresh, in descending order.
     #[must_use]
     pub fn qr_step(ridge: impl Into<Schedule>) -> Self {
-        BasisMethod::QrStep { ridge: ridge.into(), steps: 1, tolerance: 0.0 }
+        let order = ColumnOrder::Descending;
+        BasisMethod::QrStep { ridge: ridge.into(), steps: 1, tolerance: 0.0, order }
     }
 
-    fn check(&self, when: When, used: BasisUse) -> Result<()> {
-        let BasisMethod::QrStep { ridge, steps, tolerance } = self else { return Ok(()) };
-        ridge.check_non_negative(when, "eigenbasis.basis.ridge")?;
-        let name = "eigenbasis.basis.steps";
-        check_number(name, f64::from(*steps), "at least 1", |steps| steps >= 1.0)?;
-        let name = "eigenbasis.basis.tolerance";
-        check_number(name, *tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
-        if used == BasisUse::Previous && (*steps > 1 || *tolerance > 0.0) {
+    /// The order in which it keeps its basis.
+    pub(crate) fn order(&self) -> ColumnOrder {
+        match self {
+            BasisMethod::Eigendecomposition { .. } => ColumnOrder::Ascending,
+            BasisMethod::QrStep { order, .. } => *order,
+        }
+    }
+
+    pub(crate) fn check(&self, when: When, used: BasisUse) -> Result<()> {
+        let (steps, tolerance) = match self {
+            BasisMethod::Eigendecomposition { tolerance } => (1, *tolerance),
+            BasisMethod::QrStep { ridge, steps, tolerance, .. } => {
+                ridge.check_non_negative(when, "basis.ridge")?;
+                (*steps, *tolerance)
+            }
+        };
+        check_number("basis.steps", f64::from(steps), "at least 1", |steps| steps >= 1.0)?;
+        check_number("basis.tolerance", tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
+        let ascends = matches!(self, BasisMethod::QrStep { order: ColumnOrder::Ascending, .. });
+        if used == BasisUse::Previous && (steps > 1 || tolerance > 0.0 || ascends) {
             return Err(OptimError::Incompatible {
                 first: "the basis from before the step",
-                second: "several QR steps, or a tolerance",
-                why: "its columns are ordered once, before a single step",
+                second: "several QR steps, a tolerance, or an ascending order",
+                why: "its columns are put in descending order, before a single step",
             });
         }
         Ok(())
@@ -151,6 +189,13 @@ impl EigenbasisConfig {
             });
         }
         Ok(())
+    }
+
+    /// Whether the diagonal is that of the samples' curvature in the bases.
+    pub(crate) fn models_curvature(&self) -> bool {
+        self.estimate == DiagonalEstimate::Samples
+            && self.basis_use == BasisUse::Refreshed
+            && !self.diagonal.maximum
     }
 
     pub(crate) fn required(&self) -> Signals {
@@ -244,19 +289,13 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         };
         check_shape("basis", &vectors, (n, n))?;
         check_finite("basis", &vectors)?;
-        let tolerance = 32.0 * n as f64 * A::epsilon().as_f64();
-        for (i, a) in vectors.columns().into_iter().enumerate() {
-            for (j, b) in vectors.columns().into_iter().enumerate().take(i + 1) {
-                let product: f64 = a.iter().zip(b).map(|(x, y)| x.as_f64() * y.as_f64()).sum();
-                let expected = if i == j { 1.0 } else { 0.0 };
-                if (product - expected).abs() > tolerance {
-                    return Err(OptimError::InvalidHyperparameter {
-                        name: "inner product of two columns of a basis",
-                        value: product,
-                        allowed: "0, or 1 for a column with itself",
-                    });
-                }
-            }
+        let departure = departure_from_orthonormal(vectors)?;
+        if departure > 32.0 * n as f64 * A::epsilon().as_f64() {
+            return Err(OptimError::InvalidHyperparameter {
+                name: "departure of a basis from orthonormality",
+                value: departure,
+                allowed: "at most 32 n units of rounding",
+            });
         }
         basis.split().1.assign(&vectors);
         basis.propose();
@@ -330,36 +369,26 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(false)
     }
 
-    fn refresh(&mut self, signal: &Signal<'_, A>, step: u64) -> Result<usize> {
-        let first = !self.progress.current().ready;
-        let mut fallbacks = 0;
-        for side in [&mut self.left, &mut self.right] {
-            fallbacks += side.refresh(&self.config, signal, step, first)?;
-        }
-        Ok(fallbacks)
-    }
-
-    fn refresh_or_keep(
+    /// Proposes new bases. A side where that fails keeps the basis that it had, if that is tolerated.
+    fn refresh(
         &mut self,
         signal: &Signal<'_, A>,
         step: u64,
         next: &mut Progress,
         observation: &mut Observation,
     ) -> Result<()> {
-        match self.refresh(signal, step) {
-            Ok(fallbacks) => {
-                observation.refreshed = true;
-                observation.fallbacks = fallbacks;
-                next.ready = true;
-                next.failures = 0;
+        let ready = self.progress.current().ready;
+        let config = &self.config;
+        let refresh = |side: &mut BasisSide<A>| side.refresh(config, signal, step, !ready);
+        let results = [(refresh(&mut self.left), ready), (refresh(&mut self.right), ready)];
+        let settled = next.settle(&config.refresh, results)?;
+        for (side, result) in [&mut self.left, &mut self.right].into_iter().zip(&settled) {
+            if result.is_none() {
+                side.discard_basis();
             }
-            Err(error) if next.tolerates_failure(&self.config.refresh, &error) => {
-                self.left.discard_basis();
-                self.right.discard_basis();
-                observation.fallbacks = 1;
-            }
-            Err(error) => return Err(error),
         }
+        observation.take_refresh(settled.map(|result| result.unwrap_or(Refreshed::FAILED)));
+        next.ready = true;
         Ok(())
     }
 }
@@ -398,7 +427,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         match self.config.basis_use {
             BasisUse::Refreshed => {
                 if due || self.has_drifted(signal)? {
-                    self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
+                    self.refresh(signal, step, &mut next, &mut observation)?;
                 }
                 self.observe_projection(signal)?;
                 observation.warming_up = !next.ready;
@@ -409,7 +438,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
                     self.observe_projection(signal)?;
                 }
                 if due || self.has_drifted(signal)? {
-                    self.refresh_or_keep(signal, step, &mut next, &mut observation)?;
+                    self.refresh(signal, step, &mut next, &mut observation)?;
                 }
             }
         }
@@ -432,10 +461,30 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         Ok(())
     }
 
+    fn apply_curvature(
+        &mut self,
+        _signal: &Signal<'_, A>,
+        change: &mut ArrayViewMut2<'_, A>,
+    ) -> Result<bool> {
+        if !self.config.models_curvature() {
+            return Ok(false);
+        }
+        check_shape("change", &change.view(), self.shape)?;
+        let used = self.config.basis_use;
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::Into, change, &mut self.scratch)?;
+        }
+        self.moments.multiply(change);
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::OutOf, change, &mut self.scratch)?;
+        }
+        Ok(true)
+    }
+
     fn commit(&mut self) {
         // v follows the columns' new order; the step itself used the former.
         for side in [&self.left, &self.right] {
-            if side.is_reordered() {
+            if let Some(order) = side.new_order() {
                 let axis = match side.statistic.side {
                     Side::Left => Axis(0),
                     Side::Right => Axis(1),
@@ -443,7 +492,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
                 for moments in self.moments.arrays_mut() {
                     let moments = moments.latest_mut();
                     self.scratch.assign(moments);
-                    for (mut to, &from) in moments.axis_iter_mut(axis).zip(&side.order) {
+                    for (mut to, &from) in moments.axis_iter_mut(axis).zip(order) {
                         to.assign(&self.scratch.index_axis(axis, from));
                     }
                 }

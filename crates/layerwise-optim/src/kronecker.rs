@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
-use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
+use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
 use crate::finite::{check_shape, check_weight, frobenius_norm};
 use crate::joint::JointRoots;
 use crate::persist::{Persist, join, persist};
@@ -53,8 +53,7 @@ impl KroneckerConfig {
         self.right.check(when)?;
         self.refresh.check()?;
         let formed = |factor: &FactorConfig| {
-            factor.statistic == Statistic::Identity
-                || matches!(factor.root, InverseRoot::Eigen { .. })
+            factor.statistic == Statistic::Identity || factor.root.has_eigenvectors()
         };
         let joint = matches!(self.damping, JointDamping::Exact(_));
         if self.refresh.drift.is_some() && !joint && !(formed(&self.left) && formed(&self.right)) {
@@ -91,7 +90,14 @@ impl KroneckerConfig {
                     why: "it is defined for the product of the factors as they are",
                 });
             }
-            if factor.root.exponent() != 1.0 {
+            if joint && ![RootMethod::Cholesky, RootMethod::default()].contains(&factor.root) {
+                return Err(OptimError::Incompatible {
+                    first: "exact damping of the product",
+                    second: "a method for the root of a factor",
+                    why: "it decomposes both factors itself",
+                });
+            }
+            if factor.exponent != 1.0 {
                 return Err(OptimError::Incompatible {
                     first: "joint damping",
                     second: "an exponent other than 1",
@@ -333,27 +339,52 @@ impl<A: Scalar> Kronecker<A> {
         }
     }
 
-    /// Proposes new roots, left and right.
+    /// Proposes new roots, left and right. A side where that fails keeps the root that it had, if that
+    /// is tolerated.
     fn refresh(
         &mut self,
         signal: &Signal<'_, A>,
         step: u64,
         readings: (Reading, Reading),
-    ) -> Result<(Refreshed, Refreshed)> {
+        next: &mut Progress,
+    ) -> Result<[Refreshed; 2]> {
         let damping = self.damping(signal, step);
         let source = (self.left.source(signal, readings.0), self.right.source(signal, readings.1));
         let correction = (self.left.correction, self.right.correction);
         let wrap = |side| move |source| OptimError::Factor { side, source };
+        let config = &self.config.refresh;
         match &mut self.roots {
-            Roots::Separate { left, right } => Ok((
-                left.refresh(&source.0, correction.0, damping.0).map_err(wrap(Side::Left))?,
-                right.refresh(&source.1, correction.1, damping.1).map_err(wrap(Side::Right))?,
-            )),
+            Roots::Separate { left, right } => {
+                let made = [left.is_made(), right.is_made()];
+                let results = [
+                    left.refresh(&source.0, correction.0, damping.0, step)
+                        .map_err(wrap(Side::Left)),
+                    right
+                        .refresh(&source.1, correction.1, damping.1, step)
+                        .map_err(wrap(Side::Right)),
+                ];
+                let [first, second] = results;
+                let results = [(first, made[0]), (second, made[1])];
+                let settled = next.settle(config, results)?;
+                for (root, result) in [left, right].into_iter().zip(&settled) {
+                    if result.is_none() {
+                        root.discard();
+                    }
+                }
+                Ok(settled.map(|result| result.unwrap_or(Refreshed::FAILED)))
+            }
             Roots::Joint(joint) => {
                 let factor = self.damping_factor;
-                let condition = joint.refresh(source, correction, step, factor)?;
-                let refreshed = Refreshed::made(Some(condition), false);
-                Ok((refreshed, refreshed))
+                let result = joint.refresh(source, correction, step, factor);
+                let [condition] = next.settle(config, [(result, next.ready)])?;
+                let refreshed = match condition {
+                    Some(condition) => Refreshed::made(Some(condition), false),
+                    None => {
+                        joint.discard();
+                        Refreshed::FAILED
+                    }
+                };
+                Ok([refreshed; 2])
             }
         }
     }
@@ -376,23 +407,8 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         let mut observation = Observation::default();
         let mut next = Progress { steps: step + 1, ..progress };
         if due || self.has_drifted(signal)? {
-            match self.refresh(signal, step, readings) {
-                Ok((left, right)) => {
-                    let made = [left.made, right.made];
-                    observation.refreshed = made == [None, None] || made.contains(&Some(true));
-                    observation.left_condition = left.condition;
-                    observation.right_condition = right.condition;
-                    observation.fallbacks =
-                        usize::from(left.fell_back) + usize::from(right.fell_back);
-                    next.ready |= observation.refreshed;
-                    next.failures = 0;
-                }
-                Err(error) if next.tolerates_failure(&self.config.refresh, &error) => {
-                    self.roots.discard();
-                    observation.fallbacks = 1;
-                }
-                Err(error) => return Err(error),
-            }
+            observation.take_refresh(self.refresh(signal, step, readings, &mut next)?);
+            next.ready |= observation.refreshed;
         }
         observation.warming_up = !next.ready;
         *self.progress.split().1 = next;

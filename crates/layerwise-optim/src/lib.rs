@@ -50,6 +50,7 @@ mod diagonal;
 mod direction;
 mod drift;
 mod eigenbasis;
+mod eigenvectors;
 mod entrywise;
 mod error;
 mod factor;
@@ -86,24 +87,24 @@ pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig
 pub use diagonal::{Diagonal, DiagonalConfig, EpsilonPlacement};
 pub use direction::{Direction, Filter, Momentum};
 pub use eigenbasis::{
-    BasisMethod, BasisUse, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal,
+    BasisMethod, BasisUse, ColumnOrder, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal,
 };
 pub use error::{OptimError, Result, Side};
-pub use factor::{Damping, FactorConfig, InverseRoot, Sides, Statistic};
+pub use factor::{Cutoff, Damping, FactorConfig, RootMethod, Sides, Statistic};
 pub use iterates::IterateAveraging;
 pub use kronecker::{JointDamping, Kronecker, KroneckerConfig};
 pub use method::Method;
 pub use methods::{
     Adagrad, Adam, AdamW, Ekfac, Exponents, Kfac, KfacDamping, KlShampoo, Lion, Muon, OneSidedKfac,
-    OutputFactor, RmsProp, RootMethod, Sgd, Shampoo, Soap,
+    OutputFactor, RmsProp, Sgd, Shampoo, Soap,
 };
 pub use optimizer::{Optimizer, StepReport};
 pub use partition::{LargeDimension, Merging, Partition};
-pub use polar::{Polar, PolarConfig};
+pub use polar::{Polar, PolarConfig, PolarDivisor, PolarMethod, PolarScale};
 pub use preconditioner::{Identity, Observation, Preconditioner};
 pub use refresh::Refresh;
 pub use schedule::{NamedSchedule, Schedule};
 pub use set::{Group, OptimizerSet, Selector, Update};
-pub use sign::Sign;
+pub use sign::{Sign, SignScale};
 pub use signal::{Factor, Signal, Signals};
 pub use state::{OptimizerSetState, OptimizerState, STATE_VERSION, StateReader, StateWriter};

@@ -79,15 +79,15 @@ pub struct StepReport {
     /// Refreshes that failed and left the last good root in place, or that another routine served.
     pub fallbacks: usize,
     /// Condition number of the damped left factor where it was refreshed: from eigenvalues, or a
-    /// lower bound from a Cholesky factor. Under
+    /// lower bound where these are not computed; infinite of a singular factor. Under
     /// [`JointDamping::Exact`](crate::JointDamping::Exact), both sides give that of the damped
-    /// product.
+    /// product; eigenbases have no damping but the ridge of a QR step.
     pub left_condition: Option<f64>,
     /// The same of the right factor.
     pub right_condition: Option<f64>,
     /// What the quadratic model of the loss predicts of this step: where dampings are
-    /// [adapted](crate::LevenbergMarquardt) and the factors are the layer's (KFAC). It costs two
-    /// products more, of the direction with each factor.
+    /// [adapted](crate::LevenbergMarquardt) and the factors are the layer's (KFAC, EKFAC from samples).
+    /// It costs a product more with each factor, or two with each basis.
     pub model: Option<QuadraticModel>,
 }
 

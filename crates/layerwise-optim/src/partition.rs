@@ -94,10 +94,8 @@ impl Partition {
         if self.vector_exponent == 0.0 {
             return FactorConfig::identity();
         }
-        let mut factor =
-            if right.statistic == Statistic::Identity { left.clone() } else { right.clone() };
-        factor.root = factor.root.with_exponent(self.vector_exponent);
-        factor
+        let factor = if right.statistic == Statistic::Identity { left } else { right };
+        factor.clone().with_exponent(self.vector_exponent)
     }
 
     /// The parts of a weight of this shape, which cover it once.

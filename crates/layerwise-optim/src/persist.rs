@@ -1,7 +1,7 @@
 //! Which fields of a part are its state: listed once, for saving and loading alike.
 
-use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen};
-use ndarray::Array2;
+use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, check_symmetric, gram};
+use ndarray::{Array2, ArrayView2};
 
 use crate::error::{OptimError, Result};
 use crate::state::{StateReader, StateValue, StateWriter};
@@ -22,17 +22,17 @@ pub(crate) fn join(path: &str, field: &str) -> String {
 /// Implements [`Persist`] for a struct by the fields that are its state; what is not listed is
 /// configuration, or computed anew at each step.
 macro_rules! persist {
-    ($type:ident { $($field:ident),+ $(,)? }) => {
+    ($type:ident { $($field:ident),+ $(,)? } $(checked by $check:ident)?) => {
         impl<A: layerwise_linalg::Scalar> crate::persist::Persist<A> for $type {
-            crate::persist::persist!(@methods $($field),+);
+            crate::persist::persist!(@methods $($field),+ $(; $check)?);
         }
     };
-    ($type:ident<A> { $($field:ident),+ $(,)? }) => {
+    ($type:ident<A> { $($field:ident),+ $(,)? } $(checked by $check:ident)?) => {
         impl<A: layerwise_linalg::Scalar> crate::persist::Persist<A> for $type<A> {
-            crate::persist::persist!(@methods $($field),+);
+            crate::persist::persist!(@methods $($field),+ $(; $check)?);
         }
     };
-    (@methods $($field:ident),+) => {
+    (@methods $($field:ident),+ $(; $check:ident)?) => {
         fn save(&self, path: &str, out: &mut crate::state::StateWriter<A>) {
             $(self.$field.save(&crate::persist::join(path, stringify!($field)), out);)+
         }
@@ -43,6 +43,7 @@ macro_rules! persist {
             from: &mut crate::state::StateReader<'_, A>,
         ) -> crate::error::Result<()> {
             $(self.$field.load(&crate::persist::join(path, stringify!($field)), from)?;)+
+            $(self.$check(path)?;)?
             Ok(())
         }
     };
@@ -191,9 +192,37 @@ impl<A: Scalar> Persist<A> for SymmetricEigen<A> {
         values.load(&join(path, "values"), from)?;
         let mut vectors = Array2::zeros((n, n));
         vectors.load(&join(path, "vectors"), from)?;
+        check_orthonormal(&join(path, "vectors"), vectors.view())?;
         self.set(values.row(0), vectors.view())
             .map_err(|_| refuse(path, "is no eigendecomposition"))
     }
+}
+
+/// Tells a basis from what is none; what rounding makes of one is far within √ε.
+pub(crate) fn check_orthonormal<A: Scalar>(path: &str, vectors: ArrayView2<'_, A>) -> Result<()> {
+    if departure_from_orthonormal(vectors)? <= A::epsilon().as_f64().sqrt() {
+        return Ok(());
+    }
+    Err(refuse(path, "has columns that are not orthonormal"))
+}
+
+/// `max|VᵀV − I|`.
+pub(crate) fn departure_from_orthonormal<A: Scalar>(vectors: ArrayView2<'_, A>) -> Result<f64> {
+    let mut products = Array2::zeros((vectors.ncols(), vectors.ncols()));
+    gram(A::one(), vectors.t(), A::zero(), &mut products.view_mut())?;
+    let departures = products.indexed_iter().map(|((i, j), x)| {
+        let expected = if i == j { 1.0 } else { 0.0 };
+        (x.as_f64() - expected).abs()
+    });
+    Ok(departures.fold(0.0, f64::max))
+}
+
+/// Refuses what differs from its transpose by more than rounding.
+pub(crate) fn check_loaded_symmetric<A: Scalar>(
+    path: &str,
+    matrix: ArrayView2<'_, A>,
+) -> Result<()> {
+    check_symmetric(matrix).map_err(|_| refuse(path, "is not symmetric"))
 }
 
 pub(crate) fn refuse(path: &str, problem: &'static str) -> OptimError {

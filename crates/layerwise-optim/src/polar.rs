@@ -1,66 +1,120 @@
-//! The direction's polar factor: Muon.
+//! The direction's polar factor: Muon, spectral descent.
 
-use layerwise_linalg::{NewtonSchulz, PolarWorkspace, Scalar};
+use layerwise_linalg::{ExactPolar, NewtonSchulz, PolarWorkspace, Scalar};
 use ndarray::ArrayViewMut2;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{OptimError, Result};
+use crate::error::Result;
 use crate::finite::{check_shape, check_weight};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::schedule::check_number;
 use crate::signal::Signal;
 use crate::state::{StateReader, StateWriter};
 
-/// Replaces a direction (m × n) by `√max(1, m/n)` times its approximate polar factor, by
-/// Newton-Schulz steps `X ← a X + (b (XXᵀ) + c (XXᵀ)²) X` from `X = D/(‖D‖_F + ε)`
-/// (Jordan et al. 2024, Muon).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Replaces a direction `D` (m × n) by its polar factor, times a [`scale`](Self::scale).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PolarConfig {
-    /// `(a, b, c)`.
-    pub coefficients: [f64; 3],
-    /// Number of steps, ≥ 1.
-    pub steps: usize,
-    /// `ε` > 0.
-    pub epsilon: f64,
-    /// Multiply by `√max(1, m/n)`, so that a tall matrix changes outputs as much as a square one.
-    pub scale_by_shape: bool,
+    /// How the polar factor is computed.
+    pub method: PolarMethod,
+    /// What it is multiplied by.
+    pub scale: PolarScale,
 }
 
-impl Default for PolarConfig {
-    /// Muon's: (3.4445, −4.7750, 2.0315), five steps, ε = 10⁻⁷, scaled.
+/// How a polar factor is computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum PolarMethod {
+    /// Approximately, by steps `X ← a X + (b (XXᵀ) + c (XXᵀ)²) X` from `D` by its norm
+    /// (Jordan et al. 2024, Muon).
+    NewtonSchulz {
+        /// `(a, b, c)`.
+        coefficients: [f64; 3],
+        /// Number of steps, ≥ 1.
+        steps: usize,
+        /// What `D` is divided by.
+        divisor: PolarDivisor,
+    },
+    /// `U Vᵀ` over the singular values that are not zero, by a singular value decomposition.
+    SingularValues {
+        /// Multiply by the nuclear norm `‖D‖_*`, the sum of the singular values: steepest descent in
+        /// the spectral norm.
+        times_nuclear_norm: bool,
+    },
+}
+
+/// What the start of a Newton-Schulz iteration is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum PolarDivisor {
+    /// `‖D‖_F + ε`, `ε` > 0 (Muon's author).
+    Plus(f64),
+    /// `max(‖D‖_F, ε)`, `ε` > 0 (PyTorch, Distributed Shampoo).
+    AtLeast(f64),
+}
+
+/// What the polar factor of an m × n direction is multiplied by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum PolarScale {
+    /// `√max(1, m/n)`, so that a tall matrix changes outputs as much as a square one (Muon's author).
+    #[default]
+    Tall,
+    /// `√(m/n)`.
+    Ratio,
+    /// `0.2 √max(m, n)`: entries of root mean square 0.2, as Adam's (Liu et al. 2025).
+    RootMeanSquare,
+    /// A number > 0, the same for every shape; 1 for nothing.
+    Number(f64),
+}
+
+impl Default for PolarMethod {
+    /// Muon's: (3.4445, −4.7750, 2.0315), five steps, `‖D‖_F + 10⁻⁷`.
     fn default() -> Self {
-        PolarConfig {
-            coefficients: [3.4445, -4.7750, 2.0315],
-            steps: 5,
-            epsilon: 1e-7,
-            scale_by_shape: true,
+        let NewtonSchulz { coefficients, steps, epsilon, .. } = NewtonSchulz::default();
+        PolarMethod::NewtonSchulz { coefficients, steps, divisor: PolarDivisor::Plus(epsilon) }
+    }
+}
+
+impl PolarScale {
+    fn of_shape(self, (m, n): (usize, usize)) -> f64 {
+        match self {
+            PolarScale::Tall => (m as f64 / n as f64).max(1.0).sqrt(),
+            PolarScale::Ratio => (m as f64 / n as f64).sqrt(),
+            PolarScale::RootMeanSquare => 0.2 * (m.max(n) as f64).sqrt(),
+            PolarScale::Number(scale) => scale,
         }
     }
 }
 
 impl PolarConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        for coefficient in self.coefficients {
-            check_number("polar.coefficients", coefficient, "finite", |_| true)?;
+        if let PolarScale::Number(scale) = self.scale {
+            check_number("polar.scale", scale, "finite and > 0", |x| x > 0.0)?;
         }
-        if self.steps == 0 {
-            return Err(OptimError::InvalidHyperparameter {
-                name: "polar.steps",
-                value: 0.0,
-                allowed: "at least 1",
-            });
+        let PolarMethod::NewtonSchulz { coefficients, steps, divisor } = &self.method else {
+            return Ok(());
+        };
+        for coefficient in coefficients {
+            check_number("polar.coefficients", *coefficient, "finite", |_| true)?;
         }
-        check_number("polar.epsilon", self.epsilon, "finite and > 0", |x| x > 0.0)
+        check_number("polar.steps", *steps as f64, "at least 1", |steps| steps >= 1.0)?;
+        let (PolarDivisor::Plus(epsilon) | PolarDivisor::AtLeast(epsilon)) = *divisor;
+        check_number("polar.divisor", epsilon, "finite and > 0", |x| x > 0.0)
     }
 }
 
 /// The polar factor of whatever it is applied to; it has no statistics.
 #[derive(Debug)]
 pub struct Polar<A> {
-    newton_schulz: NewtonSchulz,
-    workspace: PolarWorkspace<A>,
-    scale: A,
+    routine: Routine<A>,
+    scale: f64,
     shape: (usize, usize),
+}
+
+#[derive(Debug)]
+enum Routine<A> {
+    NewtonSchulz(NewtonSchulz, Box<PolarWorkspace<A>>),
+    SingularValues { polar: Box<ExactPolar<A>>, times_nuclear_norm: bool },
 }
 
 impl<A: Scalar> Polar<A> {
@@ -72,18 +126,23 @@ impl<A: Scalar> Polar<A> {
     pub fn new(config: &PolarConfig, shape: (usize, usize)) -> Result<Self> {
         config.check()?;
         check_weight::<A>(shape)?;
-        let ratio = shape.0 as f64 / shape.1 as f64;
-        let scale = if config.scale_by_shape { ratio.max(1.0).sqrt() } else { 1.0 };
-        Ok(Polar {
-            newton_schulz: NewtonSchulz {
-                coefficients: config.coefficients,
-                steps: config.steps,
-                epsilon: config.epsilon,
+        let routine = match config.method {
+            PolarMethod::NewtonSchulz { coefficients, steps, divisor } => {
+                let (epsilon, epsilon_is_floor) = match divisor {
+                    PolarDivisor::Plus(epsilon) => (epsilon, false),
+                    PolarDivisor::AtLeast(epsilon) => (epsilon, true),
+                };
+                Routine::NewtonSchulz(
+                    NewtonSchulz { coefficients, steps, epsilon, epsilon_is_floor },
+                    Box::new(PolarWorkspace::with_shape(shape.0, shape.1)),
+                )
+            }
+            PolarMethod::SingularValues { times_nuclear_norm } => Routine::SingularValues {
+                polar: Box::new(ExactPolar::with_shape(shape.0, shape.1)),
+                times_nuclear_norm,
             },
-            workspace: PolarWorkspace::with_shape(shape.0, shape.1),
-            scale: A::from_f64(scale),
-            shape,
-        })
+        };
+        Ok(Polar { routine, scale: config.scale.of_shape(shape), shape })
     }
 }
 
@@ -94,8 +153,19 @@ impl<A: Scalar> Preconditioner<A> for Polar<A> {
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
-        self.newton_schulz.apply(direction, &mut self.workspace)?;
-        let scale = self.scale;
+        let mut scale = self.scale;
+        match &mut self.routine {
+            Routine::NewtonSchulz(newton_schulz, workspace) => {
+                newton_schulz.apply(direction, workspace)?;
+            }
+            Routine::SingularValues { polar, times_nuclear_norm } => {
+                let nuclear = polar.apply(direction)?;
+                if *times_nuclear_norm {
+                    scale *= nuclear;
+                }
+            }
+        }
+        let scale = A::from_f64(scale);
         direction.mapv_inplace(|x| x * scale);
         Ok(())
     }
@@ -104,8 +174,13 @@ impl<A: Scalar> Preconditioner<A> for Polar<A> {
 
     fn memory_bytes(&self) -> usize {
         let short = self.shape.0.min(self.shape.1);
-        // The iterate, its successor, and two Gram matrices of the short side.
-        2 * bytes::<A>(self.shape) + 2 * bytes::<A>((short, short))
+        let square = bytes::<A>((short, short));
+        match &self.routine {
+            // The iterate, its successor, and two Gram matrices of the short side.
+            Routine::NewtonSchulz(..) => 2 * bytes::<A>(self.shape) + 2 * square,
+            // The matrix, both sides' vectors, and the routine's workspace.
+            Routine::SingularValues { .. } => 2 * bytes::<A>(self.shape) + 5 * square,
+        }
     }
 
     fn save_state(&self, _path: &str, _out: &mut StateWriter<A>) {}

@@ -23,10 +23,8 @@ pub struct Observation {
     pub scale: Option<f64>,
     /// How many refreshes failed, so that the last good root was kept, or a slower routine served.
     pub fallbacks: usize,
-    /// Condition number of the damped left factor, where one was refreshed: exact from
-    /// eigenvalues, a lower bound from Cholesky factors. Under
-    /// [`JointDamping::Exact`](crate::JointDamping::Exact), both sides give that of the damped
-    /// product.
+    /// Condition number of the damped left factor, where one was refreshed; see
+    /// [`StepReport::left_condition`](crate::StepReport::left_condition).
     pub left_condition: Option<f64>,
     /// The same of the right factor.
     pub right_condition: Option<f64>,

@@ -19,11 +19,11 @@ pub struct Refresh {
     /// The first step with a refresh, ≥ 1. Where no side has a root then, for factors that are zero
     /// under a damping relative to them, it is the first later step where one has.
     pub start: u64,
-    /// How many refreshes in a row may fail, on a factor that is indefinite or singular, or whose
-    /// decomposition does not converge: the last good root is kept, and the failure counted in the
-    /// step's report. One more is an error. 0: the first failure is an error. A first refresh that
-    /// fails is always one, there being nothing to keep; and so is whatever is wrong with the signal
-    /// itself.
+    /// How many refreshes in a row may fail, on either side, on a factor that is indefinite or singular, or whose
+    /// decomposition does not converge: its side keeps the last good root, and the failure is counted
+    /// in the step's report. One more is an error. 0: the first failure is an error. A first refresh
+    /// that fails is always one, there being nothing to keep; and so is whatever is wrong with the
+    /// signal itself.
     pub tolerated_failures: u32,
     /// `Some(τ)`, `τ` in (0, 1): refresh also at each step after the first refresh where the basis
     /// has drifted, that is where for one side the off-diagonal part of `VᵀSV` is more than `τ` of
@@ -112,9 +112,24 @@ impl Progress {
         refresh.is_due(step) || (step > refresh.start && !self.ready)
     }
 
-    /// Counts a failed refresh, and says whether the last good one may serve on.
-    pub(crate) fn tolerates_failure(&mut self, refresh: &Refresh, error: &OptimError) -> bool {
-        self.failures = self.failures.saturating_add(1);
-        self.ready && self.failures <= refresh.tolerated_failures && is_of_the_factor(error)
+    /// What each part of a refresh gave, `None` where it failed and the former serves on; beside each
+    /// result stands whether there is a former. Counts refreshes that failed in a row.
+    pub(crate) fn settle<T, const PARTS: usize>(
+        &mut self,
+        refresh: &Refresh,
+        results: [(Result<T>, bool); PARTS],
+    ) -> Result<[Option<T>; PARTS]> {
+        let failed = results.iter().any(|(result, _)| result.is_err());
+        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+        let tolerated = self.failures <= refresh.tolerated_failures;
+        let mut settled = [const { None }; PARTS];
+        for (place, (result, has_former)) in settled.iter_mut().zip(results) {
+            *place = match result {
+                Ok(value) => Some(value),
+                Err(error) if has_former && tolerated && is_of_the_factor(&error) => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(settled)
     }
 }

@@ -1,15 +1,17 @@
 //! The damped inverse root of one side.
 
 use layerwise_linalg::{
-    Cholesky, CoupledNewton, CoupledNewtonWorkspace, LinalgError, Ridge, RootOptions, Scalar,
-    SymmetricEigen, gemm,
+    Cholesky, CoupledNewton, CoupledNewtonWorkspace, Cutoff, LinalgError, Ridge, RootOptions,
+    Scalar, SymmetricEigen, gemm,
 };
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
+use crate::eigenbasis::BasisMethod;
+use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
-use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
-use crate::persist::{Persist, join};
-use crate::preconditioner::bytes;
+use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
+use crate::persist::{Persist, check_loaded_symmetric, check_orthonormal, join};
+use crate::preconditioner::{Observation, bytes};
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
 use crate::statistic::{FactorStatistic, Reading, Source};
@@ -18,7 +20,9 @@ use crate::statistic::{FactorStatistic, Reading, Source};
 #[derive(Debug)]
 pub(crate) struct FactorRoot<A> {
     side: Side,
-    config: InverseRoot,
+    exponent: f64,
+    pseudo_inverse: Option<Cutoff>,
+    basis_method: BasisMethod,
     trace_scaling: f64,
     kind: RootKind<A>,
     /// What the root below has still to be multiplied by.
@@ -32,12 +36,17 @@ enum RootKind<A> {
     /// Of the identity: a number, which is the scale.
     Scalar,
     Cholesky(Staged<Cholesky<A>>),
+    Inverse {
+        cholesky: Box<Cholesky<A>>,
+        root: Staged<Array2<A>>,
+    },
     /// Formed, by an eigendecomposition, or by an iteration where there is one.
     Formed {
-        eigen: Box<SymmetricEigen<A>>,
+        finder: Box<Eigenvectors<A>>,
         newton: Option<(CoupledNewton, Box<CoupledNewtonWorkspace<A>>)>,
         root: Staged<Array2<A>>,
-        /// The eigenvectors that the root was made of, where their drift is watched.
+        /// The eigenvectors that the root was made of, where later ones are found from them, or their
+        /// drift is watched.
         basis: Option<Staged<Array2<A>>>,
     },
 }
@@ -46,14 +55,28 @@ enum RootKind<A> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refreshed {
     pub(crate) condition: Option<f64>,
-    /// Another routine than the one asked for had to serve.
+    /// Another routine than the one asked for had to serve, or the former root.
     pub(crate) fell_back: bool,
     /// There was a root to make: `Some(false)` of a factor that is zero under a damping relative to
     /// it, `None` of the identity.
     pub(crate) made: Option<bool>,
 }
 
+impl Observation {
+    /// Takes in what a refresh did, left and right.
+    pub(crate) fn take_refresh(&mut self, [left, right]: [Refreshed; 2]) {
+        let made = [left.made, right.made];
+        self.refreshed = made == [None, None] || made.contains(&Some(true));
+        self.fallbacks = usize::from(left.fell_back) + usize::from(right.fell_back);
+        (self.left_condition, self.right_condition) = (left.condition, right.condition);
+    }
+}
+
 impl Refreshed {
+    /// The former root serves on.
+    pub(crate) const FAILED: Self =
+        Refreshed { condition: None, fell_back: true, made: Some(false) };
+
     pub(crate) fn made(condition: Option<f64>, fell_back: bool) -> Self {
         Refreshed { condition, fell_back, made: Some(true) }
     }
@@ -64,6 +87,7 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.save(&join(path, "cholesky"), out),
+            RootKind::Inverse { root, .. } => root.save(&join(path, "root"), out),
             RootKind::Formed { root, basis, .. } => {
                 root.save(&join(path, "root"), out);
                 basis.save(&join(path, "basis"), out);
@@ -77,9 +101,17 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.load(&join(path, "cholesky"), from)?,
+            RootKind::Inverse { root, .. } => {
+                root.load(&join(path, "root"), from)?;
+                check_loaded_symmetric(&join(path, "root"), root.current().view())?;
+            }
             RootKind::Formed { root, basis, .. } => {
                 root.load(&join(path, "root"), from)?;
+                check_loaded_symmetric(&join(path, "root"), root.current().view())?;
                 basis.load(&join(path, "basis"), from)?;
+                if let Some(basis) = basis {
+                    check_orthonormal(&join(path, "basis"), basis.current().view())?;
+                }
             }
         }
         let mut scale = 0.0;
@@ -96,28 +128,35 @@ impl<A: Scalar> FactorRoot<A> {
         watches_drift: bool,
     ) -> Self {
         let n = statistic.dimension();
+        let (pseudo_inverse, basis_method) = match &config.root {
+            RootMethod::Eigen { pseudo_inverse, basis } => (*pseudo_inverse, basis.clone()),
+            _ => (None, BasisMethod::default()),
+        };
         let kind = match (statistic.kind, &config.root) {
             (Statistic::Identity, _) => RootKind::Scalar,
-            (_, InverseRoot::Cholesky) => RootKind::Cholesky(Staged::new(
+            (_, RootMethod::Cholesky) => RootKind::Cholesky(Staged::new(
                 Cholesky::with_dimension(n),
                 Cholesky::with_dimension(n),
             )),
-            (_, root) => RootKind::Formed {
-                eigen: Box::new(SymmetricEigen::with_dimension(n)),
-                newton: match *root {
-                    InverseRoot::CoupledNewton { root, max_steps, tolerance, residual } => {
-                        let newton = CoupledNewton { root, max_steps, tolerance, residual };
-                        Some((newton, Box::new(CoupledNewtonWorkspace::with_dimension(n))))
-                    }
-                    _ => None,
-                },
+            (_, RootMethod::Inverse) => RootKind::Inverse {
+                cholesky: Box::new(Cholesky::with_dimension(n)),
                 root: Staged::twice(Array2::eye(n)),
-                basis: watches_drift.then(|| Staged::twice(Array2::eye(n))),
+            },
+            (_, root) => RootKind::Formed {
+                finder: Box::new(Eigenvectors::new(n, &basis_method, basis_method.order())),
+                newton: root
+                    .coupled(config.exponent)
+                    .map(|newton| (newton, Box::new(CoupledNewtonWorkspace::with_dimension(n)))),
+                root: Staged::twice(Array2::eye(n)),
+                basis: (watches_drift || basis_method != BasisMethod::default())
+                    .then(|| Staged::twice(Array2::eye(n))),
             },
         };
         FactorRoot {
             side: statistic.side,
-            config: config.root.clone(),
+            exponent: config.exponent,
+            pseudo_inverse: pseudo_inverse.map(Into::into),
+            basis_method,
             trace_scaling: config.trace_scaling,
             made: Staged::twice(matches!(kind, RootKind::Scalar)),
             kind,
@@ -132,7 +171,7 @@ impl<A: Scalar> FactorRoot<A> {
 
     /// What a refresh reads: a Cholesky factor can be taken as it is where nothing is added to it.
     pub(crate) fn reading(&self, damping: ResolvedDamping) -> Reading {
-        let takes_cholesky = matches!(self.kind, RootKind::Cholesky(_))
+        let takes_cholesky = matches!(self.kind, RootKind::Cholesky(_) | RootKind::Inverse { .. })
             && damping == ResolvedDamping::None
             && self.trace_scaling == 0.0;
         if takes_cholesky { Reading::Either } else { Reading::Moment }
@@ -144,10 +183,11 @@ impl<A: Scalar> FactorRoot<A> {
         source: &Source<'_, A>,
         correction: f64,
         damping: ResolvedDamping,
+        step: u64,
     ) -> std::result::Result<Refreshed, LinalgError> {
         if let Source::Moment(moment) = source
             && damping.is_relative()
-            && mean_diagonal(moment) == 0.0
+            && is_negligible(moment)
         {
             return Ok(Refreshed { made: Some(false), ..Refreshed::default() });
         }
@@ -160,7 +200,7 @@ impl<A: Scalar> FactorRoot<A> {
             }
             _ => correction,
         };
-        let exponent = self.config.exponent();
+        let exponent = self.exponent;
         // (S/c + r I)^{-p} = c^p (S + c r I)^{-p}; a relative ridge does not see c.
         let (scale, refreshed) = match (&mut self.kind, source) {
             (RootKind::Scalar, _) | (_, Source::Identity) => {
@@ -168,56 +208,57 @@ impl<A: Scalar> FactorRoot<A> {
                 (damped.powf(-exponent), Refreshed::default())
             }
             (RootKind::Cholesky(factor), source) => {
-                let (_, next) = factor.split();
-                match source {
-                    Source::Cholesky(lower) => next.set_lower(*lower)?,
-                    Source::Moment(moment) => {
-                        let ridge = damping.absolute(moment, correction);
-                        next.factor(*moment, A::from_f64(ridge))?;
-                    }
-                    Source::Identity => {}
-                }
-                let condition = 1.0 / next.reciprocal_condition().as_f64();
+                let condition = refactor(factor.split().1, source, damping, correction)?;
                 factor.propose();
                 (correction, Refreshed::made(Some(condition), false))
             }
+            (RootKind::Inverse { cholesky, root }, source) => {
+                let condition = refactor(cholesky, source, damping, correction)?;
+                cholesky.inverse_into(&mut root.split().1.view_mut())?;
+                root.propose();
+                (correction, Refreshed::made(Some(condition), false))
+            }
             (
-                RootKind::Formed { eigen, newton, root, basis },
+                RootKind::Formed { finder, newton, root, basis },
                 Source::Moment(moment) | Source::Cholesky(moment),
             ) => {
-                let arrived = match newton {
-                    None => false,
-                    Some((newton, work)) => {
-                        let ridge = damping.absolute(moment, correction);
-                        let mut next = root.split().1.view_mut();
-                        match newton.inverse_root_into(*moment, ridge, work, &mut next) {
-                            Ok(_) => true,
-                            Err(LinalgError::NoConvergence { .. }) => false,
-                            Err(error) => return Err(error),
-                        }
-                    }
-                };
                 let scale = correction.powf(exponent);
-                if arrived {
-                    root.propose();
-                    self.propose_scale(scale);
-                    return Ok(Refreshed::made(None, false));
+                if let Some((newton, work)) = newton {
+                    let ridge = damping.absolute(moment, correction);
+                    let (_, next) = root.split();
+                    match newton.inverse_root_into(*moment, ridge, work, &mut next.view_mut()) {
+                        Ok(_) => {
+                            let condition = least_condition(moment, ridge, next, exponent);
+                            root.propose();
+                            self.propose_scale(scale);
+                            return Ok(Refreshed::made(Some(condition), false));
+                        }
+                        Err(LinalgError::NoConvergence { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
-                let fell_back = newton.is_some();
-                eigen.decompose(*moment)?;
-                let ridge = damping.ridge(correction);
-                let pseudo_inverse = match &self.config {
-                    InverseRoot::Eigen { pseudo_inverse, .. } => *pseudo_inverse,
-                    InverseRoot::Cholesky | InverseRoot::CoupledNewton { .. } => None,
-                };
+                let mut fell_back = newton.is_some();
+                match basis {
+                    None => _ = finder.decompose(*moment)?,
+                    Some(basis) => {
+                        let (current, next) = basis.split();
+                        let given = (*moment, correction);
+                        let found =
+                            finder.refresh(&self.basis_method, step, given, current, next)?;
+                        finder.take(found, *moment, current, next)?;
+                        basis.propose();
+                        fell_back |= found == Found::Decomposed { fell_back: true };
+                    }
+                }
+                let eigen = finder.eigen();
                 let (_, next) = root.split();
+                let pseudo_inverse = self
+                    .pseudo_inverse
+                    .map(|cutoff| Cutoff { absolute: cutoff.absolute * correction, ..cutoff });
+                let ridge = damping.ridge(moment, correction);
                 let options = RootOptions { ridge, pseudo_inverse };
                 eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
                 root.propose();
-                if let Some(basis) = basis {
-                    basis.split().1.assign(&eigen.vectors());
-                    basis.propose();
-                }
                 let added = damping.absolute_of_spectrum(eigen, moment, correction);
                 (scale, Refreshed::made(Some(condition_number(eigen, added)), fell_back))
             }
@@ -233,11 +274,11 @@ impl<A: Scalar> FactorRoot<A> {
         self.made.propose();
     }
 
-    /// The eigenvectors held, where their drift is watched.
+    /// The eigenvectors held, where there are any.
     pub(crate) fn basis(&self) -> Option<ArrayView2<'_, A>> {
         match &self.kind {
             RootKind::Formed { basis, .. } => basis.as_ref().map(|basis| basis.current().view()),
-            RootKind::Scalar | RootKind::Cholesky(_) => None,
+            RootKind::Scalar | RootKind::Cholesky(_) | RootKind::Inverse { .. } => None,
         }
     }
 
@@ -256,7 +297,7 @@ impl<A: Scalar> FactorRoot<A> {
                 Side::Left => factor.latest().solve_left(direction).map_err(wrap)?,
                 Side::Right => factor.latest().solve_right(direction).map_err(wrap)?,
             },
-            RootKind::Formed { root, .. } => {
+            RootKind::Formed { root, .. } | RootKind::Inverse { root, .. } => {
                 scratch.assign(direction);
                 let root = root.latest().view();
                 let (a, b) = match self.side {
@@ -276,6 +317,7 @@ impl<A: Scalar> FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.discard(),
+            RootKind::Inverse { root, .. } => root.discard(),
             RootKind::Formed { root, basis, .. } => {
                 root.discard();
                 if let Some(basis) = basis {
@@ -291,6 +333,7 @@ impl<A: Scalar> FactorRoot<A> {
         match &mut self.kind {
             RootKind::Scalar => {}
             RootKind::Cholesky(factor) => factor.commit(),
+            RootKind::Inverse { root, .. } => root.commit(),
             RootKind::Formed { root, basis, .. } => {
                 root.commit();
                 if let Some(basis) = basis {
@@ -309,11 +352,11 @@ impl<A: Scalar> FactorRoot<A> {
                 let n = factor.current().dimension();
                 4 * bytes::<A>((n, n))
             }
-            RootKind::Formed { root, newton, basis, .. } => {
+            RootKind::Inverse { root, .. } => 4 * bytes::<A>(root.current().dim()),
+            RootKind::Formed { finder, root, newton, basis } => {
                 let newton = if newton.is_some() { 6 } else { 0 };
                 let basis = if basis.is_some() { 2 } else { 0 };
-                let arrays = 6 + newton + basis;
-                arrays * bytes::<A>(root.current().dim())
+                (2 + newton + basis) * bytes::<A>(root.current().dim()) + finder.memory_bytes()
             }
         }
     }
@@ -326,6 +369,7 @@ pub(crate) enum ResolvedDamping {
     Absolute(f64),
     RelativeToLargest(f64),
     RelativeToTrace(f64),
+    RelativeToRowSum { relative: f64, least: f64 },
 }
 
 impl ResolvedDamping {
@@ -335,17 +379,12 @@ impl ResolvedDamping {
             Damping::Absolute(x) => ResolvedDamping::Absolute(x.value(step)),
             Damping::RelativeToLargest(x) => ResolvedDamping::RelativeToLargest(x.value(step)),
             Damping::RelativeToTrace(x) => ResolvedDamping::RelativeToTrace(x.value(step)),
+            Damping::RelativeToRowSum { relative, least } => ResolvedDamping::RelativeToRowSum {
+                relative: relative.value(step),
+                least: least.value(step),
+            },
         };
-        match resolved {
-            ResolvedDamping::Absolute(x)
-            | ResolvedDamping::RelativeToLargest(x)
-            | ResolvedDamping::RelativeToTrace(x)
-                if x == 0.0 =>
-            {
-                ResolvedDamping::None
-            }
-            other => other,
-        }
+        if resolved.on_identity() == 0.0 { ResolvedDamping::None } else { resolved }
     }
 
     pub(crate) fn times(self, factor: f64) -> Self {
@@ -354,17 +393,28 @@ impl ResolvedDamping {
             ResolvedDamping::Absolute(x) => ResolvedDamping::Absolute(x * factor),
             ResolvedDamping::RelativeToLargest(x) => ResolvedDamping::RelativeToLargest(x * factor),
             ResolvedDamping::RelativeToTrace(x) => ResolvedDamping::RelativeToTrace(x * factor),
+            ResolvedDamping::RelativeToRowSum { relative, least } => {
+                ResolvedDamping::RelativeToRowSum {
+                    relative: relative * factor,
+                    least: least * factor,
+                }
+            }
         }
     }
 
     fn is_relative(self) -> bool {
-        matches!(self, ResolvedDamping::RelativeToLargest(_) | ResolvedDamping::RelativeToTrace(_))
+        match self {
+            ResolvedDamping::RelativeToLargest(_) | ResolvedDamping::RelativeToTrace(_) => true,
+            ResolvedDamping::RelativeToRowSum { least, .. } => least == 0.0,
+            ResolvedDamping::None | ResolvedDamping::Absolute(_) => false,
+        }
     }
 
-    /// On the identity, largest eigenvalue and mean trace are one.
+    /// Of the identity, largest eigenvalue, mean trace and row sums are one.
     fn on_identity(self) -> f64 {
         match self {
             ResolvedDamping::None => 0.0,
+            ResolvedDamping::RelativeToRowSum { relative, least } => relative.max(least),
             ResolvedDamping::Absolute(x)
             | ResolvedDamping::RelativeToLargest(x)
             | ResolvedDamping::RelativeToTrace(x) => x,
@@ -378,6 +428,9 @@ impl ResolvedDamping {
             ResolvedDamping::None | ResolvedDamping::RelativeToLargest(_) => 0.0,
             ResolvedDamping::Absolute(x) => x * correction,
             ResolvedDamping::RelativeToTrace(x) => x * mean_diagonal(moment),
+            ResolvedDamping::RelativeToRowSum { relative, least } => {
+                (relative * largest_row_sum(moment)).max(least * correction)
+            }
         }
     }
 
@@ -395,12 +448,14 @@ impl ResolvedDamping {
         }
     }
 
-    fn ridge(self, correction: f64) -> Ridge {
+    fn ridge<A: Scalar>(self, moment: &ArrayView2<A>, correction: f64) -> Ridge {
         match self {
             ResolvedDamping::None => Ridge::None,
-            ResolvedDamping::Absolute(x) => Ridge::Absolute(x * correction),
             ResolvedDamping::RelativeToLargest(x) => Ridge::RelativeToLargest(x),
             ResolvedDamping::RelativeToTrace(x) => Ridge::RelativeToTrace(x),
+            ResolvedDamping::Absolute(_) | ResolvedDamping::RelativeToRowSum { .. } => {
+                Ridge::Absolute(self.absolute(moment, correction))
+            }
         }
     }
 }
@@ -409,6 +464,50 @@ impl ResolvedDamping {
 pub(crate) fn mean_diagonal<A: Scalar>(moment: &ArrayView2<A>) -> f64 {
     let trace: f64 = moment.diag().iter().map(|x| x.as_f64()).sum();
     trace / moment.nrows() as f64
+}
+
+/// Whether a moment is zero, or so small that its entries have lost digits, and a ridge relative to it
+/// vanishes.
+fn is_negligible<A: Scalar>(moment: &ArrayView2<A>) -> bool {
+    mean_diagonal(moment) < A::min_positive_value().as_f64() / A::epsilon().as_f64()
+}
+
+/// `‖S‖_∞`.
+fn largest_row_sum<A: Scalar>(moment: &ArrayView2<A>) -> f64 {
+    let sum = |row: ndarray::ArrayView1<'_, A>| row.iter().map(|x| x.as_f64().abs()).sum::<f64>();
+    moment.rows().into_iter().map(sum).fold(0.0, f64::max)
+}
+
+/// Factors `source + c damping`; returns its condition number from below.
+fn refactor<A: Scalar>(
+    cholesky: &mut Cholesky<A>,
+    source: &Source<'_, A>,
+    damping: ResolvedDamping,
+    correction: f64,
+) -> std::result::Result<f64, LinalgError> {
+    match source {
+        Source::Cholesky(lower) => cholesky.set_lower(*lower)?,
+        Source::Moment(moment) => {
+            let ridge = damping.absolute(moment, correction);
+            cholesky.factor(*moment, A::from_f64(ridge))?;
+        }
+        Source::Identity => {}
+    }
+    Ok(1.0 / cholesky.reciprocal_condition().as_f64())
+}
+
+/// A bound from below of the condition number of `S + r I`, of which a root is at hand: no diagonal
+/// entry of a symmetric matrix exceeds its largest eigenvalue.
+fn least_condition<A: Scalar>(
+    moment: &ArrayView2<A>,
+    ridge: f64,
+    root: &Array2<A>,
+    exponent: f64,
+) -> f64 {
+    let largest = |diagonal: ndarray::ArrayView1<'_, A>| {
+        diagonal.iter().map(|x| x.as_f64()).fold(0.0, f64::max)
+    };
+    ((largest(moment.diag()) + ridge) * largest(root.diag()).powf(1.0 / exponent)).max(1.0)
 }
 
 fn condition_number<A: Scalar>(eigen: &SymmetricEigen<A>, ridge: f64) -> f64 {

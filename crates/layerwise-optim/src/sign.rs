@@ -2,6 +2,7 @@
 
 use layerwise_linalg::Scalar;
 use ndarray::ArrayViewMut2;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::finite::check_shape;
@@ -9,17 +10,31 @@ use crate::preconditioner::{Observation, Preconditioner};
 use crate::signal::Signal;
 use crate::state::{StateReader, StateWriter};
 
-/// `D ← sign D`, entry by entry, where the sign of zero is zero. It has no statistics.
+/// What the signs of a direction `D` are multiplied by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SignScale {
+    /// One.
+    #[default]
+    One,
+    /// The sum of the entries' moduli: steepest descent in the largest-entry norm.
+    SumOfModuli,
+    /// Their mean.
+    MeanOfModuli,
+}
+
+/// `D ← s sign D`, entry by entry, where the sign of zero is zero. It has no statistics.
 #[derive(Clone, Copy, Debug)]
 pub struct Sign {
+    scale: SignScale,
     shape: (usize, usize),
 }
 
 impl Sign {
     /// For weights of this shape.
     #[must_use]
-    pub fn new(shape: (usize, usize)) -> Self {
-        Sign { shape }
+    pub fn new(scale: SignScale, shape: (usize, usize)) -> Self {
+        Sign { scale, shape }
     }
 }
 
@@ -30,8 +45,16 @@ impl<A: Scalar> Preconditioner<A> for Sign {
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
+        let sum = || direction.iter().map(|x| x.as_f64().abs()).sum::<f64>();
+        let scale = A::from_f64(match self.scale {
+            SignScale::One => 1.0,
+            SignScale::SumOfModuli => sum(),
+            SignScale::MeanOfModuli => sum() / direction.len() as f64,
+        });
         // What is not finite stays, so that the step is refused.
-        direction.mapv_inplace(|x| if x == A::zero() || !x.is_finite() { x } else { x.signum() });
+        direction.mapv_inplace(|x| {
+            if x == A::zero() || !x.is_finite() { x } else { x.signum() * scale }
+        });
         Ok(())
     }
 

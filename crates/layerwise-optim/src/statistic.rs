@@ -7,7 +7,7 @@ use crate::averaging::{AverageClock, AverageWeights, Averaging};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
 use crate::finite::{check_finite, check_shape, check_size, first_non_finite};
-use crate::persist::persist;
+use crate::persist::{check_loaded_symmetric, join, persist};
 use crate::preconditioner::bytes;
 use crate::signal::{Factor, Signal};
 use crate::staged::Staged;
@@ -46,7 +46,7 @@ pub(crate) enum Source<'s, A> {
     Cholesky(ArrayView2<'s, A>),
 }
 
-persist!(FactorStatistic<A> { average, clock });
+persist!(FactorStatistic<A> { average, clock } checked by check_loaded);
 
 impl<A: Scalar> FactorStatistic<A> {
     pub(crate) fn new(
@@ -77,6 +77,11 @@ impl<A: Scalar> FactorStatistic<A> {
             clock: Staged::twice(AverageClock::start()),
             correction: 1.0,
         })
+    }
+
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        let Some(average) = &self.average else { return Ok(()) };
+        check_loaded_symmetric(&join(path, "average"), average.current().view())
     }
 
     pub(crate) fn dimension(&self) -> usize {

@@ -5,11 +5,12 @@
 
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, Composition, Damping, DiagonalConfig,
-    DiagonalEstimate, Direction, EigenbasisConfig, Exponents, Factor, Filter, Grafting,
-    IterateAveraging, Kfac, KfacDamping, KlShampoo, LargeDimension, Merging, Method, Momentum,
-    Muon, Normalization, OptimError, Optimizer, Partition, PolarConfig, PreconditionerConfig,
-    Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo, Side, Signal, Soap, Statistic, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, ColumnOrder, Composition, Cutoff,
+    Damping, DiagonalConfig, DiagonalEstimate, Direction, EigenbasisConfig, Exponents, Factor,
+    Filter, Grafting, IterateAveraging, Kfac, KfacDamping, KlShampoo, LargeDimension, Merging,
+    Method, Momentum, Muon, Normalization, OptimError, Optimizer, Partition, PolarConfig,
+    PolarDivisor, PolarMethod, PolarScale, PreconditionerConfig, Refresh, RmsProp, RootMethod,
+    Scalar, Schedule, Sgd, Shampoo, Side, SignScale, Signal, Soap, Statistic, WeightDecay,
 };
 use serde_json::Value;
 
@@ -245,22 +246,40 @@ fn rmsprop() {
     }
 }
 
-#[test]
-fn muon() {
-    replay_all("muon", |golden| {
-        let coefficients = golden.hyper("ns_coefficients");
-        Muon {
-            learning_rate: golden.schedule("lr"),
-            momentum: golden.schedule("momentum"),
-            nesterov: golden.flag("nesterov"),
-            polar: PolarConfig {
+/// The author's Muon, or PyTorch's.
+fn muon_of(golden: &Golden) -> Muon {
+    let hyper = &golden.json["hyperparameters"];
+    let coefficients = golden.hyper("ns_coefficients");
+    Muon {
+        learning_rate: golden.schedule("lr"),
+        momentum: golden.schedule("momentum"),
+        nesterov: golden.flag("nesterov"),
+        polar: PolarConfig {
+            method: PolarMethod::NewtonSchulz {
                 coefficients: [0, 1, 2].map(|i| coefficients[i].as_f64().unwrap()),
                 steps: golden.hyper("ns_steps").as_u64().unwrap() as usize,
-                ..PolarConfig::default()
+                divisor: match hyper["eps"].as_f64() {
+                    Some(floor) => PolarDivisor::AtLeast(floor),
+                    None => PolarDivisor::Plus(1e-7),
+                },
             },
-            weight_decay: golden.schedule("weight_decay"),
-        }
-    });
+            scale: match hyper["adjust_lr_fn"].as_str() {
+                None | Some("original") => PolarScale::Tall,
+                Some("match_rms_adamw") => PolarScale::RootMeanSquare,
+                Some("spectral_unclamped") => PolarScale::Ratio,
+                other => panic!("{other:?}"),
+            },
+        },
+        weight_decay: golden.schedule("weight_decay"),
+    }
+}
+
+#[test]
+fn muon() {
+    replay_all("muon", muon_of);
+    for kind in ["torch_muon_original", "torch_muon_match_rms", "torch_muon_unclamped_floor"] {
+        replay_shapes(kind, OWN_SHAPES, muon_of);
+    }
 }
 
 /// Distributed Shampoo's hyperparameters, under our names. Those that a file does not name are at
@@ -276,25 +295,23 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
         beta if drops_weight => Averaging::Decay { beta: beta.into() },
         beta => Averaging::Ema { beta: beta.into(), bias_correction },
     };
-    let damping = Damping::Absolute(golden.schedule("epsilon"));
+    let (root, damping) = root(&preconditioner["computation"], golden.number("epsilon"));
     let number = |value: &Value| value.as_f64();
     let exponents = match &preconditioner["matrix_exponents"] {
         Value::Null => 0.25.into(),
         given => Exponents { left: given[0].as_f64().unwrap(), right: given[1].as_f64().unwrap() },
     };
     let factors = match preconditioner["type"].as_str() {
-        Some("RootInvKLShampoo") => {
-            assert_eq!(exponents.left, exponents.right);
-            KlShampoo {
-                averaging,
-                normalized: false,
-                exponent: exponents.left,
-                damping,
-                refresh: golden.refresh(),
-                ..KlShampoo::default()
-            }
-            .composition()
+        Some("RootInvKLShampoo" | "EigendecomposedKLShampoo") => KlShampoo {
+            averaging,
+            normalized: false,
+            exponent: exponents,
+            damping,
+            root,
+            refresh: golden.refresh(),
+            ..KlShampoo::default()
         }
+        .composition(),
         Some("EigenvalueCorrectedShampoo") => {
             let ignored = |side: u64| {
                 let given = preconditioner["ignored_basis_change_dims"].as_array();
@@ -303,8 +320,13 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
             let statistic =
                 |side| if ignored(side) { Statistic::Identity } else { Statistic::Gradient };
             let basis = match preconditioner["eigenvectors"].as_str() {
-                Some("qr") => BasisMethod::qr_step(golden.schedule("epsilon")),
-                _ => BasisMethod::Eigendecomposition,
+                Some("qr") => BasisMethod::QrStep {
+                    ridge: golden.schedule("epsilon"),
+                    steps: preconditioner["qr_max_iterations"].as_u64().unwrap() as u32,
+                    tolerance: number(&preconditioner["qr_tolerance"]).unwrap(),
+                    order: ColumnOrder::Ascending,
+                },
+                _ => basis_method(&preconditioner["computation"], golden.number("epsilon")),
             };
             let eigenbasis = EigenbasisConfig {
                 left: statistic(0),
@@ -326,10 +348,24 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
                 ..Composition::default()
             }
         }
+        Some("SignDescent") => {
+            assert_eq!(preconditioner["scale_fn"], "sum");
+            Composition {
+                preconditioner: PreconditionerConfig::Sign(SignScale::SumOfModuli),
+                ..Composition::default()
+            }
+        }
+        Some("SpectralDescent") => Composition {
+            preconditioner: PreconditionerConfig::Polar(polar(
+                &preconditioner["orthogonalization"],
+            )),
+            ..Composition::default()
+        },
         _ => Shampoo {
             averaging,
             exponent: exponents,
             damping,
+            root,
             trace_scaling: number(&preconditioner["trace_scaling_exponent"]).unwrap_or(0.0),
             refresh: golden.refresh(),
             ..Shampoo::default()
@@ -383,6 +419,70 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
         },
         ..factors
     }
+}
+
+/// How roots are computed, and the damping that goes with it.
+fn root(computation: &Value, epsilon: f64) -> (RootMethod, Damping) {
+    let number = |name: &str| computation[name].as_f64().unwrap();
+    let count = |name: &str| computation[name].as_u64().unwrap();
+    let damping = Damping::Absolute(epsilon.into());
+    let method = match computation["kind"].as_str() {
+        Some("newton") => RootMethod::CoupledNewton {
+            order: 2,
+            from_trace: false,
+            max_steps: count("iters") as usize,
+            tolerance: number("tol"),
+            residual: 1e-3,
+        },
+        Some("higher") => {
+            let method = RootMethod::CoupledNewton {
+                order: count("order") as u32,
+                from_trace: true,
+                max_steps: count("iters") as usize,
+                tolerance: number("tol"),
+                residual: 0.1,
+            };
+            let (relative, least) = (number("rel").into(), number("abs").into());
+            return (method, Damping::RelativeToRowSum { relative, least });
+        }
+        _ => {
+            let stability = &computation["stab"];
+            let pseudo_inverse = (stability["type"] == "pinv").then(|| Cutoff {
+                absolute: stability["atol"].as_f64().unwrap(),
+                // None: what rounding makes of zero, which is never kept.
+                relative: stability["rtol"].as_f64().unwrap_or(0.0),
+            });
+            RootMethod::Eigen { pseudo_inverse, basis: basis_method(computation, epsilon) }
+        }
+    };
+    (method, damping)
+}
+
+fn basis_method(computation: &Value, epsilon: f64) -> BasisMethod {
+    let tolerance = computation["tol"].as_f64().unwrap_or(0.0);
+    match computation["kind"].as_str() {
+        Some("qr") => BasisMethod::QrStep {
+            ridge: epsilon.into(),
+            steps: computation["iters"].as_u64().unwrap() as u32,
+            tolerance,
+            order: ColumnOrder::Ascending,
+        },
+        _ => BasisMethod::Eigendecomposition { tolerance },
+    }
+}
+
+fn polar(config: &Value) -> PolarConfig {
+    let method = match config["type"].as_str() {
+        Some("SVD") => PolarMethod::SingularValues {
+            times_nuclear_norm: config["scale_by_nuclear_norm"].as_bool().unwrap(),
+        },
+        _ => PolarMethod::NewtonSchulz {
+            coefficients: [0, 1, 2].map(|i| config["coefficients"][i].as_f64().unwrap()),
+            steps: config["num_iterations"].as_u64().unwrap() as usize,
+            divisor: PolarDivisor::AtLeast(1e-8),
+        },
+    };
+    PolarConfig { method, scale: PolarScale::Number(config["scale"].as_f64().unwrap()) }
 }
 
 fn grafting(config: &Value) -> Option<Grafting> {
@@ -464,14 +564,30 @@ fn distributed_shampoo_with_options() {
         "ds_options_adagrad_one_sided_3x6",
         "ds_options_beta3_momentum_5x3",
         "ds_options_column_decayed_sum_6x1",
+        "ds_options_coupled_fraction_3x5",
+        "ds_options_coupled_newton_4x5",
+        "ds_options_coupled_newton_from_trace_4x3",
+        "ds_options_coupled_third_order_5x4",
+        "ds_options_eigendecomposed_qr_5x4",
+        "ds_options_eigendecomposed_qr_steps_4x6",
+        "ds_options_eigendecomposed_tolerance_4x5",
         "ds_options_kl_4x5",
+        "ds_options_kl_exponents_4x5",
+        "ds_options_kl_qr_4x5",
         "ds_options_nesterov_blocks_7x5",
         "ds_options_primal_averaging_3x4",
+        "ds_options_pseudo_inverse_absolute_3x6",
+        "ds_options_pseudo_inverse_rank_3x6",
         "ds_options_rmsprop_uncorrected_4x6",
         "ds_options_schedule_free_3x4",
+        "ds_options_sign_sum_3x4",
         "ds_options_soap_beta3_grafted_4x4",
         "ds_options_soap_blocks_summed_5x4",
         "ds_options_soap_one_sided_exponent_4x6",
+        "ds_options_soap_qr_steps_5x4",
+        "ds_options_soap_tolerance_4x5",
+        "ds_options_spectral_newton_schulz_6x4",
+        "ds_options_spectral_svd_nuclear_3x5",
         "ds_options_trace_scaling_4x5",
         "ds_options_vector_blocks_1x7",
     ] {
@@ -603,9 +719,12 @@ fn undamped() -> Kfac {
 
 #[test]
 fn kfac_with_plain_damping() {
-    let plain = |damping: f64| Kfac { damping: damping.into(), ..undamped() };
-    kfac("ii_full", plain);
-    kfac("ii_sqrt", |damping| plain(damping.sqrt()));
+    for root in [RootMethod::Cholesky, RootMethod::Inverse, RootMethod::default()] {
+        let plain =
+            |damping: f64| Kfac { damping: damping.into(), root: root.clone(), ..undamped() };
+        kfac("ii_full", plain);
+        kfac("ii_sqrt", |damping| plain(damping.sqrt()));
+    }
 }
 
 #[test]

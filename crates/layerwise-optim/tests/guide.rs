@@ -4,8 +4,8 @@
 
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Averaging, Composition, Direction, Ekfac, Filter, Grafting, Kfac,
-    KlShampoo, LevenbergMarquardt, Lion, Method, Muon, OneSidedKfac, RmsProp, Scalar, Sgd, Shampoo,
-    Soap, WeightDecay,
+    KlShampoo, LevenbergMarquardt, Lion, Method, Muon, OneSidedKfac, RmsProp, RootMethod, Scalar,
+    Sgd, Shampoo, Soap, WeightDecay,
 };
 
 const GUIDE: &str = include_str!("../docs/guide.md");
@@ -62,6 +62,7 @@ fn the_guide_states_the_memory() {
         ("`Muon`", Muon::default().composition()),
         ("`Kfac`", Kfac::default().composition()),
         ("`Kfac`, averaged factors", Kfac { averaging, ..Kfac::default() }.composition()),
+        ("`Kfac`, inverses", Kfac { root: RootMethod::Inverse, ..Kfac::default() }.composition()),
         ("`OneSidedKfac`", OneSidedKfac::default().composition()),
         ("`Ekfac`", Ekfac::default().composition()),
         ("`Shampoo`", Shampoo::default().composition()),

@@ -41,7 +41,7 @@ fn first_shampoo_step_is_the_polar_factor() {
         learning_rate: 1.0.into(),
         averaging: Averaging::None,
         damping: Damping::None,
-        root: RootMethod::PseudoInverse(1e-12),
+        root: RootMethod::pseudo_inverse(1e-12),
         ..Shampoo::default()
     };
     for (shape, rank) in [((6, 9), 6), ((9, 6), 6), ((5, 5), 5), ((6, 8), 3), ((8, 7), 2)] {
@@ -514,32 +514,47 @@ fn the_model_of_a_step_is_the_dense_one() {
 /// A quadratic loss falls by what its own quadratic model says, so that every report is of ratio 1.
 #[test]
 fn a_quadratic_loss_falls_as_predicted() {
-    let problem = Quadratic::<f64>::new(31, (5, 6), 20.0);
-    let adaptation = LevenbergMarquardt { decrease: 0.5, ..LevenbergMarquardt::default() };
+    // The samples' second moment is the Kronecker product of their factors, which EKFAC's diagonal
+    // then has all of.
+    let problem = Quadratic::<f64>::new(31, (5, 6), 20.0).sampled(true);
+    let adaptation = Some(LevenbergMarquardt { decrease: 0.5, ..LevenbergMarquardt::default() });
     let method = Kfac {
         learning_rate: 0.5.into(),
         damping: 0.3.into(),
-        damping_adaptation: Some(adaptation),
+        damping_adaptation: adaptation,
         ..Kfac::default()
     };
-    let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &method)]);
-    set.register("weight", (5, 6), Signals::ALL).unwrap();
-    let mut weight = Array2::zeros((5, 6));
-    for step in 1..=6 {
-        let (before, gradient) = (problem.loss(&weight), problem.gradient(&weight));
-        let signal = problem.signal(&gradient);
-        set.step(&mut [Update::new("weight", weight.view_mut(), signal)]).unwrap();
-        let predicted = set.report("weight").unwrap().model.unwrap().reduction();
-        let actual = before - problem.loss(&weight);
-        // Each loss is a sum of 30 terms.
-        assert!((actual - predicted).abs() <= 64.0 * f64::EPSILON * before, "{actual} {predicted}");
-        set.report_reduction(actual / predicted).unwrap();
-        let factor = set.optimizer_mut("weight").unwrap().report_reduction(0.5).unwrap();
-        assert_eq!(factor, 0.5_f64.powi(step));
+    let ekfac = Ekfac {
+        learning_rate: 0.5.into(),
+        damping: 0.3.into(),
+        averaging: Averaging::None,
+        diagonal_averaging: Averaging::None,
+        refresh: Refresh::default(),
+        damping_adaptation: adaptation,
+        ..Ekfac::default()
+    };
+    for composition in [method.composition(), ekfac.composition()] {
+        let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &composition)]);
+        set.register("weight", (5, 6), Signals::ALL).unwrap();
+        let mut weight = Array2::zeros((5, 6));
+        for step in 1..=6 {
+            let (before, gradient) = (problem.loss(&weight), problem.gradient(&weight));
+            let signal = problem.signal(&gradient);
+            set.step(&mut [Update::new("weight", weight.view_mut(), signal)]).unwrap();
+            let predicted = set.report("weight").unwrap().model.unwrap().reduction();
+            let actual = before - problem.loss(&weight);
+            // Each loss is a sum of 30 terms, and a rotation one of six.
+            let error = (actual - predicted).abs();
+            assert!(error <= 64.0 * f64::EPSILON * before, "{actual} {predicted}");
+            set.report_reduction(actual / predicted).unwrap();
+            let factor = set.optimizer_mut("weight").unwrap().report_reduction(0.5).unwrap();
+            assert_eq!(factor, 0.5_f64.powi(step));
+        }
+        assert!(set.optimizer_mut("other").is_none());
+        let adapted = set.optimizers_mut().map(|(name, kfac)| (name.to_owned(), kfac.steps()));
+        assert_eq!(adapted.collect::<Vec<_>>(), [("weight".to_owned(), 6)]);
     }
-    assert!(set.optimizer_mut("other").is_none());
-    let adapted = set.optimizers_mut().map(|(name, kfac)| (name.to_owned(), kfac.steps()));
-    assert_eq!(adapted.collect::<Vec<_>>(), [("weight".to_owned(), 6)]);
+    let mut weight = Array2::zeros((5, 6));
     // It is not computed for those that do not ask.
     let mut plain = Kfac { damping_adaptation: None, ..method }.build((5, 6)).unwrap();
     let gradient = problem.gradient(&weight);

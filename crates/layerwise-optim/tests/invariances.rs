@@ -8,7 +8,7 @@ use common::{Case, Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
     Averaging, BasisMethod, BasisUse, Clipping, Composition, Damping, Exponents, Grafting, Kfac,
-    KfacDamping, Method, Partition, PreconditionerConfig, Shampoo, Statistic,
+    KfacDamping, Method, Partition, PreconditionerConfig, RootMethod, Shampoo, Statistic,
 };
 
 const N: usize = 5;
@@ -79,7 +79,7 @@ fn has_bounds_of_entries(composition: &Composition) -> bool {
 fn sees_entries(composition: &Composition) -> bool {
     matches!(
         composition.preconditioner,
-        PreconditionerConfig::Diagonal(_) | PreconditionerConfig::Sign
+        PreconditionerConfig::Diagonal(_) | PreconditionerConfig::Sign(_)
     ) || matches!(composition.grafting, Some(Grafting::Diagonal(_)))
         || !sides_are_rotated(composition)
 }
@@ -94,6 +94,12 @@ fn sides_are_rotated(composition: &Composition) -> bool {
             config.left != Statistic::Identity
                 && config.right != Statistic::Identity
                 && !starts_from_identity
+        }
+        PreconditionerConfig::Kronecker(config) => {
+            [&config.left, &config.right].iter().all(|factor| match &factor.root {
+                RootMethod::Eigen { basis, .. } => !matches!(basis, BasisMethod::QrStep { .. }),
+                _ => true,
+            })
         }
         _ => true,
     }

@@ -4,10 +4,11 @@
 mod common;
 
 use common::{Quadratic, cases, generator, normal};
-use layerwise_optim::ndarray::{Array1, Array2};
+use layerwise_linalg::{RootOptions, inverse_root, orthonormal_rows};
+use layerwise_optim::ndarray::{Array1, Array2, ArrayView1};
 use layerwise_optim::{
-    Averaging, BasisMethod, Damping, Factor, Kfac, KfacDamping, Method, Refresh, Shampoo, Signal,
-    Soap, StepReport,
+    Averaging, BasisMethod, Damping, Ekfac, Factor, Kfac, KfacDamping, Method, Refresh, RootMethod,
+    Shampoo, Signal, Soap, StepReport,
 };
 
 fn first_report(method: &impl Method, problem: &Quadratic<f64>) -> StepReport {
@@ -59,6 +60,76 @@ fn conditions_are_those_of_the_damped_factors() {
     let report = optimizer.step(&mut Array2::zeros((2, 2)).view_mut(), &signal).unwrap();
     assert!(close(report.left_condition, 10.0 / 5.0, 16.0 * f64::EPSILON), "{report:?}");
     assert!(close(report.right_condition, 10.0 / 5.0, 16.0 * f64::EPSILON), "{report:?}");
+}
+
+/// The factors of a layer with eigenvalues from 1 down to 1/50, seen by each routine.
+#[test]
+fn conditions_are_exact_from_eigenvalues_and_bounds_from_below_else() {
+    let condition = 50.0;
+    let problem = Quadratic::<f64>::new(85, (5, 7), condition).sampled(true);
+    let rounding = 4.0 * condition * 7.0 * f64::EPSILON;
+    let report = first_report(&Ekfac::default(), &problem);
+    assert!(close(report.left_condition, condition, condition * rounding), "{report:?}");
+    assert!(close(report.right_condition, condition, condition * rounding), "{report:?}");
+
+    let gradient = problem.gradient(&Array2::zeros((5, 7)));
+    let ridge = 0.05 * gradient.iter().map(|x| x * x).sum::<f64>();
+    let shampoo = Shampoo {
+        averaging: Averaging::Sum,
+        damping: Damping::Absolute(ridge.into()),
+        ..Shampoo::default()
+    };
+    let newton = Shampoo { root: RootMethod::coupled_newton(), ..shampoo.clone() };
+    let basis = BasisMethod::qr_step(ridge);
+    let qr = Soap { basis, factor_beta: 0.0.into(), ..Soap::default() };
+    let reports = [
+        first_report(&shampoo, &problem),
+        first_report(&newton, &problem),
+        first_report(&qr, &problem),
+    ];
+    for (mut damped, [exact, newton, qr]) in [
+        (gradient.dot(&gradient.t()), reports.map(|report| report.left_condition.unwrap())),
+        (gradient.t().dot(&gradient), reports.map(|report| report.right_condition.unwrap())),
+    ] {
+        damped.diag_mut().mapv_inplace(|x| x + ridge);
+        let extremes = |values: ArrayView1<'_, f64>| {
+            values.fold((f64::INFINITY, 0.0_f64), |(least, most), &x| (least.min(x), most.max(x)))
+        };
+        // No diagonal entry exceeds the largest eigenvalue, of the factor or of its root.
+        let root = inverse_root(damped.view(), 0.25, &RootOptions::default()).unwrap();
+        let expected = extremes(damped.diag()).1 * extremes(root.diag()).1.powi(4);
+        // The iteration stops where it errs by 1e-6 of the root, if not earlier.
+        assert!((newton / expected - 1.0).abs() < 1e-5, "{newton} for {expected}");
+        // The quotients after one step of the QR algorithm from the identity.
+        let u = orthonormal_rows(damped.view()).unwrap().reversed_axes();
+        let (least, most) = extremes(u.t().dot(&damped).dot(&u).diag());
+        assert!((qr / (most / least) - 1.0).abs() < condition * rounding, "{qr}");
+        assert!(1.2 < newton && newton < exact && 1.2 < qr && qr < exact, "{newton} {qr} {exact}");
+    }
+    // A singular factor: one gradient of a wide matrix.
+    let report = first_report(&Soap::default(), &problem);
+    assert!(report.right_condition.is_some_and(|x| x > 1e12), "{report:?}");
+}
+
+/// Every method that has factors gives a condition where it refreshes them.
+#[test]
+fn every_refresh_comes_with_a_condition() {
+    let mut refreshes = 0;
+    for case in cases() {
+        let problem = Quadratic::<f64>::new(86, (4, 6), 10.0).sampled(case.samples);
+        let mut weight = Array2::zeros((4, 6));
+        let mut optimizer = case.composition.build(weight.dim()).unwrap();
+        for _ in 0..12 {
+            let gradient = problem.gradient(&weight);
+            let report =
+                optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap();
+            let conditions = [report.left_condition, report.right_condition];
+            assert_eq!(report.refreshed, conditions != [None, None], "{}: {report:?}", case.name);
+            assert!(conditions.iter().flatten().all(|&x| x >= 1.0), "{}: {report:?}", case.name);
+            refreshes += usize::from(report.refreshed);
+        }
+    }
+    assert!(refreshes > 50, "{refreshes}");
 }
 
 #[test]

@@ -6,12 +6,13 @@ mod common;
 use common::{cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2, Axis};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, BasisMethod, BasisUse, Clipping, Composition, Damping, Diagonal,
-    DiagonalConfig, EigenbasisConfig, FactorConfig, Group, InverseRoot, IterateAveraging,
-    JointDamping, Kfac, KfacDamping, KroneckerConfig, LevenbergMarquardt, Merging, Method,
-    Momentum, Muon, OneSidedKfac, OptimError, Optimizer, OptimizerSet, OptimizerState, Partition,
-    Polar, PolarConfig, PreconditionerConfig, Refresh, RootMethod, Selector, Sgd, Shampoo, Side,
-    Signal, Signals, Soap, Statistic, Update, WeightDecay,
+    Adam, AdamW, Averaging, BasisMethod, BasisUse, Clipping, ColumnOrder, Composition, Cutoff,
+    Damping, Diagonal, DiagonalConfig, EigenbasisConfig, FactorConfig, Group, IterateAveraging,
+    JointDamping, Kfac, KfacDamping, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging,
+    Method, Momentum, Muon, OneSidedKfac, OptimError, Optimizer, OptimizerSet, OptimizerState,
+    Partition, Polar, PolarConfig, PolarDivisor, PolarMethod, PolarScale, PreconditionerConfig,
+    Refresh, RootMethod, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Statistic, Update,
+    WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
@@ -21,9 +22,14 @@ fn refusal(method: &impl Method) -> OptimError {
     }
 }
 
-/// One side by this root, the other left alone.
-fn newton(root: InverseRoot) -> Composition {
-    let left = FactorConfig { statistic: Statistic::Gradient, root, ..FactorConfig::identity() };
+const DESCENDING: ColumnOrder = ColumnOrder::Descending;
+
+fn qr_steps(steps: u32, tolerance: f64, order: ColumnOrder) -> BasisMethod {
+    BasisMethod::QrStep { ridge: 0.0.into(), steps, tolerance, order }
+}
+
+/// One side by this factor, the other left alone.
+fn one_sided(left: FactorConfig) -> Composition {
     Composition {
         preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
             left,
@@ -33,6 +39,27 @@ fn newton(root: InverseRoot) -> Composition {
         }),
         ..Composition::default()
     }
+}
+
+/// One side by Newton's iteration.
+fn newton(order: u32, max_steps: usize, tolerance: f64, residual: f64) -> Composition {
+    one_sided(FactorConfig {
+        statistic: Statistic::Gradient,
+        root: RootMethod::CoupledNewton {
+            order,
+            from_trace: false,
+            max_steps,
+            tolerance,
+            residual,
+        },
+        ..FactorConfig::identity()
+    })
+}
+
+fn newton_schulz(coefficients: [f64; 3], steps: usize, divisor: PolarDivisor) -> Composition {
+    let method = PolarMethod::NewtonSchulz { coefficients, steps, divisor };
+    let polar = PolarConfig { method, ..PolarConfig::default() };
+    Muon { polar, ..Muon::default() }.composition()
 }
 
 #[test]
@@ -50,15 +77,15 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
             }
         }
     };
-    let decays = [-0.1, 1.0, 1.5];
+    let (decays, shares) = ([-0.1, 1.0, 1.5], [-0.1, 1.5]);
     check("learning_rate", &[-1e-3], &|x| {
         Sgd { learning_rate: x.into(), ..Sgd::default() }.composition()
     });
-    check("momentum", &decays, &|x| Sgd { momentum: x.into(), ..Sgd::default() }.composition());
+    check("momentum", &shares, &|x| Sgd { momentum: x.into(), ..Sgd::default() }.composition());
     check("momentum", &[0.0], &|x| {
         Sgd { momentum: x.into(), nesterov: true, ..Sgd::default() }.composition()
     });
-    check("dampening", &decays, &|x| {
+    check("dampening", &shares, &|x| {
         Sgd { momentum: 0.9.into(), dampening: x.into(), ..Sgd::default() }.composition()
     });
     check("dampening", &[0.1], &|x| {
@@ -86,7 +113,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     check("factor.damping", &[-1e-8], &|x| {
         Shampoo { damping: Damping::RelativeToTrace(x.into()), ..Shampoo::default() }.composition()
     });
-    check("factor.root.exponent", &[-0.25], &|x| {
+    check("factor.exponent", &[-0.25], &|x| {
         Shampoo { exponent: x.into(), ..Shampoo::default() }.composition()
     });
     check("factor.trace_scaling", &[-0.1, 1.1], &|x| {
@@ -103,12 +130,8 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     check("damping_adaptation.largest", &[0.5], &|x| {
         adapted(LevenbergMarquardt { largest: x, ..LevenbergMarquardt::default() })
     });
-    check("factor.root.tolerance", &[0.0, -1.0], &|x| {
-        newton(InverseRoot::CoupledNewton { root: 4, max_steps: 10, tolerance: x, residual: 1e-3 })
-    });
-    check("factor.root.residual", &[0.0, -1.0], &|x| {
-        newton(InverseRoot::CoupledNewton { root: 4, max_steps: 10, tolerance: 1e-6, residual: x })
-    });
+    check("factor.root.tolerance", &[0.0, -1.0], &|x| newton(2, 10, x, 1e-3));
+    check("factor.root.residual", &[0.0, -1.0], &|x| newton(2, 10, 1e-6, x));
     check("diagonal.exponent", &[0.0, -0.5], &|x| {
         Soap { exponent: x, ..Soap::default() }.composition()
     });
@@ -136,11 +159,26 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         iterate_averaging: Some(IterateAveraging::Primal { train: 1.0.into(), evaluate: x.into() }),
         ..Composition::default()
     });
-    check("factor.root.pseudo_inverse", &[-0.1, 1.0], &|x| {
-        Shampoo { root: RootMethod::PseudoInverse(x), ..Shampoo::default() }.composition()
+    check("factor.root.pseudo_inverse.relative", &[-0.1, 1.0], &|x| {
+        Shampoo { root: RootMethod::pseudo_inverse(x), ..Shampoo::default() }.composition()
+    });
+    check("factor.root.pseudo_inverse.absolute", &[-0.1], &|x| {
+        let cutoff = Cutoff { relative: 0.0, absolute: x };
+        Shampoo { root: RootMethod::pseudo_inverse(cutoff), ..Shampoo::default() }.composition()
+    });
+    check("factor.exponent", &[-0.5], &|x| {
+        KlShampoo { exponent: x.into(), ..KlShampoo::default() }.composition()
+    });
+    check("factor.damping", &[-0.1], &|x| {
+        let damping = Damping::RelativeToRowSum { relative: x.into(), least: 0.0.into() };
+        Shampoo { damping, ..Shampoo::default() }.composition()
+    });
+    check("factor.damping", &[-0.1], &|x| {
+        let damping = Damping::RelativeToRowSum { relative: 0.0.into(), least: x.into() };
+        Shampoo { damping, ..Shampoo::default() }.composition()
     });
     check("factor.averaging.beta", &decays, &|x| {
-        let averaging = Averaging::Ema { beta: x.into(), bias_correction: false };
+        let averaging = Averaging::Ema { beta: x.into(), bias_correction: true };
         Shampoo { averaging, ..Shampoo::default() }.composition()
     });
     check("eigenbasis.averaging.beta", &decays, &|x| {
@@ -149,19 +187,26 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     check("kronecker.damping", &[-1.0], &|x| {
         Kfac { damping: KfacDamping::Exact(x.into()), ..Kfac::default() }.composition()
     });
-    check("eigenbasis.basis.tolerance", &[-0.1, 1.0], &|x| {
-        let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps: 1, tolerance: x };
+    check("basis.tolerance", &[-0.1, 1.0], &|x| {
+        let basis = qr_steps(1, x, DESCENDING);
         Soap { basis, ..Soap::default() }.composition()
     });
-    check("polar.epsilon", &[0.0, -1.0], &|x| {
-        Muon { polar: PolarConfig { epsilon: x, ..PolarConfig::default() }, ..Muon::default() }
-            .composition()
+    check("basis.tolerance", &[-0.1, 1.0], &|x| {
+        let basis = BasisMethod::Eigendecomposition { tolerance: x };
+        let root = RootMethod::Eigen { pseudo_inverse: None, basis };
+        Shampoo { root, ..Shampoo::default() }.composition()
     });
+    for divisor in [PolarDivisor::Plus, PolarDivisor::AtLeast] {
+        check("polar.divisor", &[0.0, -1.0], &|x| newton_schulz([1.0; 3], 5, divisor(x)));
+    }
     check("polar.coefficients", &[], &|x| {
-        let polar = PolarConfig { coefficients: [1.0, x, 1.0], ..PolarConfig::default() };
+        newton_schulz([1.0, x, 1.0], 5, PolarDivisor::Plus(1e-7))
+    });
+    check("polar.scale", &[0.0, -1.0], &|x| {
+        let polar = PolarConfig { scale: PolarScale::Number(x), ..PolarConfig::default() };
         Muon { polar, ..Muon::default() }.composition()
     });
-    check("momentum", &decays, &|x| Composition {
+    check("momentum", &shares, &|x| Composition {
         velocity: Some(Momentum::heavy_ball(x)),
         ..Composition::default()
     });
@@ -184,15 +229,18 @@ fn counts_of_zero_are_refused() {
     zero("refresh.start")(refusal(&Kfac { refresh, ..Kfac::default() }));
     let partition = Partition { max_dimension: Some(0), ..Partition::default() };
     zero("partition.max_dimension")(refusal(&Soap { partition, ..Soap::default() }));
-    let root = |root, max_steps| {
-        newton(InverseRoot::CoupledNewton { root, max_steps, tolerance: 1e-6, residual: 1e-3 })
-    };
-    let basis = BasisMethod::QrStep { ridge: 0.0.into(), steps: 0, tolerance: 0.0 };
-    zero("eigenbasis.basis.steps")(refusal(&Soap { basis, ..Soap::default() }));
-    zero("factor.root.root")(refusal(&root(0, 10)));
-    zero("factor.root.max_steps")(refusal(&root(4, 0)));
-    let polar = PolarConfig { steps: 0, ..PolarConfig::default() };
-    zero("polar.steps")(refusal(&Muon { polar, ..Muon::default() }));
+    let basis = qr_steps(0, 0.0, DESCENDING);
+    zero("basis.steps")(refusal(&Soap { basis, ..Soap::default() }));
+    zero("factor.root.order")(refusal(&newton(0, 10, 1e-6, 1e-3)));
+    zero("factor.root.max_steps")(refusal(&newton(2, 0, 1e-6, 1e-3)));
+    zero("polar.steps")(refusal(&newton_schulz([1.0; 3], 0, PolarDivisor::Plus(1e-7))));
+    for order in [1, 33] {
+        let error = refusal(&newton(order, 10, 1e-6, 1e-3)).to_string();
+        assert_eq!(
+            error,
+            format!("factor.root.order = {order} is not allowed: it must be in [2, 32]")
+        );
+    }
 }
 
 #[test]
@@ -207,7 +255,10 @@ fn combinations_without_meaning_are_refused() {
         statistic: Statistic::Signal,
         ..FactorConfig::identity()
     };
-    let root = FactorConfig { root: InverseRoot::eigen(0.5), ..FactorConfig::identity() };
+    let root =
+        FactorConfig { exponent: 0.5, root: RootMethod::default(), ..FactorConfig::identity() };
+    let pseudo_inverse =
+        FactorConfig { root: RootMethod::pseudo_inverse(1e-8), ..FactorConfig::identity() };
     let kronecker = |left, damping| Composition {
         preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
             left,
@@ -228,23 +279,19 @@ fn combinations_without_meaning_are_refused() {
         kronecker(damped, JointDamping::FactoredTikhonov(0.1.into())),
         kronecker(largest, JointDamping::None),
         kronecker(root, JointDamping::Exact(0.1.into())),
+        kronecker(pseudo_inverse, JointDamping::Exact(0.1.into())),
+        one_sided(FactorConfig { exponent: 0.5, ..FactorConfig::identity() }),
         Soap {
             basis_use: BasisUse::Previous,
             refresh: Refresh { start: 2, ..Refresh::default() },
             ..Soap::default()
         }
         .composition(),
-        Soap {
-            basis: BasisMethod::QrStep { ridge: 0.0.into(), steps: 2, tolerance: 0.0 },
-            ..Soap::as_published()
-        }
-        .composition(),
-        Soap {
-            basis: BasisMethod::QrStep { ridge: 0.0.into(), steps: 1, tolerance: 0.1 },
-            ..Soap::as_published()
-        }
-        .composition(),
-        Shampoo { root: RootMethod::CoupledNewton, ..Shampoo::default() }.composition(),
+        Soap { basis: qr_steps(2, 0.0, DESCENDING), ..Soap::as_published() }.composition(),
+        Soap { basis: qr_steps(1, 0.1, DESCENDING), ..Soap::as_published() }.composition(),
+        Soap { basis: BasisMethod::Eigendecomposition { tolerance: 0.1 }, ..Soap::as_published() }
+            .composition(),
+        Shampoo { root: RootMethod::coupled_newton(), ..Shampoo::default() }.composition(),
         kronecker(
             FactorConfig {
                 statistic: Statistic::Whitened { normalized: true },

@@ -138,8 +138,11 @@ fn edited(case: &Case, edit: impl Fn(&mut Value)) -> Result<(), OptimError> {
     result
 }
 
+type Spoil = fn(&mut Vec<Value>);
+
 #[test]
 fn each_value_of_a_state_is_needed_and_checked() {
+    let mut spoiled = 0;
     for case in cases() {
         edited(&case, |_| ()).unwrap();
         let names = {
@@ -178,6 +181,38 @@ fn each_value_of_a_state_is_needed_and_checked() {
                 let expected = format!("value {name:?} of the state is too large a count");
                 assert_eq!(error.to_string(), expected);
             }
+            // What no run leaves, though it is of the right kind and shape.
+            let spoils: [(&[&str], Spoil, &str); 3] = [
+                (&[".moments", ".largest"], |x| x[1] = (-1e-3).into(), "has a negative entry"),
+                (&[".average", ".root"], |x| x[1] = 1e9.into(), "is not symmetric"),
+                (
+                    &[".basis", ".vectors"],
+                    |x| x.fill(0.25.into()),
+                    "has columns that are not orthonormal",
+                ),
+            ];
+            for (endings, spoil, problem) in spoils {
+                if endings.iter().any(|ending| name.ends_with(ending)) {
+                    let result = edited(&case, |state| {
+                        let entries = &mut state["values"][&name]["Array"]["entries"];
+                        spoil(entries.as_array_mut().unwrap());
+                    });
+                    let expected = format!("value {name:?} of the state {problem}");
+                    // A direction's average has no such bounds.
+                    if name.contains(".blocks.") {
+                        assert_eq!(result.unwrap_err().to_string(), expected, "{}", case.name);
+                        spoiled += 1;
+                    }
+                }
+            }
+            if name.ends_with(".decay") {
+                let error = edited(&case, |state| {
+                    state["values"][&name]["Number"] = (-3.5).into();
+                });
+                let expected = format!("value {name:?} of the state is not in [0, 1]");
+                assert_eq!(error.unwrap_err().to_string(), expected);
+                spoiled += 1;
+            }
             let is_array = std::cell::Cell::new(false);
             let result = edited(&case, |state| {
                 if let Some(entry) = state["values"][&name].get_mut("Array") {
@@ -199,6 +234,7 @@ fn each_value_of_a_state_is_needed_and_checked() {
         .unwrap_err();
         assert_eq!(error.to_string(), "value \"state.surprise\" of the state is not known");
     }
+    assert!(spoiled > 100, "{spoiled}");
 }
 
 #[test]

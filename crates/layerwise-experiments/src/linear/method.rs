@@ -1,8 +1,8 @@
 //! The methods that figures compare, with their fixed hyperparameters.
 
 use layerwise_optim::{
-    Adam, Averaging, Damping, Kfac, Method, Muon, OutputFactor, PolarConfig, Refresh, Sgd, Shampoo,
-    Signals, Soap,
+    Adam, Averaging, Damping, Kfac, Method, Muon, OutputFactor, PolarConfig, PolarDivisor,
+    PolarMethod, PolarScale, Refresh, Sgd, Shampoo, Signals, Soap,
 };
 
 use crate::Result;
@@ -159,10 +159,12 @@ fn muon(rate: f64) -> Muon {
         momentum: 0.95.into(),
         nesterov: true,
         polar: PolarConfig {
-            coefficients: [3.4445, -4.7750, 2.0315],
-            steps: 5,
-            scale_by_shape: true,
-            ..PolarConfig::default()
+            method: PolarMethod::NewtonSchulz {
+                coefficients: [3.4445, -4.7750, 2.0315],
+                steps: 5,
+                divisor: PolarDivisor::Plus(1e-7),
+            },
+            scale: PolarScale::Tall,
         },
         ..Muon::default()
     }

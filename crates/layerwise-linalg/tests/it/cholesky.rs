@@ -182,3 +182,27 @@ fn dimension_zero_is_a_valid_problem() {
     assert_eq!(cholesky.reciprocal_condition(), 1.0);
     cholesky.solve_left(&mut Array2::zeros((0, 3)).view_mut()).unwrap();
 }
+
+#[test]
+fn inverses_are_symmetric_in_every_bit() {
+    let rng = &mut generator(91);
+    for (n, condition) in [(1, 1.0), (5, 1e3), (40, 1e6)] {
+        let q = haar_rows(rng, n, n);
+        let spectrum = log_spaced(n, condition);
+        let s = symmetric(&q, &spectrum, |x| x);
+        let mut cholesky = Cholesky::new(s.view(), 0.0).unwrap();
+        let mut inverse = Array2::zeros((n, n));
+        cholesky.inverse_into(&mut inverse.view_mut()).unwrap();
+        assert_eq!(inverse, inverse.t());
+        let expected = symmetric(&q, &spectrum, |x| 1.0 / x);
+        // A factorization, a solve and a product, each to n ε, amplified by κ.
+        let bound = 3.0 * n as f64 * f64::EPSILON * condition;
+        assert!(relative_error(inverse.view(), &expected) <= bound);
+        // The factor itself is as it was.
+        let before = Cholesky::new(s.view(), 0.0).unwrap();
+        assert_eq!(cholesky.lower(), before.lower());
+        let mut other = Array2::zeros((n + 1, n));
+        let error = cholesky.inverse_into(&mut other.view_mut());
+        assert!(matches!(error, Err(LinalgError::Shape { .. })), "{error:?}");
+    }
+}

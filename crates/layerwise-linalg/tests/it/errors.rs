@@ -2,9 +2,10 @@
 
 use layerwise_linalg::ndarray::{Array1, Array2, array};
 use layerwise_linalg::{
-    Cholesky, LinalgError, NewtonSchulz, PolarWorkspace, Ridge, RootOptions, RowOrthonormalizer,
-    SymmetricEigen, blas_description, gemm, gemv, gram, inverse_root, polar_factor_exact,
-    set_blas_threads, singular_values, solve_lower, solve_lower_transposed, triangular_product,
+    Cholesky, Cutoff, LinalgError, NewtonSchulz, PolarWorkspace, Ridge, RootOptions,
+    RowOrthonormalizer, SymmetricEigen, blas_description, gemm, gemv, gram, inverse_root,
+    polar_factor_exact, set_blas_threads, singular_values, solve_lower, solve_lower_transposed,
+    triangular_product,
 };
 
 fn refused<T: std::fmt::Debug>(result: Result<T, LinalgError>, error: LinalgError, text: &str) {
@@ -186,7 +187,7 @@ fn parameters() {
         );
     }
     for cutoff in [1.0, -1e-3] {
-        let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(cutoff) };
+        let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(cutoff.into()) };
         refused(
             inverse_root(s.view(), 0.5, &options),
             LinalgError::InvalidParameter {
@@ -199,6 +200,17 @@ fn parameters() {
             ),
         );
     }
+    let cutoff = Cutoff { relative: 0.0, absolute: f64::INFINITY };
+    let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(cutoff) };
+    refused(
+        inverse_root(s.view(), 0.5, &options),
+        LinalgError::InvalidParameter {
+            name: "pseudo_inverse.absolute",
+            value: f64::INFINITY,
+            allowed: "finite and at least 0",
+        },
+        "pseudo_inverse.absolute = inf is not allowed: it must be finite and at least 0",
+    );
     let mut m = s.clone();
     let mut work = PolarWorkspace::with_shape(2, 2);
     let method = NewtonSchulz { epsilon: -1.0, ..NewtonSchulz::default() };

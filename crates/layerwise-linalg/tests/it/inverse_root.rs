@@ -1,5 +1,7 @@
 use layerwise_linalg::ndarray::{Array1, Array2, array};
-use layerwise_linalg::{LinalgError, Ridge, RootOptions, Scalar, SymmetricEigen, inverse_root};
+use layerwise_linalg::{
+    Cutoff, LinalgError, Ridge, RootOptions, Scalar, SymmetricEigen, inverse_root,
+};
 
 use crate::common::{
     LAYOUTS, Stored, cast, generator, haar_rows, log_spaced, naive, normal, relative_error,
@@ -94,22 +96,36 @@ fn pseudo_inverse_roots_are_zero_on_the_null_space() {
         Array1::from_shape_fn(n, |i| if i < rank { 1.0 / (1.0 + i as f64) } else { 0.0 });
     let s = symmetric(&q, &spectrum, |x| x);
     for exponent in EXPONENTS {
-        let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(1e-10) };
+        let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(1e-10.into()) };
         let root = inverse_root(s.view(), exponent, &options).unwrap();
         let expected = symmetric(&q, &spectrum, |x| if x > 0.0 { x.powf(-exponent) } else { 0.0 });
         let error = relative_error(root.view(), &expected);
         assert!(error <= tolerance::<f64>(n, rank as f64, exponent), "{error:e}");
     }
     // A cut-off between the eigenvalues 1/3 and 1/4 keeps three; a cut-off of 0 drops rounding.
-    for (cutoff, kept) in [(0.3, 3), (0.0, 6)] {
+    // The larger of a relative and an absolute one counts, of which the former sees the scale.
+    for (relative, absolute, kept) in
+        [(0.3, 0.0, 3), (0.0, 0.0, 6), (0.0, 0.3, 3), (0.3, 0.6, 1), (0.3, 0.1, 3)]
+    {
+        let cutoff = Cutoff { relative, absolute };
         let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(cutoff) };
         let root = inverse_root(s.view(), 1.0, &options).unwrap();
         // tr(S S⁺) counts the eigenvalues kept.
         let trace = naive(s.view(), root.view()).diag().sum();
         assert!((trace - f64::from(kept)).abs() < 1e-10, "{trace}");
     }
+    let scaled = &s * 0.1;
+    for (cutoff, kept) in [
+        (Cutoff { relative: 0.3, absolute: 0.0 }, 3),
+        (Cutoff { relative: 0.0, absolute: 0.03 }, 3),
+    ] {
+        let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(cutoff) };
+        let root = inverse_root(scaled.view(), 1.0, &options).unwrap();
+        let trace = naive(scaled.view(), root.view()).diag().sum();
+        assert!((trace - f64::from(kept)).abs() < 1e-10, "{cutoff:?}: {trace}");
+    }
     let zero = Array2::<f64>::zeros((4, 4));
-    let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(1e-10) };
+    let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(1e-10.into()) };
     assert_eq!(inverse_root(zero.view(), 0.25, &options).unwrap(), zero);
 }
 
@@ -125,7 +141,7 @@ fn singular_and_indefinite_matrices_are_refused() {
     for options in [
         RootOptions::default(),
         RootOptions { ridge: Ridge::Absolute(0.5), pseudo_inverse: None },
-        RootOptions { ridge: Ridge::None, pseudo_inverse: Some(1e-8) },
+        RootOptions { ridge: Ridge::None, pseudo_inverse: Some(1e-8.into()) },
     ] {
         let error = inverse_root(indefinite.view(), 0.5, &options).unwrap_err();
         assert!(

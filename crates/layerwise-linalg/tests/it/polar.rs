@@ -1,7 +1,7 @@
 use layerwise_linalg::ndarray::Array2;
 use layerwise_linalg::{
-    LinalgError, NewtonSchulz, PolarWorkspace, Ridge, RootOptions, Scalar, inverse_root,
-    polar_factor_exact, singular_values,
+    ExactPolar, LinalgError, NewtonSchulz, PolarWorkspace, Ridge, RootOptions, Scalar,
+    inverse_root, polar_factor_exact, singular_values,
 };
 
 use crate::common::{
@@ -81,11 +81,38 @@ fn zero_matrices_stay_zero_and_need_an_epsilon() {
 }
 
 #[test]
+fn a_floor_only_acts_below_it() {
+    let m = normal(&mut generator(8), 3, 5);
+    let exact = NewtonSchulz { epsilon: 0.0, ..NewtonSchulz::default() };
+    let apply = |method: &NewtonSchulz, m: &Array2<f64>| {
+        let mut m = m.clone();
+        method.apply(&mut m.view_mut(), &mut PolarWorkspace::with_shape(3, 5)).unwrap();
+        m
+    };
+    let norm = frobenius(&m);
+    let floor = NewtonSchulz { epsilon: norm / 2.0, epsilon_is_floor: true, ..exact };
+    assert_eq!(apply(&floor, &m), apply(&exact, &m));
+    // Above the norm it is the divisor, as the sum would be for ε less the norm.
+    let floor = NewtonSchulz { epsilon: 3.0 * norm, epsilon_is_floor: true, ..exact };
+    let added = NewtonSchulz { epsilon: 2.0 * norm, ..exact };
+    // An input rounded to ε, amplified 4⁵ times.
+    let tolerance = 1024.0 * 10.0 * f64::EPSILON;
+    assert!(relative_error(apply(&floor, &m).view(), &apply(&added, &m)) <= tolerance);
+    let zero = Array2::<f64>::zeros((3, 5));
+    assert_eq!(apply(&floor, &zero), zero);
+}
+
+#[test]
 fn a_diverging_iteration_leaves_the_matrix() {
     let rng = &mut generator(4);
     let mut m = normal(rng, 3, 3);
     let before = m.clone();
-    let method = NewtonSchulz { coefficients: [100.0, 100.0, 100.0], steps: 9, epsilon: 0.0 };
+    let method = NewtonSchulz {
+        coefficients: [100.0, 100.0, 100.0],
+        steps: 9,
+        epsilon: 0.0,
+        epsilon_is_floor: false,
+    };
     let error = method.apply(&mut m.view_mut(), &mut PolarWorkspace::with_shape(3, 3)).unwrap_err();
     assert_eq!(error, LinalgError::NoConvergence { routine: "Newton-Schulz", info: 9 });
     assert_eq!(m, before);
@@ -105,6 +132,16 @@ fn exact_polar_factors_are_partial_isometries() {
             let expected = if i < rank { 1.0 } else { 0.0 };
             assert!((value - expected).abs() <= tolerance, "{rows} x {cols}: {singular}");
         }
+        let mut polar = ExactPolar::with_shape(rows, cols);
+        for layout in LAYOUTS {
+            let mut stored = Stored::new(&m, layout);
+            let nuclear = polar.apply(&mut stored.view_mut()).unwrap();
+            // Each singular value errs by about ε s_max.
+            let sum = values.iter().sum::<f64>();
+            assert!((nuclear - sum).abs() <= tolerance * sum, "{rows} x {cols}: {nuclear}");
+            assert!(relative_error(stored.view(), &p) <= tolerance, "{layout:?}");
+            assert!(stored.surroundings_intact());
+        }
         // M = P H with H = Pᵀ M symmetric and positive semi-definite.
         let h = naive(p.t(), m.view());
         assert!(frobenius(&(&h - &h.t())) <= tolerance);
@@ -121,7 +158,7 @@ fn exact_polar_factors_are_partial_isometries() {
 fn shampoo_s_first_step_is_the_polar_factor() {
     let rng = &mut generator(6);
     let g = with_singular_values(rng, 7, 5, &[2.0, 1.0, 0.3]);
-    let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(1e-12) };
+    let options = RootOptions { ridge: Ridge::None, pseudo_inverse: Some(1e-12.into()) };
     let symmetrized = |m: Array2<f64>| (&m + &m.t()) * 0.5;
     let left = inverse_root(symmetrized(naive(g.view(), g.t())).view(), 0.25, &options).unwrap();
     let right = inverse_root(symmetrized(naive(g.t(), g.view())).view(), 0.25, &options).unwrap();

@@ -52,7 +52,8 @@ pub struct Ekfac {
     pub direction: Direction,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
-    /// Adaptation of the damping.
+    /// Adaptation of the damping; the predicted reduction is in the report where `v` is estimated from
+    /// samples.
     pub damping_adaptation: Option<LevenbergMarquardt>,
 }
 
@@ -84,7 +85,7 @@ impl Method for Ekfac {
                 left: Statistic::Signal,
                 right: Statistic::Signal,
                 averaging: self.averaging.clone(),
-                basis: BasisMethod::Eigendecomposition,
+                basis: BasisMethod::default(),
                 basis_use: BasisUse::Refreshed,
                 refresh: self.refresh.clone(),
                 diagonal: DiagonalConfig {

@@ -6,7 +6,7 @@ use crate::adaptation::LevenbergMarquardt;
 use crate::averaging::Averaging;
 use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
 use crate::direction::Direction;
-use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
+use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
 use crate::kronecker::{JointDamping, KroneckerConfig};
 use crate::method::Method;
 use crate::refresh::Refresh;
@@ -14,7 +14,7 @@ use crate::schedule::Schedule;
 
 /// Kronecker-factored approximate curvature (Martens and Grosse 2015):
 /// `W ← W − η (P + λ_P I)⁻¹ D (Q + λ_Q I)⁻¹`, with `P` the layer's output factor and `Q` its input
-/// factor, by Cholesky solves; no inverse is formed.
+/// factor; by Cholesky solves, where [`Kfac::root`] does not say otherwise.
 ///
 /// With the defaults it is the stylised update of Zhang et al. 2025, eq. (1), for one layer: the
 /// latest factors, no averaging, no momentum.
@@ -51,6 +51,8 @@ pub struct Kfac {
     pub output: OutputFactor,
     /// What is added to the factors. A number is the same `λ` for each of them.
     pub damping: KfacDamping,
+    /// How they are inverted; [`KfacDamping::Exact`] decomposes them itself.
+    pub root: RootMethod,
     /// How factors remember.
     pub averaging: Averaging,
     /// When they are factored anew.
@@ -125,12 +127,13 @@ impl From<f64> for KfacDamping {
 }
 
 impl Default for Kfac {
-    /// `η` = 0.1, damping 10⁻⁶ of each factor, the latest factors at every step.
+    /// `η` = 0.1, damping 10⁻⁶ of each factor, the latest factors at every step, Cholesky solves.
     fn default() -> Self {
         Kfac {
             learning_rate: 0.1.into(),
             output: OutputFactor::Signal,
             damping: 1e-6.into(),
+            root: RootMethod::Cholesky,
             averaging: Averaging::None,
             refresh: Refresh::default(),
             direction: Direction::Gradient,
@@ -147,7 +150,8 @@ impl Method for Kfac {
             statistic: Statistic::Signal,
             averaging: self.averaging.clone(),
             damping,
-            root: InverseRoot::Cholesky,
+            exponent: 1.0,
+            root: self.root.clone(),
             trace_scaling: 0.0,
         };
         Composition {
@@ -199,6 +203,8 @@ pub struct OneSidedKfac {
     pub learning_rate: Schedule,
     /// `λ` ≥ 0, added to the input factor.
     pub damping: Schedule,
+    /// How the factor is inverted.
+    pub root: RootMethod,
     /// How the factor remembers.
     pub averaging: Averaging,
     /// When it is factored anew.
@@ -212,11 +218,12 @@ pub struct OneSidedKfac {
 }
 
 impl Default for OneSidedKfac {
-    /// `η` = 0.1, damping 10⁻⁶, the latest factor at every step.
+    /// `η` = 0.1, damping 10⁻⁶, the latest factor at every step, Cholesky solves.
     fn default() -> Self {
         OneSidedKfac {
             learning_rate: 0.1.into(),
             damping: 1e-6.into(),
+            root: RootMethod::Cholesky,
             averaging: Averaging::None,
             refresh: Refresh::default(),
             direction: Direction::Gradient,
@@ -232,6 +239,7 @@ impl Method for OneSidedKfac {
             learning_rate: self.learning_rate.clone(),
             damping: KfacDamping::per_factor(0.0, self.damping.clone()),
             output: OutputFactor::Identity,
+            root: self.root.clone(),
             averaging: self.averaging.clone(),
             refresh: self.refresh.clone(),
             direction: self.direction.clone(),

@@ -6,6 +6,7 @@ use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
 use crate::direction::{Direction, Filter};
 use crate::method::Method;
 use crate::schedule::Schedule;
+use crate::sign::SignScale;
 
 /// Lion (Chen et al. 2023, algorithm 2): `W ← W − η (sign(β₁ m + (1−β₁) g) + λ W)`, then
 /// `m ← β₂ m + (1−β₂) g`.
@@ -58,7 +59,7 @@ impl Method for Lion {
                 bias_correction: false,
                 filter: Filter::Separate(self.beta1.clone()),
             },
-            preconditioner: PreconditionerConfig::Sign,
+            preconditioner: PreconditionerConfig::Sign(SignScale::One),
             weight_decay: WeightDecay::Decoupled(self.weight_decay.clone()),
             maximize: self.maximize,
             ..Composition::default()

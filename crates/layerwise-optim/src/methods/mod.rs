@@ -19,5 +19,5 @@ pub use lion::Lion;
 pub use muon::Muon;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
-pub use shampoo::{Exponents, KlShampoo, RootMethod, Shampoo};
+pub use shampoo::{Exponents, KlShampoo, Shampoo};
 pub use soap::Soap;

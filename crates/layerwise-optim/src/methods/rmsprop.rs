@@ -28,11 +28,11 @@ use crate::schedule::Schedule;
 pub struct RmsProp {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
-    /// `α` in [0, 1).
+    /// `α` in [0, 1].
     pub alpha: Schedule,
     /// `ε` ≥ 0.
     pub epsilon: Schedule,
-    /// `μ` in [0, 1), of the scaled gradients.
+    /// `μ` in [0, 1], of the scaled gradients.
     pub momentum: Schedule,
     /// Take the square of the averaged gradient off `v` (Graves 2013).
     pub centered: bool,

@@ -25,9 +25,9 @@ use crate::schedule::Schedule;
 pub struct Sgd {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
-    /// `μ` in [0, 1).
+    /// `μ` in [0, 1].
     pub momentum: Schedule,
-    /// `δ` in [0, 1); the first gradient enters undampened.
+    /// `δ` in [0, 1]; the first gradient enters undampened.
     pub dampening: Schedule,
     /// Step along `g + μ b`.
     pub nesterov: bool,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::averaging::Averaging;
 use crate::composition::{Composition, Grafting, PreconditionerConfig, WeightDecay};
 use crate::direction::{Direction, Momentum};
-use crate::factor::{Damping, FactorConfig, InverseRoot, Statistic};
+use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
 use crate::kronecker::{JointDamping, KroneckerConfig};
 use crate::method::Method;
 use crate::partition::Partition;
@@ -61,33 +61,6 @@ pub struct Shampoo {
     pub weight_decay: WeightDecay,
     /// How the weight is laid out: limits of the factors' size, merging of small dimensions.
     pub partition: Partition,
-}
-
-/// How the roots of Shampoo's factors are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum RootMethod {
-    /// By eigendecompositions. A factor that is not positive definite is refused.
-    #[default]
-    Eigendecomposition,
-    /// By eigendecompositions, in which eigenvalues up to this multiple of the largest, in [0, 1),
-    /// count as zero, and so do their roots.
-    PseudoInverse(f64),
-    /// By the [coupled Newton iteration](InverseRoot::coupled_newton) where `1/e` is whole, else by
-    /// eigendecompositions. It needs a damping that does without eigenvalues.
-    CoupledNewton,
-}
-
-impl RootMethod {
-    fn with_exponent(self, exponent: f64) -> InverseRoot {
-        match self {
-            RootMethod::Eigendecomposition => InverseRoot::eigen(exponent),
-            RootMethod::PseudoInverse(cutoff) => {
-                InverseRoot::Eigen { exponent, pseudo_inverse: Some(cutoff) }
-            }
-            RootMethod::CoupledNewton => InverseRoot::coupled_newton(1).with_exponent(exponent),
-        }
-    }
 }
 
 /// The exponents of both sides' roots. A number converts into the same for both.
@@ -153,10 +126,12 @@ pub struct KlShampoo {
     /// Divide by `n` and `m`, and start from `r I`; where it is false, as Distributed Shampoo does:
     /// no divisors, and a start from the identity.
     pub normalized: bool,
-    /// The exponent of both roots, > 0; the whitening takes twice that.
-    pub exponent: f64,
+    /// The exponents of the roots, ≥ 0; the whitening takes twice that. A side with 0 is left alone.
+    pub exponent: Exponents,
     /// What is added to each factor before its root is taken.
     pub damping: Damping,
+    /// How roots are computed.
+    pub root: RootMethod,
     /// When roots are computed anew.
     pub refresh: Refresh,
     /// Whose step length it takes.
@@ -174,8 +149,9 @@ impl Default for KlShampoo {
             direction: Direction::Gradient,
             averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
             normalized: true,
-            exponent: 0.5,
+            exponent: 0.5.into(),
             damping: Damping::RelativeToLargest(1e-6.into()),
+            root: RootMethod::default(),
             refresh: Refresh::default(),
             grafting: None,
             weight_decay: WeightDecay::None,
@@ -185,26 +161,19 @@ impl Default for KlShampoo {
 
 impl Method for KlShampoo {
     fn composition(&self) -> Composition {
-        let factor = FactorConfig {
-            statistic: Statistic::Whitened { normalized: self.normalized },
-            averaging: self.averaging.clone(),
-            damping: self.damping.clone(),
-            root: InverseRoot::eigen(self.exponent),
-            trace_scaling: 0.0,
-        };
-        Composition {
+        Shampoo {
             learning_rate: self.learning_rate.clone(),
             direction: self.direction.clone(),
-            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
-                left: factor.clone(),
-                right: factor,
-                damping: JointDamping::None,
-                refresh: self.refresh.clone(),
-            }),
+            averaging: self.averaging.clone(),
+            exponent: self.exponent,
+            damping: self.damping.clone(),
+            root: self.root.clone(),
+            refresh: self.refresh.clone(),
             grafting: self.grafting.clone(),
             weight_decay: self.weight_decay.clone(),
-            ..Composition::default()
+            ..Shampoo::default()
         }
+        .composition_of(Statistic::Whitened { normalized: self.normalized })
     }
 }
 
@@ -231,15 +200,22 @@ impl Default for Shampoo {
 
 impl Method for Shampoo {
     fn composition(&self) -> Composition {
+        self.composition_of(Statistic::Gradient)
+    }
+}
+
+impl Shampoo {
+    fn composition_of(&self, statistic: Statistic) -> Composition {
         let factor = |exponent| {
             if exponent == 0.0 {
                 return FactorConfig::identity();
             }
             FactorConfig {
-                statistic: Statistic::Gradient,
+                statistic,
                 averaging: self.averaging.clone(),
                 damping: self.damping.clone(),
-                root: self.root.with_exponent(exponent),
+                exponent,
+                root: self.root.clone(),
                 trace_scaling: self.trace_scaling,
             }
         };

@@ -78,7 +78,7 @@ impl Default for Soap {
             epsilon: 1e-8.into(),
             epsilon_placement: EpsilonPlacement::AfterCorrection,
             bias_correction: true,
-            basis: BasisMethod::Eigendecomposition,
+            basis: BasisMethod::default(),
             basis_use: BasisUse::Refreshed,
             refresh: Refresh::every(10),
             weight_decay: WeightDecay::None,

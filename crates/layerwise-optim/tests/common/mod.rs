@@ -5,11 +5,12 @@
 use layerwise_linalg::Cholesky;
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, Composition, Damping, DiagonalEstimate,
-    Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging, Kfac, KfacDamping,
-    KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method, Momentum, Muon,
-    Normalization, OneSidedKfac, Partition, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd,
-    Shampoo, Signal, Soap, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, ColumnOrder, Composition, Damping,
+    DiagonalEstimate, Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging,
+    Kfac, KfacDamping, KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method,
+    Momentum, Muon, Normalization, OneSidedKfac, Optimizer, Partition, PolarConfig, PolarMethod,
+    PolarScale, PreconditionerConfig, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd, Shampoo,
+    SignScale, Signal, Soap, WeightDecay,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -108,6 +109,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "kfac, momentum",
             Kfac { direction: Direction::Momentum(momentum(false)), ..kfac(0.02) },
         ),
+        case("kfac, inverses", Kfac { root: RootMethod::Inverse, ..kfac(0.1) }),
         case(
             "kfac, factored Tikhonov",
             Kfac { damping: KfacDamping::FactoredTikhonov(1e-3.into()), ..undamped(0.1) },
@@ -162,7 +164,38 @@ pub(crate) fn cases() -> Vec<Case> {
             Shampoo {
                 learning_rate: 0.05.into(),
                 damping: Damping::RelativeToTrace(1e-6.into()),
-                root: RootMethod::CoupledNewton,
+                root: RootMethod::coupled_newton(),
+                ..Shampoo::default()
+            },
+        ),
+        case(
+            "shampoo, coupled, third order",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                damping: Damping::RelativeToTrace(1e-3.into()),
+                exponent: Exponents { left: 0.25, right: 2.0 / 3.0 },
+                root: RootMethod::coupled_higher_order(),
+                ..Shampoo::default()
+            },
+        ),
+        case(
+            "shampoo, QR, several steps",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                damping: Damping::RelativeToLargest(1e-3.into()),
+                root: RootMethod::Eigen { pseudo_inverse: None, basis: qr_steps(3, 0.01) },
+                ..Shampoo::default()
+            },
+        ),
+        case(
+            "shampoo, pseudo-inverse, kept bases",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                damping: Damping::None,
+                root: RootMethod::Eigen {
+                    pseudo_inverse: Some(1e-3.into()),
+                    basis: BasisMethod::Eigendecomposition { tolerance: 0.1 },
+                },
                 ..Shampoo::default()
             },
         ),
@@ -232,12 +265,10 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("soap", soap()),
         case("soap, QR", Soap { basis: BasisMethod::qr_step(1e-8), ..soap() }),
+        case("soap, QR, several steps", Soap { basis: qr_steps(3, 0.01), ..soap() }),
         case(
-            "soap, QR, several steps",
-            Soap {
-                basis: BasisMethod::QrStep { ridge: 1e-8.into(), steps: 3, tolerance: 0.01 },
-                ..soap()
-            },
+            "soap, kept bases",
+            Soap { basis: BasisMethod::Eigendecomposition { tolerance: 0.1 }, ..soap() },
         ),
         case("soap, as published", Soap { learning_rate: 0.03.into(), ..Soap::as_published() }),
         case("soap, on drift", Soap { refresh: Refresh::on_drift(0.2), ..soap() }),
@@ -280,6 +311,25 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .sampled(),
         case("muon", Muon { learning_rate: 0.03.into(), ..Muon::default() }),
+        case(
+            "spectral descent",
+            Composition {
+                learning_rate: 0.05.into(),
+                preconditioner: PreconditionerConfig::Polar(PolarConfig {
+                    method: PolarMethod::SingularValues { times_nuclear_norm: true },
+                    scale: PolarScale::Number(0.5),
+                }),
+                ..Composition::default()
+            },
+        ),
+        case(
+            "sign descent",
+            Composition {
+                learning_rate: 0.3.into(),
+                preconditioner: PreconditionerConfig::Sign(SignScale::MeanOfModuli),
+                ..Composition::default()
+            },
+        ),
     ]
 }
 
@@ -377,3 +427,41 @@ pub(crate) fn largest_difference<A: Scalar>(a: ArrayView2<A>, b: ArrayView2<A>) 
     assert_eq!(a.dim(), b.dim());
     a.iter().zip(b).map(|(x, y)| (x.as_f64() - y.as_f64()).abs()).fold(0.0, f64::max)
 }
+
+/// Several QR steps, in the order that converges.
+pub(crate) fn qr_steps(steps: u32, tolerance: f64) -> BasisMethod {
+    BasisMethod::QrStep { ridge: 1e-8.into(), steps, tolerance, order: ColumnOrder::Descending }
+}
+
+/// Gradients that do not depend on the weight.
+pub(crate) fn gradients(seed: u64, count: usize, shape: (usize, usize)) -> Vec<Array2<f64>> {
+    let mut rng = generator(seed);
+    (0..count).map(|_| normal(&mut rng, shape)).collect()
+}
+
+pub(crate) fn start(shape: (usize, usize)) -> Array2<f64> {
+    normal(&mut generator(99), shape)
+}
+
+pub(crate) fn step(
+    optimizer: &mut Optimizer<f64>,
+    weight: &mut Array2<f64>,
+    gradient: &Array2<f64>,
+) {
+    optimizer
+        .step(&mut weight.view_mut(), &Signal::new(gradient.view()))
+        .expect("listed methods and gradients are valid");
+}
+
+/// The weight after all gradients.
+pub(crate) fn run(method: &impl Method, gradients: &[Array2<f64>]) -> Array2<f64> {
+    let mut weight = start(gradients[0].dim());
+    let mut optimizer = method.build(weight.dim()).expect("listed methods and gradients are valid");
+    for gradient in gradients {
+        step(&mut optimizer, &mut weight, gradient);
+    }
+    weight
+}
+
+/// A unit of rounding for each of some hundred operations on numbers below 10.
+pub(crate) const ROUNDING: f64 = 1e-13;
