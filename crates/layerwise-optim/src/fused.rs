@@ -12,8 +12,9 @@ use crate::entrywise::{LANES, Lanes};
 use crate::finite::{root_of_sum, square_of, square_of_difference};
 use crate::optimizer::WeightRule;
 
-/// So many entries are taken at a time: several vectors, and few enough to be still on their way
-/// from memory while others are computed with.
+/// How many entries are taken at a time: several vectors, and so few that the next ones are fetched
+/// while these are computed with. (Pieces of the size of a cache are slower: the processor waits at
+/// the beginning of each.)
 const CHUNK: usize = 8 * LANES;
 
 /// A state with its rule: as it is, and the place of the next.
