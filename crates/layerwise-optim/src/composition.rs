@@ -211,10 +211,13 @@ impl Composition {
     /// Whether an entry of the new weight is made of those at its place alone, once the gradient is
     /// prepared, by few enough stages to be one loop.
     pub(crate) fn is_entrywise(&self) -> bool {
-        matches!(
-            self.preconditioner,
-            PreconditionerConfig::Identity | PreconditionerConfig::Diagonal(_)
-        ) && self.grafting.is_none()
+        let is_simple = match &self.preconditioner {
+            PreconditionerConfig::Identity => true,
+            PreconditionerConfig::Diagonal(config) => config.is_average_and_root(),
+            _ => false,
+        };
+        is_simple
+            && self.grafting.is_none()
             && self.velocity.is_none()
             && !matches!(self.weight_decay, WeightDecay::Direction(_))
             && self.partition == Partition::default()

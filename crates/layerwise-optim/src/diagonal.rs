@@ -67,6 +67,11 @@ pub enum EpsilonPlacement {
 }
 
 impl DiagonalConfig {
+    /// Whether an entry is divided by the root of an average, or of a sum, and nothing else.
+    pub(crate) fn is_average_and_root(&self) -> bool {
+        !self.maximum && !self.centered && self.exponent == 0.5
+    }
+
     pub(crate) fn check(&self, when: When) -> Result<()> {
         self.averaging.check(when, "diagonal.averaging.beta")?;
         self.epsilon.check_non_negative(when, "diagonal.epsilon")?;
@@ -212,12 +217,9 @@ impl<A: Scalar> SecondMoments<A> {
         self.rule
     }
 
-    /// For a step in one loop: the rule of an entry, `v`, and the place of the next `v`. `None` where
-    /// there is more to be computed of an entry than an average and its root.
+    /// For a step in one loop, where that [is possible](DiagonalConfig::is_average_and_root): the rule
+    /// of an entry, `v`, and the place of the next `v`.
     pub(crate) fn begin_fused(&mut self) -> Option<Stage<'_, SecondMomentRule<A>, A>> {
-        if self.largest.is_some() || self.mean.is_some() || self.config.exponent != 0.5 {
-            return None;
-        }
         let rule = self.begin();
         let (moments, next) = self.moments.split_proposed();
         Some((rule, moments.as_slice()?, next.as_slice_mut()?))
