@@ -3,7 +3,8 @@
 use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
-use crate::eigenbasis::{BasisMethod, BasisUse, ColumnOrder, EigenbasisConfig};
+use crate::basis_method::{BasisMethod, ColumnOrder};
+use crate::eigenbasis::{BasisUse, EigenbasisConfig};
 use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
 use crate::basis::{BasisSide, Rotation};
+use crate::basis_method::BasisMethod;
 use crate::diagonal::{DiagonalConfig, SecondMoments};
 use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
@@ -15,7 +16,7 @@ use crate::persist::{Persist, departure_from_orthonormal, persist};
 use crate::preconditioner::{Observation, Preconditioner, bytes};
 use crate::refresh::{Progress, Refresh};
 use crate::root::Refreshed;
-use crate::schedule::{Schedule, When, check_number};
+use crate::schedule::When;
 use crate::signal::{Factor, Signal, Signals};
 use crate::staged::Staged;
 use crate::state::{StateReader, StateWriter};
@@ -58,88 +59,6 @@ pub enum DiagonalEstimate {
     Samples,
 }
 
-/// How an eigenbasis is refreshed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum BasisMethod {
-    /// An eigendecomposition.
-    Eigendecomposition {
-        /// `τ` in [0, 1): the basis held stays where the off-diagonal part of `VᵀSV` is at most `τ` of
-        /// it in the Frobenius norm. 0: not asked; the only choice under [`BasisUse::Previous`].
-        tolerance: f64,
-    },
-    /// Steps of orthogonal iteration from the basis held, each by a QR factorization: under
-    /// [`BasisUse::Refreshed`] those of the QR algorithm on `VᵀSV`. Where the product to factor is
-    /// rank-deficient, an eigendecomposition takes their place, and is counted as a fall-back.
-    QrStep {
-        /// Multiple of the identity added to the bias-corrected factor, ≥ 0.
-        ridge: Schedule,
-        /// The most steps of a refresh, ≥ 1; more than one under [`BasisUse::Refreshed`] alone.
-        steps: u32,
-        /// `τ` as above, for each step.
-        tolerance: f64,
-        /// In which order the basis is kept, and so the next step begun.
-        order: ColumnOrder,
-    },
-}
-
-/// The order of a basis's columns by eigenvalue, or Rayleigh quotient.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ColumnOrder {
-    /// The largest first, as the iteration itself tends to: for a factor that does not change the
-    /// basis converges to its eigenvectors.
-    #[default]
-    Descending,
-    /// The smallest first (Distributed Shampoo), which undoes what a step gained: from refresh to
-    /// refresh the basis stays as far from the eigenvectors as the steps of one refresh leave it.
-    Ascending,
-}
-
-impl Default for BasisMethod {
-    /// An eigendecomposition at each refresh.
-    fn default() -> Self {
-        BasisMethod::Eigendecomposition { tolerance: 0.0 }
-    }
-}
-
-impl BasisMethod {
-    /// One QR step at each refresh, in descending order.
-    #[must_use]
-    pub fn qr_step(ridge: impl Into<Schedule>) -> Self {
-        let order = ColumnOrder::Descending;
-        BasisMethod::QrStep { ridge: ridge.into(), steps: 1, tolerance: 0.0, order }
-    }
-
-    /// The order in which it keeps its basis.
-    pub(crate) fn order(&self) -> ColumnOrder {
-        match self {
-            BasisMethod::Eigendecomposition { .. } => ColumnOrder::Ascending,
-            BasisMethod::QrStep { order, .. } => *order,
-        }
-    }
-
-    pub(crate) fn check(&self, when: When, used: BasisUse) -> Result<()> {
-        let (steps, tolerance) = match self {
-            BasisMethod::Eigendecomposition { tolerance } => (1, *tolerance),
-            BasisMethod::QrStep { ridge, steps, tolerance, .. } => {
-                ridge.check_non_negative(when, "basis.ridge")?;
-                (*steps, *tolerance)
-            }
-        };
-        check_number("basis.steps", f64::from(steps), "at least 1", |steps| steps >= 1.0)?;
-        check_number("basis.tolerance", tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
-        let ascends = matches!(self, BasisMethod::QrStep { order: ColumnOrder::Ascending, .. });
-        if used == BasisUse::Previous && (steps > 1 || tolerance > 0.0 || ascends) {
-            return Err(OptimError::Incompatible {
-                first: "the basis from before the step",
-                second: "several QR steps, a tolerance, or an ascending order",
-                why: "its columns are put in descending order, before a single step",
-            });
-        }
-        Ok(())
-    }
-}
-
 /// Which basis a step uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -172,7 +91,14 @@ impl EigenbasisConfig {
                 why: "a mean does not survive the arbitrary signs of eigenvectors",
             });
         }
-        self.basis.check(when, self.basis_use)?;
+        self.basis.check(when)?;
+        if self.basis_use == BasisUse::Previous && !self.basis.is_one_descending_step() {
+            return Err(OptimError::Incompatible {
+                first: "the basis from before the step",
+                second: "several QR steps, a tolerance, or an ascending order",
+                why: "its columns are put in descending order, before a single step",
+            });
+        }
         let whitened = |statistic| matches!(statistic, Statistic::Whitened { .. });
         if whitened(self.left) || whitened(self.right) {
             return Err(OptimError::Incompatible {
@@ -369,6 +295,23 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(false)
     }
 
+    /// What the second moment does to a matrix in the bases that the step uses.
+    fn apply_in_bases(
+        &mut self,
+        matrix: &mut ArrayViewMut2<'_, A>,
+        change: fn(&SecondMoments<A>, &mut ArrayViewMut2<'_, A>),
+    ) -> Result<()> {
+        let used = self.config.basis_use;
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::Into, matrix, &mut self.scratch)?;
+        }
+        change(&self.moments, matrix);
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::OutOf, matrix, &mut self.scratch)?;
+        }
+        Ok(())
+    }
+
     /// Proposes new bases. A side where that fails keeps the basis that it had, if that is tolerated.
     fn refresh(
         &mut self,
@@ -450,15 +393,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
-        let used = self.config.basis_use;
-        for side in [&self.left, &self.right] {
-            side.rotate(used, Rotation::Into, direction, &mut self.scratch)?;
-        }
-        self.moments.apply(direction);
-        for side in [&self.left, &self.right] {
-            side.rotate(used, Rotation::OutOf, direction, &mut self.scratch)?;
-        }
-        Ok(())
+        self.apply_in_bases(direction, SecondMoments::apply)
     }
 
     fn apply_curvature(
@@ -470,14 +405,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
             return Ok(false);
         }
         check_shape("change", &change.view(), self.shape)?;
-        let used = self.config.basis_use;
-        for side in [&self.left, &self.right] {
-            side.rotate(used, Rotation::Into, change, &mut self.scratch)?;
-        }
-        self.moments.multiply(change);
-        for side in [&self.left, &self.right] {
-            side.rotate(used, Rotation::OutOf, change, &mut self.scratch)?;
-        }
+        self.apply_in_bases(change, SecondMoments::multiply)?;
         Ok(true)
     }
 

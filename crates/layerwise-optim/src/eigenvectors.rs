@@ -6,8 +6,8 @@ use layerwise_linalg::{
 };
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
+use crate::basis_method::{BasisMethod, ColumnOrder};
 use crate::drift::off_diagonal_share;
-use crate::eigenbasis::{BasisMethod, ColumnOrder};
 use crate::preconditioner::bytes;
 
 /// Finds the eigenvectors of factors of one size, n × n.

@@ -4,7 +4,7 @@ use layerwise_linalg::CoupledNewton;
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
-use crate::eigenbasis::{BasisMethod, BasisUse};
+use crate::basis_method::BasisMethod;
 use crate::error::{OptimError, Result};
 use crate::schedule::{Schedule, When, check_number};
 
@@ -232,7 +232,7 @@ impl RootMethod {
                 Ok(())
             }
             RootMethod::Eigen { pseudo_inverse, basis } => {
-                basis.check(when, BasisUse::Refreshed)?;
+                basis.check(when)?;
                 let Some(Cutoff { relative, absolute }) = *pseudo_inverse else { return Ok(()) };
                 let name = "factor.root.pseudo_inverse.relative";
                 check_number(name, relative, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;

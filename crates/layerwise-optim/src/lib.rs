@@ -43,6 +43,7 @@
 mod adaptation;
 mod averaging;
 mod basis;
+mod basis_method;
 mod blocks;
 mod clipping;
 mod composition;
@@ -82,13 +83,12 @@ pub use layerwise_linalg::{LinalgError, Scalar, blas_description, ndarray, set_b
 
 pub use adaptation::{LevenbergMarquardt, QuadraticModel};
 pub use averaging::Averaging;
+pub use basis_method::{BasisMethod, ColumnOrder};
 pub use clipping::Clipping;
 pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay};
 pub use diagonal::{Diagonal, DiagonalConfig, EpsilonPlacement};
 pub use direction::{Direction, Filter, Momentum};
-pub use eigenbasis::{
-    BasisMethod, BasisUse, ColumnOrder, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal,
-};
+pub use eigenbasis::{BasisUse, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal};
 pub use error::{OptimError, Result, Side};
 pub use factor::{Cutoff, Damping, FactorConfig, RootMethod, Sides, Statistic};
 pub use iterates::IterateAveraging;

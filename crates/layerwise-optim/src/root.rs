@@ -6,7 +6,7 @@ use layerwise_linalg::{
 };
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-use crate::eigenbasis::BasisMethod;
+use crate::basis_method::BasisMethod;
 use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
