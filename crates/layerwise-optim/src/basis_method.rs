@@ -5,27 +5,31 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::schedule::{Schedule, When, check_number};
 
-/// How an eigenbasis is refreshed.
+/// How the eigenvectors of a factor are found anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum BasisMethod {
     /// An eigendecomposition.
     Eigendecomposition {
         /// `τ` in [0, 1): the basis held stays where the off-diagonal part of `VᵀSV` is at most `τ` of
-        /// it in the Frobenius norm. 0: not asked; the only choice under [`BasisUse::Previous`](crate::BasisUse::Previous).
+        /// it in the Frobenius norm. 0: not asked; the only choice under
+        /// [`BasisUse::Previous`](crate::BasisUse::Previous).
         tolerance: f64,
     },
     /// Steps of orthogonal iteration from the basis held, each by a QR factorization: under
-    /// [`BasisUse::Refreshed`](crate::BasisUse::Refreshed) those of the QR algorithm on `VᵀSV`. Where the product to factor is
-    /// rank-deficient, an eigendecomposition takes their place, and is counted as a fall-back.
+    /// [`BasisUse::Refreshed`](crate::BasisUse::Refreshed) those of the QR algorithm on `VᵀSV`. Where
+    /// the product to factor is rank-deficient, an eigendecomposition takes their place, and is counted
+    /// as a fall-back.
     QrStep {
         /// Multiple of the identity added to the bias-corrected factor, ≥ 0.
         ridge: Schedule,
-        /// The most steps of a refresh, ≥ 1; more than one under [`BasisUse::Refreshed`](crate::BasisUse::Refreshed) alone.
+        /// The most steps of a refresh, ≥ 1; one under
+        /// [`BasisUse::Previous`](crate::BasisUse::Previous).
         steps: u32,
         /// `τ` as above, for each step.
         tolerance: f64,
-        /// In which order the basis is kept, and so the next step begun.
+        /// In which order the basis is kept, and so the next step begun; descending under
+        /// [`BasisUse::Previous`](crate::BasisUse::Previous).
         order: ColumnOrder,
     },
 }
@@ -74,11 +78,10 @@ impl BasisMethod {
             }
         };
         check_number("basis.steps", f64::from(steps), "at least 1", |steps| steps >= 1.0)?;
-        check_number("basis.tolerance", tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
-        Ok(())
+        check_number("basis.tolerance", tolerance, "in [0, 1)", |x| (0.0..1.0).contains(&x))
     }
 
-    /// Whether a refresh is an eigendecomposition or one QR step, without being asked first.
+    /// Whether every refresh is one eigendecomposition, or one QR step in descending order.
     pub(crate) fn is_one_descending_step(&self) -> bool {
         match *self {
             BasisMethod::Eigendecomposition { tolerance } => tolerance == 0.0,
