@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use crate::{
     LinalgError, Result, Scalar,
-    backend::{self, Action, Side},
+    backend::{Action, CholeskyWork, Side},
     check, product,
 };
 
@@ -17,18 +17,23 @@ use crate::{
 /// chapter 10.
 #[derive(Debug, Clone)]
 pub struct Cholesky<A> {
-    /// Lᵀ, row-major, zero below the diagonal: OpenBLAS's column-major `potrf` is faster by half
-    /// for the lower triangle than for the upper.
+    /// Lᵀ, row-major, zero below the diagonal: L by columns, which both backends factor fastest.
     upper: Array2<A>,
     spare: Array2<A>,
     /// n × 1, zero between calls.
     probe: Array2<A>,
+    work: CholeskyWork,
 }
 
 impl<A: Scalar> Cholesky<A> {
     /// Storage for n × n matrices; holds the identity's factorization.
     pub fn with_dimension(n: usize) -> Self {
-        Self { upper: Array2::eye(n), spare: Array2::zeros((n, n)), probe: Array2::zeros((n, 1)) }
+        Self {
+            upper: Array2::eye(n),
+            spare: Array2::zeros((n, n)),
+            probe: Array2::zeros((n, 1)),
+            work: (A::ROUTINES.cholesky_work)(n),
+        }
     }
 
     /// Factors S + ridge·I.
@@ -76,10 +81,7 @@ impl<A: Scalar> Cholesky<A> {
         let Some(entries) = self.spare.as_slice_mut() else {
             return Err(LinalgError::TooLarge { rows: n, cols: n });
         };
-        backend::potrf(n, entries).map_err(|info| match usize::try_from(info) {
-            Ok(minor) => LinalgError::NotPositiveDefinite { minor },
-            Err(_) => LinalgError::TooLarge { rows: n, cols: n },
-        })?;
+        (A::ROUTINES.cholesky)(n, entries, &mut self.work)?;
         for i in 0..n {
             self.spare.slice_mut(s![i, ..i]).fill(A::zero());
         }

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Zip};
 
 use crate::{
     LinalgError, Result, RootOptions, Scalar,
-    backend::{self, EigenWork},
+    backend::EigenWork,
     check,
     inverse_root::HalfRoot,
     product::{gemm, gram},
@@ -35,7 +35,7 @@ impl<A: Scalar> SymmetricEigen<A> {
             rows: Array2::eye(n),
             spare_values: Array1::zeros(n),
             spare: Array2::zeros((n, n)),
-            work: EigenWork::new(n),
+            work: (A::ROUTINES.eigen_work)(n),
         }
     }
 
@@ -75,13 +75,7 @@ impl<A: Scalar> SymmetricEigen<A> {
         else {
             return Err(LinalgError::TooLarge { rows: n, cols: n });
         };
-        backend::syevd(matrix, values, &mut self.work).map_err(|info| {
-            if info > 0 {
-                LinalgError::NoConvergence { routine: "syevd", info }
-            } else {
-                LinalgError::TooLarge { rows: n, cols: n }
-            }
-        })?;
+        (A::ROUTINES.eigen)(matrix, values, &mut self.work)?;
         std::mem::swap(&mut self.rows, &mut self.spare);
         std::mem::swap(&mut self.values, &mut self.spare_values);
         Ok(())

@@ -1,6 +1,6 @@
 //! Dense linear algebra for layer-wise preconditioning: what a Kronecker-factored optimizer needs
-//! from BLAS and LAPACK, in `f32` and `f64`, with typed errors and without allocation on the paths
-//! that a training step takes.
+//! of linear algebra, in `f32` and `f64`, with typed errors and without allocation on the paths that a
+//! training step takes.
 //!
 //! | subject | items |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | orthonormal rows | [`RowOrthonormalizer`], [`orthonormal_rows`] |
 //! | polar factors | [`NewtonSchulz`], [`PolarWorkspace`], [`ExactPolar`], [`polar_factor_exact`] |
 //! | singular values | [`singular_values`], [`thin_svd`], [`leading_right_singular_vector`] |
-//! | the BLAS itself | [`set_blas_threads`], [`blas_description`] |
+//! | the backend itself | [`backend()`], [`Backend`], [`set_backend_threads`] |
 //!
 //! Matrices are [`ndarray`] arrays and views. Every function accepts row-major and column-major
 //! storage, transposes and sub-blocks of either without a copy; other strides are copied. The
@@ -18,10 +18,16 @@
 //! allocate, and on an error they keep the factorization that they had. Functions that write into
 //! a caller's array leave it as it was when they return an error.
 //!
-//! # Choosing a BLAS
+//! # Choosing a backend
 //!
-//! The feature `openblas-system` (default) links the system's OpenBLAS; `openblas-static` builds
-//! OpenBLAS from source. Without either, nothing would link, so the crate refuses to compile.
+//! | feature | linear algebra |
+//! |---|---|
+//! | `pure-rust` (default) | [faer](https://docs.rs/faer): nothing to install, the best vectors of any processor, results that do not depend on the number of threads |
+//! | `openblas-system` | the OpenBLAS of the system |
+//! | `openblas-static` | OpenBLAS, built from source: needs make, a C and a Fortran compiler |
+//!
+//! Features add up: where one of OpenBLAS's is on, OpenBLAS serves, whatever else is; of both, the
+//! system's. Without any the crate refuses to compile. [`backend()`] tells what serves.
 //!
 //! # Example
 //!
@@ -39,10 +45,11 @@
 //! # Ok::<(), layerwise_linalg::LinalgError>(())
 //! ```
 
-#[cfg(not(any(feature = "openblas-system", feature = "openblas-static")))]
+#[cfg(not(any(feature = "pure-rust", feature = "openblas-system", feature = "openblas-static")))]
 compile_error!(
-    "layerwise-linalg needs a BLAS: enable the feature `openblas-system` (links the installed \
-     OpenBLAS) or `openblas-static` (builds OpenBLAS from source)"
+    "layerwise-linalg needs a backend: enable the feature `pure-rust` (the default), \
+     `openblas-system` (links the installed OpenBLAS) or `openblas-static` (builds OpenBLAS from \
+     source)"
 );
 
 mod backend;
@@ -72,6 +79,6 @@ pub use polar::{ExactPolar, NewtonSchulz, PolarWorkspace, polar_factor_exact};
 pub use product::{
     gemm, gemv, gram, solve_lower, solve_lower_transposed, symmetrize, triangular_product,
 };
-pub use runtime::{blas_description, set_blas_threads};
+pub use runtime::{Backend, KERNEL_VARIABLE, backend, set_backend_threads};
 pub use scalar::Scalar;
 pub use singular::{leading_right_singular_vector, singular_values, thin_svd};

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use crate::{
     LinalgError, Result, Scalar,
-    backend::{self, QrWork},
+    backend::QrWork,
     check,
 };
 
@@ -28,7 +28,7 @@ impl<A: Scalar> RowOrthonormalizer<A> {
         Self {
             buffer: Array2::zeros((k, d)),
             signs: vec![A::one(); k],
-            work: QrWork::new(k.min(d), d),
+            work: (A::ROUTINES.qr_work)(k.min(d), d),
         }
     }
 
@@ -51,11 +51,11 @@ impl<A: Scalar> RowOrthonormalizer<A> {
         if k == 0 {
             return Ok(());
         }
-        let failed = |_| LinalgError::TooLarge { rows: k, cols: d };
+        let failed = LinalgError::TooLarge { rows: k, cols: d };
         self.buffer.assign(g);
         self.balance_rows();
-        let Some(entries) = self.buffer.as_slice_mut() else { return Err(failed(0)) };
-        backend::geqrf(k, d, entries, &mut self.work).map_err(failed)?;
+        let Some(entries) = self.buffer.as_slice_mut() else { return Err(failed) };
+        (A::ROUTINES.lq)(entries, &mut self.work)?;
         let tolerance = d as f64 * A::epsilon().as_f64();
         let mut rank = 0;
         for (i, sign) in self.signs.iter_mut().enumerate() {
@@ -70,8 +70,8 @@ impl<A: Scalar> RowOrthonormalizer<A> {
         if rank < k {
             return Err(LinalgError::RankDeficient { rank, needed: k });
         }
-        let Some(entries) = self.buffer.as_slice_mut() else { return Err(failed(0)) };
-        backend::orgqr(k, d, entries, &mut self.work).map_err(failed)?;
+        let Some(entries) = self.buffer.as_slice_mut() else { return Err(failed) };
+        (A::ROUTINES.basis)(entries, &mut self.work)?;
         for ((mut target, source), &sign) in
             g.rows_mut().into_iter().zip(self.buffer.rows()).zip(&self.signs)
         {

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::{
     LinalgError, Result, Scalar,
-    backend::{self, SvdWork},
+    backend::SvdWork,
     check,
     product::{gemm, gram},
 };
@@ -177,7 +177,7 @@ impl<A: Scalar> ExactPolar<A> {
             values: vec![A::zero(); k],
             u: Array2::zeros((r, k)),
             vt: Array2::zeros((k, c)),
-            work: SvdWork::new(r, c),
+            work: (A::ROUTINES.svd_work)(r, c),
         }
     }
 
@@ -205,9 +205,7 @@ impl<A: Scalar> ExactPolar<A> {
             return Err(failed);
         };
         let (values, work) = (&mut self.values, &mut self.work);
-        backend::gesdd((rows, cols), matrix, values, u, vt, work).map_err(|info| {
-            if info > 0 { LinalgError::NoConvergence { routine: "gesdd", info } } else { failed }
-        })?;
+        (A::ROUTINES.svd)(matrix, values, u, vt, work)?;
         let largest = self.values.first().copied().unwrap_or(A::zero());
         let cutoff = A::from_f64(rows.max(cols) as f64) * A::epsilon() * largest;
         for (mut column, &value) in self.u.columns_mut().into_iter().zip(&self.values) {

@@ -1,14 +1,14 @@
 //! Matrix products and triangular solves.
 //!
-//! None of these allocates for row- or column-major operands, their transposes and sub-blocks.
-//! An operand with other strides is copied into a temporary matrix first. NaN and infinities in
-//! the operands propagate as in IEEE arithmetic.
+//! None of these allocates, once warmed up, for row- or column-major operands, their transposes and
+//! sub-blocks. OpenBLAS gets a temporary copy of an operand with other strides. NaN and infinities in the
+//! operands propagate as in IEEE arithmetic.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 use crate::{
     LinalgError, Result, Scalar,
-    backend::{self, Action, Operand, OperandMut, Side},
+    backend::{Action, Side},
     check,
 };
 
@@ -36,14 +36,7 @@ pub fn gemm<A: Scalar>(
         scale(beta, c);
         return Ok(());
     }
-    with_operand(a, |a| {
-        with_operand(b, |b| {
-            with_operand_mut(c, |c| {
-                backend::gemm(alpha, a, b, beta, c);
-                Ok(())
-            })
-        })
-    })
+    (A::ROUTINES.gemm)(alpha, a, b, beta, c)
 }
 
 /// C ← α A Aᵀ + β C, for A m × k and a symmetric m × m C. For AᵀA pass `a.t()`.
@@ -65,23 +58,13 @@ pub fn gram<A: Scalar>(
     if m == 0 {
         return Ok(());
     }
-    // Some OpenBLAS versions multiply by β = 0, which keeps NaN.
-    if beta == A::zero() {
-        c.fill(beta);
-    }
     if k == 0 {
         scale(beta, c);
-        return with_operand_mut(c, |mut c| {
-            backend::mirror_lower(&mut c);
-            Ok(())
-        });
+    } else {
+        (A::ROUTINES.syrk)(alpha, a, beta, c)?;
     }
-    with_operand(a, |a| {
-        with_operand_mut(c, |c| {
-            backend::syrk(alpha, a, beta, c);
-            Ok(())
-        })
-    })
+    mirror_lower(c);
+    Ok(())
 }
 
 /// y ← α A x + β y, for A m × n.
@@ -101,25 +84,14 @@ pub fn gemv<A: Scalar>(
     let (m, n) = a.dim();
     check::shape("x in A x", (x.len(), 1), (n, 1))?;
     check::shape("y in y = A x", (y.len(), 1), (m, 1))?;
-    if beta == A::zero() {
-        y.fill(beta);
-    }
     if m == 0 {
         return Ok(());
     }
     if n == 0 {
-        y.mapv_inplace(|v| beta * v);
+        y.mapv_inplace(|v| if beta == A::zero() { beta } else { beta * v });
         return Ok(());
     }
-    with_operand(a, |a| {
-        if !backend::gemv(alpha, a, x, beta, y) {
-            let x = Array1::from_iter(x.iter().copied());
-            let mut product = Array1::from_iter(y.iter().copied());
-            backend::gemv(alpha, a, x.view(), beta, &mut product.view_mut());
-            y.assign(&product);
-        }
-        Ok(())
-    })
+    (A::ROUTINES.gemv)(alpha, a, x, beta, y)
 }
 
 /// B ← L B, for a lower triangular n × n L and B n × m. What is above L's diagonal is not read.
@@ -173,51 +145,62 @@ pub(crate) fn triangular<A: Scalar>(
     {
         return Err(LinalgError::SingularTriangle { index });
     }
-    with_operand(l, |l| {
-        with_operand_mut(b, |b| {
-            backend::triangular(action, side, l, A::one(), b);
-            Ok(())
-        })
-    })
+    (A::ROUTINES.triangular)(action, side, l, b)
 }
 
 fn scale<A: Scalar>(beta: A, c: &mut ArrayViewMut2<A>) {
     if beta == A::zero() { c.fill(beta) } else { c.mapv_inplace(|v| beta * v) }
 }
 
-fn too_large((rows, cols): (usize, usize)) -> LinalgError {
-    LinalgError::TooLarge { rows, cols }
+/// Copies the lower triangle onto the upper one.
+fn mirror_lower<A: Scalar>(c: &mut ArrayViewMut2<A>) {
+    let n = c.nrows();
+    let by_rows = c.is_standard_layout();
+    match c.as_slice_memory_order_mut() {
+        Some(entries) => mirror(entries, n, by_rows),
+        None => {
+            for i in 0..n {
+                for j in 0..i {
+                    c[[j, i]] = c[[i, j]];
+                }
+            }
+        }
+    }
 }
 
-/// Hands the view to `run` as BLAS can address it: as it is, or copied.
-fn with_operand<A: Scalar, T>(
-    view: ArrayView2<A>,
-    run: impl FnOnce(Operand<'_, A>) -> Result<T>,
-) -> Result<T> {
-    if let Some(operand) = Operand::new(view) {
-        return run(operand);
+/// Copies one triangle of an n × n matrix without gaps onto the other, tile by tile: each row of a tile
+/// and of its image is read or written once, as a whole.
+fn mirror<A: Scalar>(entries: &mut [A], n: usize, lower_is_source: bool) {
+    const TILE: usize = 8;
+    let tiled = n - n % TILE;
+    for top in (0..tiled).step_by(TILE) {
+        for left in (0..top).step_by(TILE) {
+            let (from, to) = if lower_is_source { (top, left) } else { (left, top) };
+            let mut tile = [[A::zero(); TILE]; TILE];
+            for (row, copy) in tile.iter_mut().enumerate() {
+                let start = (from + row) * n + to;
+                copy.copy_from_slice(&entries[start..start + TILE]);
+            }
+            for row in 0..TILE {
+                let start = (to + row) * n + from;
+                for (col, entry) in entries[start..start + TILE].iter_mut().enumerate() {
+                    *entry = tile[col][row];
+                }
+            }
+        }
     }
-    let mut copy = Array2::zeros(view.dim());
-    copy.assign(&view);
-    run(Operand::new(copy.view()).ok_or(too_large(view.dim()))?)
-}
-
-/// As [`with_operand`], for a matrix that is read and written.
-fn with_operand_mut<A: Scalar, T>(
-    view: &mut ArrayViewMut2<A>,
-    run: impl FnOnce(OperandMut<'_, A>) -> Result<T>,
-) -> Result<T> {
-    if OperandMut::new(view).is_some()
-        && let Some(operand) = OperandMut::new(view)
-    {
-        return run(operand);
+    // The tiles on the diagonal, and what is below the last whole one.
+    for i in 0..n {
+        let start = if i < tiled { i - i % TILE } else { 0 };
+        for j in start..i {
+            let (from, to) = (i * n + j, j * n + i);
+            if lower_is_source {
+                entries[to] = entries[from];
+            } else {
+                entries[from] = entries[to];
+            }
+        }
     }
-    let dim = view.dim();
-    let mut copy = Array2::zeros(dim);
-    copy.assign(view);
-    let result = run(OperandMut::new(&mut copy.view_mut()).ok_or(too_large(dim))?)?;
-    view.assign(&copy);
-    Ok(result)
 }
 
 /// Replaces a square matrix by its symmetric part, `M ← (M + Mᵀ)/2`, exactly symmetric.

@@ -1,20 +1,47 @@
-//! The BLAS that is linked: its threads, version and kernel.
+//! The backend that serves: its threads, version and kernel.
+
+use std::fmt;
 
 use crate::backend;
 
-/// Sets how many threads the BLAS uses from now on, in the whole process; 0 counts as 1.
-///
-/// OpenBLAS's results differ in the last bits between thread counts: set one thread where results
-/// must not depend on the machine's number of cores, or where threads run side by side already.
-pub fn set_blas_threads(n: usize) {
-    backend::set_threads(n);
+/// The environment variable from which OpenBLAS takes its kernel when it is loaded.
+pub const KERNEL_VARIABLE: &str = "OPENBLAS_CORETYPE";
+
+/// The linear algebra that serves in this program: displayed as in `faer 0.24, kernel AVX2` or
+/// `OpenBLAS 0.3.21, kernel SkylakeX`. Results agree in every bit only where this text agrees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backend {
+    /// Library and version.
+    pub name: String,
+    /// The vector instructions that it uses, or OpenBLAS's kernel, which it chooses by the processor.
+    pub kernel: String,
+    /// Only OpenBLAS: the kernel runs, but is older than the processor's vectors, several times slower
+    /// and with other last digits. This one is worth a try: start the program with it in
+    /// [`KERNEL_VARIABLE`]. `None` where the user asked for the kernel that runs.
+    pub better_kernel: Option<&'static str>,
+    /// Only OpenBLAS: what [`KERNEL_VARIABLE`] asks for, where OpenBLAS took another kernel, because it
+    /// does not know or does not have this one.
+    pub refused_kernel: Option<String>,
 }
 
-/// Version and kernel of the BLAS in use, as in `OpenBLAS 0.3.21, kernel SkylakeX`.
+impl fmt::Display for Backend {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}, kernel {}", self.name, self.kernel)
+    }
+}
+
+/// What serves in this program.
+pub fn backend() -> Backend {
+    backend::description()
+}
+
+/// Sets how many threads a product or triangular solve uses from now on, in the whole process; 0 counts
+/// as 1. Without this call it is as many as there are cores. Decompositions use one.
 ///
-/// OpenBLAS picks its kernel by the processor; results agree in every bit only where both agree.
-pub fn blas_description() -> String {
-    let (config, kernel) = backend::configuration();
-    let version: Vec<&str> = config.split_whitespace().take(2).collect();
-    format!("{}, kernel {kernel}", version.join(" "))
+/// In pure Rust the results do not depend on it, and threads that run side by side already are shared.
+/// OpenBLAS's results differ in the last bits between numbers of threads: set one where they must not
+/// depend on the machine's cores, or where threads run side by side already.
+pub fn set_backend_threads(n: usize) {
+    backend::set_threads(n);
 }

@@ -6,7 +6,7 @@ use ndarray::NdFloat;
 
 use crate::backend::Kernel;
 
-/// A real floating-point type with BLAS and LAPACK routines: `f32` or `f64`.
+/// A real floating-point type that the backends compute with: `f32` or `f64`.
 ///
 /// The trait is sealed: its supertrait holds the routines, and cannot be named, implemented or
 /// used outside this crate.

@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView2};
 
 use crate::{
-    Cholesky, LinalgError, Result, Scalar, backend, check,
+    Cholesky, LinalgError, Result, Scalar, check,
     product::{gemv, gram},
 };
 
@@ -17,7 +17,7 @@ pub fn singular_values<A: Scalar>(m: ArrayView2<A>) -> Result<Array1<A>> {
     if m.is_empty() {
         return Ok(Array1::zeros(0));
     }
-    backend::singular_values(row_major(m).view()).ok_or(GESDD_FAILED)
+    (A::ROUTINES.singular_values)(row_major(m).view())
 }
 
 /// The thin singular value decomposition M = U diag(s) Vᵀ of an m × n matrix, as (U, s, Vᵀ): U is
@@ -32,10 +32,8 @@ pub fn thin_svd<A: Scalar>(m: ArrayView2<A>) -> Result<(Array2<A>, Array1<A>, Ar
     if m.is_empty() {
         return Ok((Array2::zeros((rows, 0)), Array1::zeros(0), Array2::zeros((0, cols))));
     }
-    backend::svd(row_major(m).view()).ok_or(GESDD_FAILED)
+    (A::ROUTINES.thin_svd)(row_major(m).view())
 }
-
-const GESDD_FAILED: LinalgError = LinalgError::NoConvergence { routine: "gesdd", info: 1 };
 
 fn row_major<A: Scalar>(m: ArrayView2<A>) -> Array2<A> {
     let mut copy = Array2::zeros(m.dim());

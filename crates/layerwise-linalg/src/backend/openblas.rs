@@ -1,4 +1,4 @@
-//! BLAS and LAPACK behind safe functions: the only module with `unsafe`.
+//! OpenBLAS: BLAS and LAPACK behind safe functions, the only module with `unsafe`.
 //!
 //! Operands are made from array views alone, and hold their pointer, dimensions and leading
 //! dimension; the functions check that the operands' dimensions agree before they call. LAPACK
@@ -15,8 +15,10 @@ use cblas_sys::{CBLAS_DIAG, CBLAS_LAYOUT, CBLAS_SIDE, CBLAS_TRANSPOSE, CBLAS_UPL
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 use ndarray_linalg::{JobSvd, SVDDC};
 
+use super::{Action, Kernel, Routines, Side, Svd, kernels};
+use crate::{Backend, LinalgError, Result, Scalar, runtime::KERNEL_VARIABLE};
+
 // Links the library that the declarations below refer to.
-#[cfg(any(feature = "openblas-system", feature = "openblas-static"))]
 extern crate openblas_src as _;
 
 type Gemm<A> = unsafe extern "C" fn(
@@ -129,13 +131,11 @@ type Gesdd<A> = unsafe extern "C" fn(
     *mut c_int,
 );
 
-/// U, the singular values in descending order, and Vᵀ.
-pub(crate) type Svd<A> = (Array2<A>, Array1<A>, Array2<A>);
 type SvdFn<A> =
     fn(ArrayView2<A>, JobSvd) -> Option<(Option<Array2<A>>, Array1<A>, Option<Array2<A>>)>;
 
-/// The routines of one floating-point type. Its fields are out of reach for users.
-pub struct Routines<A: 'static> {
+/// The library's functions for one type.
+struct Functions<A> {
     gemm: Gemm<A>,
     syrk: Syrk<A>,
     gemv: Gemv<A>,
@@ -149,18 +149,16 @@ pub struct Routines<A: 'static> {
     svd: SvdFn<A>,
 }
 
-/// Types that BLAS and LAPACK compute with.
-pub trait Kernel: Copy + Sized + 'static {
-    /// The routines.
-    #[doc(hidden)]
-    const ROUTINES: Routines<Self>;
+/// Types that the library has functions for.
+trait Element: Scalar {
+    const FUNCTIONS: Functions<Self>;
 }
 
-macro_rules! kernel {
+macro_rules! element {
     ($type:ty, $gemm:ident, $syrk:ident, $gemv:ident, $trmm:ident, $trsm:ident,
      $potrf:ident, $syevd:ident, $geqrf:ident, $orgqr:ident, $gesdd:ident) => {
-        impl Kernel for $type {
-            const ROUTINES: Routines<Self> = Routines {
+        impl Element for $type {
+            const FUNCTIONS: Functions<Self> = Functions {
                 gemm: cblas_sys::$gemm,
                 syrk: cblas_sys::$syrk,
                 gemv: cblas_sys::$gemv,
@@ -174,10 +172,30 @@ macro_rules! kernel {
                 svd: |m, job| m.svddc(job).ok(),
             };
         }
+
+        impl Kernel for $type {
+            const ROUTINES: Routines<Self> = Routines {
+                gemm,
+                syrk,
+                gemv,
+                triangular,
+                cholesky_work: CholeskyWork::new,
+                cholesky,
+                eigen_work: EigenWork::new,
+                eigen,
+                qr_work: QrWork::new,
+                lq,
+                basis,
+                svd_work: SvdWork::new,
+                svd,
+                thin_svd,
+                singular_values,
+            };
+        }
     };
 }
 
-kernel!(
+element!(
     f32,
     cblas_sgemm,
     cblas_ssyrk,
@@ -190,7 +208,7 @@ kernel!(
     sorgqr_,
     sgesdd_
 );
-kernel!(
+element!(
     f64,
     cblas_dgemm,
     cblas_dsyrk,
@@ -253,7 +271,7 @@ fn order(dim: (usize, usize), strides: &[isize]) -> Option<(Order, c_int)> {
 /// Invariant: for the lifetime `'a`, every entry of the `rows` × `cols` matrix at `pointer` with
 /// this order and leading dimension is readable.
 #[derive(Clone, Copy)]
-pub(crate) struct Operand<'a, A> {
+struct Operand<'a, A> {
     pointer: *const A,
     rows: c_int,
     cols: c_int,
@@ -264,7 +282,7 @@ pub(crate) struct Operand<'a, A> {
 
 impl<'a, A> Operand<'a, A> {
     /// `None` where the strides or dimensions are not BLAS's.
-    pub(crate) fn new(view: ArrayView2<'a, A>) -> Option<Self> {
+    fn new(view: ArrayView2<'a, A>) -> Option<Self> {
         let (order, ld) = order(view.dim(), view.strides())?;
         Some(Self {
             pointer: view.as_ptr(),
@@ -288,7 +306,7 @@ impl<'a, A> Operand<'a, A> {
 /// A matrix that BLAS may write.
 ///
 /// Invariant: as [`Operand`]'s, writable and not aliased.
-pub(crate) struct OperandMut<'a, A> {
+struct OperandMut<'a, A> {
     pointer: *mut A,
     rows: c_int,
     cols: c_int,
@@ -299,7 +317,7 @@ pub(crate) struct OperandMut<'a, A> {
 
 impl<'a, A> OperandMut<'a, A> {
     /// `None` where the strides or dimensions are not BLAS's.
-    pub(crate) fn new(view: &'a mut ArrayViewMut2<'_, A>) -> Option<Self> {
+    fn new(view: &'a mut ArrayViewMut2<'_, A>) -> Option<Self> {
         let (order, ld) = order(view.dim(), view.strides())?;
         Some(Self {
             rows: c_int::try_from(view.nrows()).ok()?,
@@ -312,113 +330,139 @@ impl<'a, A> OperandMut<'a, A> {
     }
 }
 
-/// Which side a triangular matrix stands on.
-#[derive(Clone, Copy)]
-pub(crate) enum Side {
-    Left,
-    Right,
+/// Hands the view to `run` as BLAS can address it: as it is, or copied.
+fn with_operand<A: Element, T>(
+    view: ArrayView2<A>,
+    run: impl FnOnce(Operand<'_, A>) -> Result<T>,
+) -> Result<T> {
+    if let Some(operand) = Operand::new(view) {
+        return run(operand);
+    }
+    let mut copy = Array2::zeros(view.dim());
+    copy.assign(&view);
+    run(Operand::new(copy.view()).ok_or(too_large(view.dim()))?)
 }
 
-/// What is done with a lower triangular L.
-#[derive(Clone, Copy)]
-pub(crate) enum Action {
-    /// Multiply by L.
-    Multiply,
-    /// Multiply by L⁻¹.
-    Solve,
-    /// Multiply by L⁻ᵀ.
-    SolveTransposed,
+/// As [`with_operand`], for a matrix that is read and written.
+fn with_operand_mut<A: Element, T>(
+    view: &mut ArrayViewMut2<A>,
+    run: impl FnOnce(OperandMut<'_, A>) -> Result<T>,
+) -> Result<T> {
+    if OperandMut::new(view).is_some()
+        && let Some(operand) = OperandMut::new(view)
+    {
+        return run(operand);
+    }
+    let dim = view.dim();
+    let mut copy = Array2::zeros(dim);
+    copy.assign(view);
+    let result = run(OperandMut::new(&mut copy.view_mut()).ok_or(too_large(dim))?)?;
+    view.assign(&copy);
+    Ok(result)
 }
 
-/// C ← α A B + β C for non-empty operands of matching shapes.
-pub(crate) fn gemm<A: Kernel>(
+fn too_large((rows, cols): (usize, usize)) -> LinalgError {
+    LinalgError::TooLarge { rows, cols }
+}
+
+fn gemm<A: Element>(
     alpha: A,
-    a: Operand<'_, A>,
-    b: Operand<'_, A>,
+    a: ArrayView2<'_, A>,
+    b: ArrayView2<'_, A>,
     beta: A,
-    c: OperandMut<'_, A>,
-) {
-    assert!(a.rows == c.rows && b.cols == c.cols && a.cols == b.rows, "shapes are checked above");
-    // SAFETY: the operands' invariants make all three matrices valid for these dimensions and
-    // leading dimensions; C is not aliased since it was borrowed mutably.
-    unsafe {
-        (A::ROUTINES.gemm)(
-            c.order.layout(),
-            a.transpose_in(c.order),
-            b.transpose_in(c.order),
-            c.rows,
-            c.cols,
-            a.cols,
-            alpha,
-            a.pointer,
-            a.ld,
-            b.pointer,
-            b.ld,
-            beta,
-            c.pointer,
-            c.ld,
-        );
-    }
-}
-
-/// C ← α A Aᵀ + β C from C's lower triangle, then mirrored; non-empty, matching shapes.
-pub(crate) fn syrk<A: Kernel>(alpha: A, a: Operand<'_, A>, beta: A, mut c: OperandMut<'_, A>) {
-    assert!(a.rows == c.rows && c.rows == c.cols, "shapes are checked above");
-    // SAFETY: the operands' invariants make both matrices valid for these dimensions and leading
-    // dimensions; C is not aliased since it was borrowed mutably.
-    unsafe {
-        (A::ROUTINES.syrk)(
-            c.order.layout(),
-            CBLAS_UPLO::CblasLower,
-            a.transpose_in(c.order),
-            c.rows,
-            a.cols,
-            alpha,
-            a.pointer,
-            a.ld,
-            beta,
-            c.pointer,
-            c.ld,
-        );
-    }
-    mirror_lower(&mut c);
-}
-
-/// Copies the lower triangle onto the upper one, in blocks that stay in cache.
-pub(crate) fn mirror_lower<A: Kernel>(c: &mut OperandMut<'_, A>) {
-    assert!(c.rows == c.cols, "shapes are checked above");
-    const BLOCK: usize = 16;
-    let (n, ld) = (c.rows as usize, c.ld as usize);
-    // Offsets of (line, position): a line is a row in row-major order, else a column. The lower
-    // triangle has position < line in row-major order and position > line in column-major order.
-    let from_below = c.order == Order::Row;
-    for top in (0..n).step_by(BLOCK) {
-        for left in (0..=top).step_by(BLOCK) {
-            for i in top..(top + BLOCK).min(n) {
-                for j in left..(left + BLOCK).min(i) {
-                    let (lower, upper) = if from_below {
-                        (i * ld + j, j * ld + i)
-                    } else {
-                        (j * ld + i, i * ld + j)
-                    };
-                    // SAFETY: i, j < n = rows = cols, so by the operand's invariant both offsets
-                    // lie in the matrix, which is not aliased.
-                    unsafe { *c.pointer.add(upper) = *c.pointer.add(lower) };
-                }
-            }
+    c: &mut ArrayViewMut2<'_, A>,
+) -> Result<()> {
+    let run = |a: Operand<'_, A>, b: Operand<'_, A>, c: OperandMut<'_, A>| {
+        assert!(a.rows == c.rows && b.cols == c.cols && a.cols == b.rows, "shapes are checked");
+        // SAFETY: the operands' invariants make all three matrices valid for these dimensions and
+        // leading dimensions; C is not aliased since it was borrowed mutably.
+        unsafe {
+            (A::FUNCTIONS.gemm)(
+                c.order.layout(),
+                a.transpose_in(c.order),
+                b.transpose_in(c.order),
+                c.rows,
+                c.cols,
+                a.cols,
+                alpha,
+                a.pointer,
+                a.ld,
+                b.pointer,
+                b.ld,
+                beta,
+                c.pointer,
+                c.ld,
+            );
         }
-    }
+        Ok(())
+    };
+    with_operand(a, |a| with_operand(b, |b| with_operand_mut(c, |c| run(a, b, c))))
 }
 
-/// y ← α A x + β y where the vectors' strides are positive; `false` where they are not.
-pub(crate) fn gemv<A: Kernel>(
+fn syrk<A: Element>(
+    alpha: A,
+    a: ArrayView2<'_, A>,
+    beta: A,
+    c: &mut ArrayViewMut2<'_, A>,
+) -> Result<()> {
+    // Some versions multiply by β = 0, which keeps NaN.
+    if beta == A::zero() {
+        c.fill(beta);
+    }
+    let run = |a: Operand<'_, A>, c: OperandMut<'_, A>| {
+        assert!(a.rows == c.rows && c.rows == c.cols, "shapes are checked");
+        // SAFETY: the operands' invariants make both matrices valid for these dimensions and leading
+        // dimensions; C is not aliased since it was borrowed mutably.
+        unsafe {
+            (A::FUNCTIONS.syrk)(
+                c.order.layout(),
+                CBLAS_UPLO::CblasLower,
+                a.transpose_in(c.order),
+                c.rows,
+                a.cols,
+                alpha,
+                a.pointer,
+                a.ld,
+                beta,
+                c.pointer,
+                c.ld,
+            );
+        }
+        Ok(())
+    };
+    with_operand(a, |a| with_operand_mut(c, |c| run(a, c)))
+}
+
+fn gemv<A: Element>(
+    alpha: A,
+    a: ArrayView2<'_, A>,
+    x: ArrayView1<'_, A>,
+    beta: A,
+    y: &mut ArrayViewMut1<'_, A>,
+) -> Result<()> {
+    if beta == A::zero() {
+        y.fill(beta);
+    }
+    with_operand(a, |a| {
+        if !gemv_in_place(alpha, a, x, beta, y) {
+            let x = Array1::from_iter(x.iter().copied());
+            let mut product = Array1::from_iter(y.iter().copied());
+            gemv_in_place(alpha, a, x.view(), beta, &mut product.view_mut());
+            y.assign(&product);
+        }
+        Ok(())
+    })
+}
+
+/// As [`gemv`] where the vectors' strides are positive; `false` where they are not.
+fn gemv_in_place<A: Element>(
     alpha: A,
     a: Operand<'_, A>,
     x: ArrayView1<'_, A>,
     beta: A,
     y: &mut ArrayViewMut1<'_, A>,
 ) -> bool {
-    assert!(a.cols as usize == x.len() && a.rows as usize == y.len(), "shapes are checked above");
+    assert!(a.cols as usize == x.len() && a.rows as usize == y.len(), "shapes are checked");
     let stride = |length: usize, strides: &[isize]| match strides {
         _ if length <= 1 => Some(1),
         [stride] => c_int::try_from(*stride).ok().filter(|&stride| stride > 0),
@@ -432,7 +476,7 @@ pub(crate) fn gemv<A: Kernel>(
     // SAFETY: A by its operand's invariant; x and y are views of these lengths and positive
     // strides, starting at their first entries; y is borrowed mutably, so not aliased.
     unsafe {
-        (A::ROUTINES.gemv)(
+        (A::FUNCTIONS.gemv)(
             a.order.layout(),
             CBLAS_TRANSPOSE::CblasNoTrans,
             a.rows,
@@ -450,82 +494,98 @@ pub(crate) fn gemv<A: Kernel>(
     true
 }
 
-/// B ← op(L) B or B op(L), from L's lower triangle; non-empty, matching shapes.
-pub(crate) fn triangular<A: Kernel>(
+fn triangular<A: Element>(
     action: Action,
     side: Side,
-    l: Operand<'_, A>,
-    one: A,
-    b: OperandMut<'_, A>,
-) {
-    let (side, length) = match side {
-        Side::Left => (CBLAS_SIDE::CblasLeft, b.rows),
-        Side::Right => (CBLAS_SIDE::CblasRight, b.cols),
+    l: ArrayView2<'_, A>,
+    b: &mut ArrayViewMut2<'_, A>,
+) -> Result<()> {
+    let run = |l: Operand<'_, A>, b: OperandMut<'_, A>| {
+        let (side, length) = match side {
+            Side::Left => (CBLAS_SIDE::CblasLeft, b.rows),
+            Side::Right => (CBLAS_SIDE::CblasRight, b.cols),
+        };
+        assert!(l.rows == l.cols && l.rows == length, "shapes are checked");
+        let same = l.order == b.order;
+        // In the other order the memory of L reads as the upper triangular Lᵀ.
+        let uplo = if same { CBLAS_UPLO::CblasLower } else { CBLAS_UPLO::CblasUpper };
+        let (routine, transposed) = match action {
+            Action::Multiply => (A::FUNCTIONS.trmm, false),
+            Action::Solve => (A::FUNCTIONS.trsm, false),
+            Action::SolveTransposed => (A::FUNCTIONS.trsm, true),
+        };
+        let trans = if transposed == same {
+            CBLAS_TRANSPOSE::CblasTrans
+        } else {
+            CBLAS_TRANSPOSE::CblasNoTrans
+        };
+        // SAFETY: the operands' invariants make both matrices valid for these dimensions and leading
+        // dimensions; B is not aliased since it was borrowed mutably.
+        unsafe {
+            routine(
+                b.order.layout(),
+                side,
+                uplo,
+                trans,
+                CBLAS_DIAG::CblasNonUnit,
+                b.rows,
+                b.cols,
+                A::one(),
+                l.pointer,
+                l.ld,
+                b.pointer,
+                b.ld,
+            );
+        }
+        Ok(())
     };
-    assert!(l.rows == l.cols && l.rows == length, "shapes are checked above");
-    let same = l.order == b.order;
-    // In the other order the memory of L reads as the upper triangular Lᵀ.
-    let uplo = if same { CBLAS_UPLO::CblasLower } else { CBLAS_UPLO::CblasUpper };
-    let (routine, transposed) = match action {
-        Action::Multiply => (A::ROUTINES.trmm, false),
-        Action::Solve => (A::ROUTINES.trsm, false),
-        Action::SolveTransposed => (A::ROUTINES.trsm, true),
-    };
-    let trans = if transposed == same {
-        CBLAS_TRANSPOSE::CblasTrans
-    } else {
-        CBLAS_TRANSPOSE::CblasNoTrans
-    };
-    // SAFETY: the operands' invariants make both matrices valid for these dimensions and leading
-    // dimensions; B is not aliased since it was borrowed mutably.
-    unsafe {
-        routine(
-            b.order.layout(),
-            side,
-            uplo,
-            trans,
-            CBLAS_DIAG::CblasNonUnit,
-            b.rows,
-            b.cols,
-            one,
-            l.pointer,
-            l.ld,
-            b.pointer,
-            b.ld,
-        );
+    with_operand(l, |l| with_operand_mut(b, |b| run(l, b)))
+}
+
+/// A dimension for LAPACK.
+fn dimension(n: usize) -> Result<c_int> {
+    c_int::try_from(n).map_err(|_| too_large((n, n)))
+}
+
+/// What LAPACK answered where its arguments are legal and an iteration may fail.
+fn converged(routine: &'static str, info: c_int) -> Result<()> {
+    if info == 0 { Ok(()) } else { Err(LinalgError::NoConvergence { routine, info }) }
+}
+
+/// No workspace.
+#[derive(Debug, Clone)]
+pub(crate) struct CholeskyWork;
+
+impl CholeskyWork {
+    fn new(_n: usize) -> Self {
+        Self
     }
 }
 
-/// What a LAPACK routine answers: `info`.
-pub(crate) type Info = i32;
-
-/// A dimension for LAPACK, or its answer to an illegal one.
-fn dimension(n: usize) -> Result<c_int, Info> {
-    c_int::try_from(n).map_err(|_| -1)
-}
-
-/// Overwrites the upper triangle of the row-major n × n matrix with the transpose of its Cholesky
-/// factor L.
-pub(crate) fn potrf<A: Kernel>(n: usize, matrix: &mut [A]) -> Result<(), Info> {
+fn cholesky<A: Element>(n: usize, matrix: &mut [A], _work: &mut CholeskyWork) -> Result<()> {
     assert!(matrix.len() == n * n, "the factorization's buffers are n × n");
     let (n, mut info) = (dimension(n)?, 0);
     let ld = n.max(1);
     // SAFETY: the buffer holds n² entries, the leading dimension is n, and the scalars outlive
     // the call. 'L' in column-major order is the upper triangle in row-major order.
     unsafe {
-        (A::ROUTINES.potrf)(&(b'L' as c_char), &n, matrix.as_mut_ptr(), &ld, &mut info);
+        (A::FUNCTIONS.potrf)(&(b'L' as c_char), &n, matrix.as_mut_ptr(), &ld, &mut info);
     }
-    if info == 0 { Ok(()) } else { Err(info) }
+    match usize::try_from(info) {
+        Ok(0) => Ok(()),
+        Ok(minor) => Err(LinalgError::NotPositiveDefinite { minor }),
+        Err(_) => Err(too_large((matrix.len() / ld as usize, ld as usize))),
+    }
 }
 
-/// Workspace of [`syevd`].
+/// Workspace of [`eigen`].
 #[derive(Debug, Clone)]
 pub(crate) struct EigenWork<A> {
     floats: Vec<A>,
     integers: Vec<c_int>,
 }
 
-impl<A: crate::Scalar> EigenWork<A> {
+impl<A: Element> EigenWork<A> {
     /// What the routine asks for, but at least what its documentation demands.
     pub(crate) fn new(n: usize) -> Self {
         let mut floats = 1 + 6 * n + 2 * n * n;
@@ -537,7 +597,7 @@ impl<A: crate::Scalar> EigenWork<A> {
             // SAFETY: with both lengths −1 the routine only writes its demands to the first
             // entries of the workspaces and `info`; the matrix and the values are not touched.
             unsafe {
-                (A::ROUTINES.syevd)(
+                (A::FUNCTIONS.syevd)(
                     &(b'V' as c_char),
                     &(b'U' as c_char),
                     &n,
@@ -559,17 +619,11 @@ impl<A: crate::Scalar> EigenWork<A> {
 }
 
 /// A workspace length that LAPACK returned as a floating-point number, with room for its rounding.
-fn length<A: crate::Scalar>(asked: A) -> usize {
+fn length<A: Element>(asked: A) -> usize {
     (asked.as_f64() * (1.0 + A::epsilon().as_f64())).ceil().max(1.0) as usize
 }
 
-/// Overwrites the row-major symmetric n × n matrix with its eigenvectors, one per *row*, and
-/// `values` with the eigenvalues in ascending order. Reads the lower triangle; finite entries.
-pub(crate) fn syevd<A: Kernel>(
-    matrix: &mut [A],
-    values: &mut [A],
-    work: &mut EigenWork<A>,
-) -> Result<(), Info> {
+fn eigen<A: Element>(matrix: &mut [A], values: &mut [A], work: &mut EigenWork<A>) -> Result<()> {
     let n = values.len();
     assert!(matrix.len() == n * n, "the decomposition's buffers are n × n");
     assert!(work.floats.len() > 6 * n + 2 * n * n && work.integers.len() >= 3 + 5 * n);
@@ -579,7 +633,7 @@ pub(crate) fn syevd<A: Kernel>(
     // the leading dimension is n. 'U' in column-major order is the lower triangle in row-major
     // order; the eigenvectors in the columns of a column-major matrix are rows in row-major order.
     unsafe {
-        (A::ROUTINES.syevd)(
+        (A::FUNCTIONS.syevd)(
             &(b'V' as c_char),
             &(b'U' as c_char),
             &n,
@@ -593,17 +647,18 @@ pub(crate) fn syevd<A: Kernel>(
             &mut info,
         );
     }
-    if info == 0 { Ok(()) } else { Err(info) }
+    converged("eigendecomposition", info)
 }
 
-/// Storage of the reflectors' scalars and workspace of [`geqrf`] and [`orgqr`].
+/// Storage of the reflectors' scalars and workspace of [`lq`] and [`basis`].
 #[derive(Debug, Clone)]
 pub(crate) struct QrWork<A> {
+    shape: (usize, usize),
     tau: Vec<A>,
     floats: Vec<A>,
 }
 
-impl<A: crate::Scalar> QrWork<A> {
+impl<A: Element> QrWork<A> {
     /// For k ≤ d rows of length d.
     pub(crate) fn new(k: usize, d: usize) -> Self {
         let mut floats = k.max(1);
@@ -613,7 +668,7 @@ impl<A: crate::Scalar> QrWork<A> {
             // SAFETY: with length −1 the routines only write their demand to the first entry of
             // the workspace and `info`; matrix and tau are not touched.
             unsafe {
-                (A::ROUTINES.geqrf)(
+                (A::FUNCTIONS.geqrf)(
                     &rows,
                     &cols,
                     nothing,
@@ -623,7 +678,7 @@ impl<A: crate::Scalar> QrWork<A> {
                     &-1,
                     &mut info,
                 );
-                (A::ROUTINES.orgqr)(
+                (A::FUNCTIONS.orgqr)(
                     &rows,
                     &cols,
                     &cols,
@@ -637,18 +692,12 @@ impl<A: crate::Scalar> QrWork<A> {
             }
             floats = floats.max(length(first)).max(length(second));
         }
-        Self { tau: vec![A::zero(); k], floats: vec![A::zero(); floats] }
+        Self { shape: (k, d), tau: vec![A::zero(); k], floats: vec![A::zero(); floats] }
     }
 }
 
-/// QR factorization of the transpose of a row-major k × d matrix, k ≤ d. On return row i holds
-/// R_0i … R_ii, then the i-th reflector.
-pub(crate) fn geqrf<A: Kernel>(
-    k: usize,
-    d: usize,
-    matrix: &mut [A],
-    work: &mut QrWork<A>,
-) -> Result<(), Info> {
+fn lq<A: Element>(matrix: &mut [A], work: &mut QrWork<A>) -> Result<()> {
+    let (k, d) = work.shape;
     assert!(
         k <= d && matrix.len() == k * d && work.tau.len() == k && work.floats.len() >= k.max(1)
     );
@@ -657,7 +706,7 @@ pub(crate) fn geqrf<A: Kernel>(
     // SAFETY: a row-major k × d matrix is a column-major d × k one with leading dimension d; tau
     // and workspace have the documented lengths (asserted).
     unsafe {
-        (A::ROUTINES.geqrf)(
+        (A::FUNCTIONS.geqrf)(
             &rows,
             &cols,
             matrix.as_mut_ptr(),
@@ -668,24 +717,19 @@ pub(crate) fn geqrf<A: Kernel>(
             &mut info,
         );
     }
-    if info == 0 { Ok(()) } else { Err(info) }
+    if info == 0 { Ok(()) } else { Err(too_large((k, d))) }
 }
 
-/// Overwrites what [`geqrf`] left with the k orthonormal rows.
-pub(crate) fn orgqr<A: Kernel>(
-    k: usize,
-    d: usize,
-    matrix: &mut [A],
-    work: &mut QrWork<A>,
-) -> Result<(), Info> {
+fn basis<A: Element>(matrix: &mut [A], work: &mut QrWork<A>) -> Result<()> {
+    let (k, d) = work.shape;
     assert!(
         k <= d && matrix.len() == k * d && work.tau.len() == k && work.floats.len() >= k.max(1)
     );
     let (rows, cols, mut info) = (dimension(d)?, dimension(k)?, 0);
     let floats = dimension(work.floats.len())?;
-    // SAFETY: as in `geqrf`; as many columns as reflectors are asked for.
+    // SAFETY: as in `lq`; as many columns as reflectors are asked for.
     unsafe {
-        (A::ROUTINES.orgqr)(
+        (A::FUNCTIONS.orgqr)(
             &rows,
             &cols,
             &cols,
@@ -697,17 +741,18 @@ pub(crate) fn orgqr<A: Kernel>(
             &mut info,
         );
     }
-    if info == 0 { Ok(()) } else { Err(info) }
+    if info == 0 { Ok(()) } else { Err(too_large((k, d))) }
 }
 
-/// Workspace of [`gesdd`].
+/// Workspace of [`svd`].
 #[derive(Debug, Clone)]
 pub(crate) struct SvdWork<A> {
+    shape: (usize, usize),
     floats: Vec<A>,
     integers: Vec<c_int>,
 }
 
-impl<A: crate::Scalar> SvdWork<A> {
+impl<A: Element> SvdWork<A> {
     /// For r × c matrices: what the routine asks for, but at least what its documentation demands.
     pub(crate) fn new(r: usize, c: usize) -> Self {
         let (short, long) = (r.min(c), r.max(c));
@@ -718,7 +763,7 @@ impl<A: crate::Scalar> SvdWork<A> {
             // SAFETY: with length −1 the routine only writes its demand to the first entry of the
             // workspace and `info`; matrix, values and vectors are not touched.
             unsafe {
-                (A::ROUTINES.gesdd)(
+                (A::FUNCTIONS.gesdd)(
                     &(b'S' as c_char),
                     &rows,
                     &cols,
@@ -737,7 +782,7 @@ impl<A: crate::Scalar> SvdWork<A> {
             }
             floats = floats.max(length(asked));
         }
-        Self { floats: vec![A::zero(); floats], integers: vec![0; 8 * short] }
+        Self { shape: (r, c), floats: vec![A::zero(); floats], integers: vec![0; 8 * short] }
     }
 }
 
@@ -746,16 +791,14 @@ fn least_svd_work(short: usize, long: usize) -> usize {
     4 * short * short + 7 * short + long.max(1)
 }
 
-/// Thin singular value decomposition of a non-empty, finite row-major r × c matrix, which is
-/// destroyed: singular values in descending order, row-major U (r × k) and Vᵀ (k × c), k = min(r, c).
-pub(crate) fn gesdd<A: Kernel>(
-    (r, c): (usize, usize),
+fn svd<A: Element>(
     matrix: &mut [A],
     values: &mut [A],
     u: &mut [A],
     vt: &mut [A],
     work: &mut SvdWork<A>,
-) -> Result<(), Info> {
+) -> Result<()> {
+    let (r, c) = work.shape;
     let k = r.min(c);
     assert!(matrix.len() == r * c && values.len() == k && u.len() == r * k && vt.len() == k * c);
     assert!(work.floats.len() >= least_svd_work(k, r.max(c)) && work.integers.len() >= 8 * k);
@@ -765,7 +808,7 @@ pub(crate) fn gesdd<A: Kernel>(
     // vectors, column-major c × k, are Vᵀ row-major, and the right ones U; the buffers have the
     // documented lengths (asserted), with leading dimensions c, c and k.
     unsafe {
-        (A::ROUTINES.gesdd)(
+        (A::FUNCTIONS.gesdd)(
             &(b'S' as c_char),
             &rows,
             &cols,
@@ -782,18 +825,21 @@ pub(crate) fn gesdd<A: Kernel>(
             &mut info,
         );
     }
-    if info == 0 { Ok(()) } else { Err(info) }
+    converged(SVD, info)
 }
 
-/// Thin singular value decomposition (gesdd) of a non-empty finite matrix; `None` where it failed.
-pub(crate) fn svd<A: Kernel>(m: ArrayView2<'_, A>) -> Option<Svd<A>> {
-    let (u, s, vt) = (A::ROUTINES.svd)(m, JobSvd::Some)?;
-    Some((u?, s, vt?))
+const SVD: &str = "singular value decomposition";
+const SVD_FAILED: LinalgError = LinalgError::NoConvergence { routine: SVD, info: 1 };
+
+fn thin_svd<A: Element>(m: ArrayView2<'_, A>) -> Result<Svd<A>> {
+    match (A::FUNCTIONS.svd)(m, JobSvd::Some) {
+        Some((Some(u), s, Some(vt))) => Ok((u, s, vt)),
+        _ => Err(SVD_FAILED),
+    }
 }
 
-/// Singular values alone, as [`svd`].
-pub(crate) fn singular_values<A: Kernel>(m: ArrayView2<'_, A>) -> Option<Array1<A>> {
-    (A::ROUTINES.svd)(m, JobSvd::None).map(|(_, s, _)| s)
+fn singular_values<A: Element>(m: ArrayView2<'_, A>) -> Result<Array1<A>> {
+    (A::FUNCTIONS.svd)(m, JobSvd::None).map(|(_, s, _)| s).ok_or(SVD_FAILED)
 }
 
 /// Sets OpenBLAS's number of threads.
@@ -803,10 +849,16 @@ pub(crate) fn set_threads(threads: usize) {
     unsafe { openblas_set_num_threads(threads) };
 }
 
-/// OpenBLAS's configuration and kernel name.
-pub(crate) fn configuration() -> (String, String) {
+/// Version and kernel, and what the variable asked for.
+pub(crate) fn description() -> Backend {
     // SAFETY: both functions return pointers to constant NUL-terminated strings.
-    let (config, core) =
+    let (config, kernel) =
         unsafe { (CStr::from_ptr(openblas_get_config()), CStr::from_ptr(openblas_get_corename())) };
-    (config.to_string_lossy().into_owned(), core.to_string_lossy().into_owned())
+    let config = config.to_string_lossy();
+    let version: Vec<&str> = config.split_whitespace().take(2).collect();
+    let kernel = kernel.to_string_lossy().into_owned();
+    let asked = std::env::var(KERNEL_VARIABLE).ok().filter(|asked| !asked.is_empty());
+    let better_kernel = kernels::better(&kernel, asked.as_deref(), kernels::of_processor());
+    let refused_kernel = asked.filter(|asked| !asked.eq_ignore_ascii_case(&kernel));
+    Backend { name: version.join(" "), kernel, better_kernel, refused_kernel }
 }
