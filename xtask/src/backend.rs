@@ -2,7 +2,7 @@
 //! that it means.
 
 use std::ffi::OsString;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use clap::{Parser, ValueEnum};
 
@@ -110,7 +110,7 @@ impl Feature {
     /// The program that says what the backend is, to be built with a profile of cargo's.
     pub(crate) fn example(self, profile: &str) -> Command {
         let mut command = workspace::cargo();
-        command.args(["run", "--quiet", "--package", "layerwise-linalg", "--example", "backend"]);
+        command.args(["run", "--package", "layerwise-linalg", "--example", "backend"]);
         command.args(["--profile", profile]).args(self.cargo_flags());
         command
     }
@@ -131,9 +131,9 @@ pub(crate) struct Answer {
 impl Answer {
     /// Runs the program.
     pub(crate) fn of(example: &mut Command) -> Result<Self, Failure> {
-        let output = capture(example)?;
+        // It has to be built first, of which cargo tells.
+        let output = capture(example.stderr(Stdio::inherit()))?;
         if !output.status.success() {
-            crate::process::say(String::from_utf8_lossy(&output.stderr).trim_end());
             return Err(Failure::of_child(example, output.status));
         }
         Self::parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {

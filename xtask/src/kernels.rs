@@ -7,8 +7,8 @@ use crate::process::{Failure, run as run_command, say};
 use crate::test::statements;
 use crate::workspace;
 
-/// Kernels of which each has code of its own, and whether this processor can run them.
-pub(crate) fn older() -> [(&'static str, bool); 3] {
+/// Kernels of which each has code of its own, older ones first, and why one is left out.
+pub(crate) fn older(feature: Feature) -> [(&'static str, Option<&'static str>); 3] {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     let (sse3, avx, avx2) = (
         is_x86_feature_detected!("sse3"),
@@ -17,41 +17,48 @@ pub(crate) fn older() -> [(&'static str, bool); 3] {
     );
     #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
     let (sse3, avx, avx2) = (false, false, false);
-    [("Prescott", sse3), ("Sandybridge", avx), ("Haswell", avx2)]
+    [("Prescott", sse3), ("Sandybridge", avx), ("Haswell", avx2)].map(|(kernel, runs_here)| {
+        let reason = match (feature, runs_here) {
+            (Feature::OpenblasStatic, _) => Some("OpenBLAS was built for this processor alone"),
+            (_, false) => Some("this processor cannot run it"),
+            (_, true) => None,
+        };
+        (kernel, reason)
+    })
 }
 
 /// Runs the tests under a kernel, or under the best one for this processor.
 ///
 /// They are built for the first kernel alone: for the others only the environment differs.
 pub(crate) fn tests_under(kernel: Option<&str>, feature: Feature) -> Result<(), Failure> {
-    let advised = match kernel {
-        Some(_) => None,
-        None => Answer::of(in_environment(None, &mut feature.example("dev")))?.better_kernel,
-    };
-    let kernel = kernel.or(advised.as_deref());
-    let answer = Answer::of(in_environment(kernel, &mut feature.example("dev")))?;
-    let description = &answer.description;
-    say(description);
-    // OpenBLAS takes a kernel of its own choice, and says nothing, where it has not the one asked for.
+    let answer = |kernel| Answer::of(in_environment(kernel, &mut feature.example("dev")));
+    let best = if kernel.is_none() { answer(None)?.better_kernel } else { None };
+    let kernel = kernel.or(best.as_deref());
+    let answer = answer(kernel)?;
+    say(&answer.description);
+    // OpenBLAS takes another, and says nothing, where it does not have the one asked for.
     if !answer.is_openblas(kernel) {
-        let asked =
-            kernel.map_or("OpenBLAS".to_owned(), |name| format!("OpenBLAS's kernel {name}"));
-        return Err(Failure::new(format!("asked for {asked}, but what runs is {description}")));
+        return Err(Failure::new(format!(
+            "asked for OpenBLAS with {}, but what runs is {}",
+            kernel.map_or("any kernel".to_owned(), |name| format!("kernel {name}")),
+            answer.description
+        )));
     }
-    for selection in [
-        [
-            "--package=layerwise-linalg",
-            "--package=layerwise-optim",
-            "--package=layerwise-theory",
-            "--tests",
-        ]
-        .as_slice(),
-        &["--package=layerwise-experiments", "--test=theorem*"],
-    ] {
+    let test = |selection: &[&str]| {
         let mut command = workspace::cargo();
-        command.arg("test").args(selection).args(feature.cargo_flags());
-        run_command(in_environment(kernel, &mut command))?;
-    }
+        command.arg("test").args(feature.cargo_flags()).args(selection);
+        run_command(in_environment(kernel, &mut command))
+    };
+    test(&[
+        "--tests",
+        "-p",
+        "layerwise-linalg",
+        "-p",
+        "layerwise-optim",
+        "-p",
+        "layerwise-theory",
+    ])?;
+    test(&["-p", "layerwise-experiments", "--test", "theorem*"])?;
     run_command(in_environment(kernel, &mut statements(feature)?))
 }
 
@@ -69,9 +76,14 @@ mod tests {
 
     #[test]
     fn a_processor_that_runs_a_kernel_runs_the_older_ones() {
-        let runs = older().map(|(_, runs)| runs);
+        let runs = older(Feature::OpenblasSystem).map(|(_, reason)| reason.is_none());
         assert!(runs.is_sorted_by(|older, newer| older >= newer), "{runs:?}");
         assert_eq!(runs[0], cfg!(any(target_arch = "x86", target_arch = "x86_64")));
+    }
+
+    #[test]
+    fn an_openblas_from_source_has_one_kernel() {
+        assert!(older(Feature::OpenblasStatic).iter().all(|(_, reason)| reason.is_some()));
     }
 
     #[test]

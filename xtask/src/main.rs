@@ -105,7 +105,6 @@ fn usage(error: &clap::Error) -> Failure {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command given",
         _ => rendered.lines().next().unwrap_or("bad arguments").trim_start_matches("error: "),
     };
-    let what = what.split(" [possible values").next().unwrap_or(what);
     let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: "));
     let allowed = match (error.get(ContextKind::ValidValue), usage) {
         (Some(ContextValue::Strings(values)), _) => values.join(" | "),

@@ -1,5 +1,7 @@
 //! That the default build holds nothing of C.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::process::{Failure, capture, describe};
@@ -28,9 +30,8 @@ const PURE_RUST: [&str; 3] = [
 pub(crate) fn check() -> Result<(), Failure> {
     let mut command = workspace::cargo();
     command.args(["metadata", "--format-version", "1", "--filter-platform", &host()?]);
-    let output = capture(&mut command)?;
+    let output = capture(command.stderr(Stdio::inherit()))?;
     if !output.status.success() {
-        crate::process::say(String::from_utf8_lossy(&output.stderr).trim_end());
         return Err(Failure::of_child(&command, output.status));
     }
     let found = serde_json::from_slice(&output.stdout)
