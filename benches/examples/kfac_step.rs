@@ -18,7 +18,7 @@ const SAMPLES: usize = 1024;
 fn main() -> std::result::Result<(), Box<dyn Error>> {
     let seconds = std::env::args().nth(1).map_or(Ok(2.0), |text| text.parse())?;
     let budget = Duration::try_from_secs_f64(seconds)?;
-    layerwise_linalg::set_blas_threads(1);
+    layerwise_linalg::set_backend_threads(1);
     let moments = |law| Problem::new(law)?.training(LinearMethod::Kfac, SAMPLES);
     let samples = |law| Problem::new(law)?.training_from_samples(SAMPLES);
     report("exact moments, gaussian", budget, moments(Law::Gaussian)?)?;

@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments.iter().skip(2).map(|text| text.parse()).collect::<Result<_, _>>()?;
     let sizes = if sizes.is_empty() { vec![256, 1024] } else { sizes };
     let budget = Duration::try_from_secs_f64(seconds)?;
-    layerwise_linalg::set_blas_threads(threads);
+    layerwise_linalg::set_backend_threads(threads);
     for n in sizes {
         let layer = Layer::<f32>::new(n)?;
         for (name, composition) in methods() {

@@ -27,7 +27,7 @@ pub fn generator(seed: u64) -> Xoshiro256PlusPlus {
 /// the whole process.
 #[must_use]
 pub fn criterion() -> Criterion {
-    layerwise_linalg::set_blas_threads(1);
+    layerwise_linalg::set_backend_threads(1);
     Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_millis(2000))

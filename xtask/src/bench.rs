@@ -7,21 +7,22 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::openblas;
+use crate::backend::{Answer, Backend};
 use crate::process::{Failure, run as run_command};
 use crate::workspace;
 
 const PACKAGE: &str = "layerwise-benches";
 
 /// Runs the benchmarks that match the filter, writes the summary and prints it as a table.
-pub(crate) fn run(quick: bool, filter: Option<&str>) -> Result<(), Failure> {
-    let backend = openblas::ensure()?;
+pub(crate) fn run(backend: Backend, quick: bool, filter: Option<&str>) -> Result<(), Failure> {
+    let feature = backend.ensure()?;
+    let backend = Answer::of(&mut feature.example("release"))?.description;
     let target = workspace::target_directory()?;
     let results = target.join("criterion");
     let start = SystemTime::now();
     let mut command = workspace::cargo();
     // The library of the package is no benchmark, and would not understand Criterion's options.
-    command.args(["bench", "--package", PACKAGE, "--bench", "*"]).args(backend.cargo_flags());
+    command.args(["bench", "--package", PACKAGE, "--bench", "*"]).args(feature.cargo_flags());
     command.arg("--").args(quick.then_some("--quick")).args(filter);
     command.env("CRITERION_HOME", &results);
     run_command(&mut command)?;
@@ -36,7 +37,7 @@ pub(crate) fn run(quick: bool, filter: Option<&str>) -> Result<(), Failure> {
     }
     measurements.sort_by(|a, b| a.name.cmp(&b.name));
     let file = target.join("bench-summary.json");
-    write_whole(&file, &format!("{:#}\n", summary(quick, &measurements)))?;
+    write_whole(&file, &format!("{:#}\n", summary(&backend, quick, &measurements)))?;
     print(&format!("{}\n{}\n", table(&measurements), file.display()))
 }
 
@@ -112,7 +113,7 @@ fn measurement(benchmark: &Path, estimates: &Path) -> Result<Measurement, Failur
     Measurement::new(&read(benchmark)?, &read(estimates)?).ok_or_else(strange)
 }
 
-fn summary(quick: bool, measurements: &[Measurement]) -> Value {
+fn summary(backend: &str, quick: bool, measurements: &[Measurement]) -> Value {
     let benchmarks: Vec<Value> = measurements
         .iter()
         .map(|m| {
@@ -125,7 +126,7 @@ fn summary(quick: bool, measurements: &[Measurement]) -> Value {
             })
         })
         .collect();
-    json!({ "unit": "ns", "quick": quick, "benchmarks": benchmarks })
+    json!({ "backend": backend, "unit": "ns", "quick": quick, "benchmarks": benchmarks })
 }
 
 fn table(measurements: &[Measurement]) -> String {

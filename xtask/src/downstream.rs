@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::openblas::Backend;
+use crate::backend::Feature;
 use crate::process::{Failure, run as run_command, say};
 use crate::workspace;
 
@@ -12,11 +12,11 @@ use crate::workspace;
 const DEPENDENCY: &str = r#"layerwise-optim = { path = "../../crates/layerwise-optim" }"#;
 
 /// Copies the package to the build folder, then builds it and runs each of its programs.
-pub(crate) fn run(backend: Backend) -> Result<(), Failure> {
+pub(crate) fn run(feature: Feature) -> Result<(), Failure> {
     let source = workspace::root().join("xtask").join("downstream");
     let target = workspace::target_directory()?;
     let package = target.join("downstream");
-    let mut programs = copy(&source, &package, backend)
+    let mut programs = copy(&source, &package, feature)
         .map_err(|error| Failure::new(format!("copying {}: {error}", source.display())))?;
     programs.push(
         copy_readme(&package)
@@ -39,7 +39,7 @@ pub(crate) fn run(backend: Backend) -> Result<(), Failure> {
 }
 
 /// Writes the package anew and returns the names of its programs, in order.
-fn copy(source: &Path, package: &Path, backend: Backend) -> io::Result<Vec<String>> {
+fn copy(source: &Path, package: &Path, feature: Feature) -> io::Result<Vec<String>> {
     match fs::remove_dir_all(package) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -47,7 +47,7 @@ fn copy(source: &Path, package: &Path, backend: Backend) -> io::Result<Vec<Strin
     let source_folder = Path::new("src");
     let program_folder = source_folder.join("bin");
     fs::create_dir_all(package.join(&program_folder))?;
-    let manifest = manifest(&fs::read_to_string(source.join("Cargo.toml"))?, backend)
+    let manifest = manifest(&fs::read_to_string(source.join("Cargo.toml"))?, feature)
         .ok_or_else(|| io::Error::other(format!("Cargo.toml lacks the line `{DEPENDENCY}`")))?;
     fs::write(package.join("Cargo.toml"), manifest)?;
     copy_rust_files(&source.join(source_folder), &package.join(source_folder))?;
@@ -91,13 +91,13 @@ fn rust_code(markdown: &str) -> Option<&str> {
     after.split_once("```").map(|(code, _)| code)
 }
 
-/// The manifest with an absolute path and, where the system has no OpenBLAS, the other backend.
-fn manifest(template: &str, backend: Backend) -> Option<String> {
+/// The manifest with an absolute path and, unless it is the default, the feature.
+fn manifest(template: &str, feature: Feature) -> Option<String> {
     let optim = workspace::root().join("crates").join("layerwise-optim");
     let path = optim.to_string_lossy().replace('\\', r"\\").replace('"', "\\\"");
-    let features = match backend {
-        Backend::System => "",
-        Backend::Static => r#", default-features = false, features = ["openblas-static"]"#,
+    let features = match feature {
+        Feature::PureRust => String::new(),
+        _ => format!(r#", default-features = false, features = ["{}"]"#, feature.name()),
     };
     let dependency = format!(r#"layerwise-optim = {{ path = "{path}"{features} }}"#);
     template.contains(DEPENDENCY).then(|| template.replace(DEPENDENCY, &dependency))
@@ -118,14 +118,14 @@ mod tests {
     fn the_manifest_names_the_crate_by_an_absolute_path() {
         let source = workspace::root().join("xtask").join("downstream").join("Cargo.toml");
         let template = fs::read_to_string(source).unwrap();
-        let system = manifest(&template, Backend::System).unwrap();
+        let default = manifest(&template, Feature::PureRust).unwrap();
         let path = workspace::root().join("crates").join("layerwise-optim");
         assert!(path.is_absolute() && path.is_dir(), "{}", path.display());
-        assert!(system.contains(path.to_str().unwrap()), "{system}");
-        assert!(!system.contains("../"), "{system}");
-        assert!(!system.contains("default-features"), "{system}");
-        let from_source = manifest(&template, Backend::Static).unwrap();
-        assert!(from_source.contains(r#"features = ["openblas-static"]"#), "{from_source}");
-        assert_eq!(manifest("[package]", Backend::System), None);
+        assert!(default.contains(path.to_str().unwrap()), "{default}");
+        assert!(!default.contains("../"), "{default}");
+        assert!(!default.contains("default-features"), "{default}");
+        let openblas = manifest(&template, Feature::OpenblasSystem).unwrap();
+        assert!(openblas.contains(r#"default-features = false, features = ["openblas-system"]"#));
+        assert_eq!(manifest("[package]", Feature::PureRust), None);
     }
 }

@@ -1,11 +1,14 @@
 //! The commands of the workspace, run as `cargo xtask COMMAND`.
 //!
-//! This program links no BLAS and depends on no other crate of the workspace: it starts them as
-//! processes, so that it can install what they need before they are built.
+//! This program depends on no other crate of the workspace: it starts them as processes, so that it
+//! can choose their backend, and get what that needs, before they are built.
 
+mod backend;
 mod bench;
 mod downstream;
+mod kernels;
 mod machine;
+mod no_c;
 mod openblas;
 mod process;
 mod program;
@@ -15,9 +18,10 @@ mod workspace;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::backend::{Backend, BackendOption};
 use crate::process::{Failure, say};
 
 #[derive(Parser)]
@@ -46,30 +50,28 @@ enum Task {
         arguments: Vec<OsString>,
     },
     /// Run everything that must pass: format, lints, features, tests, statements, documentation, downstream programs
-    Test,
+    Test(BackendOption),
     /// Run the benchmarks and write target/bench-summary.json
     Bench {
+        #[command(flatten)]
+        option: BackendOption,
         /// Stop measuring a benchmark as soon as its estimate is good enough
         #[arg(long)]
         quick: bool,
         /// Only the benchmarks whose name matches this regular expression
         filter: Option<String>,
     },
-    /// Make sure that OpenBLAS is there: install it, or find out how else to get it
-    Setup,
+    /// Get what a backend needs: install OpenBLAS, or find out how else to have it
+    Setup(BackendOption),
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return refuse(&error),
-    };
-    let result = match cli.command {
-        Task::Figures { arguments } => program::run("figures", &arguments),
-        Task::Theorems { arguments } => program::run("theorems", &arguments),
-        Task::Test => test::run(),
-        Task::Bench { quick, filter } => bench::run(quick, filter.as_deref()),
-        Task::Setup => openblas::setup(),
+    let result = match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
+            error.print().map_err(|error| Failure::new(format!("stdout: {error}")))
+        }
+        Err(error) => Err(usage(&error)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,35 +82,40 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the help that was asked for, or what is wrong with the arguments in one line.
-fn refuse(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return match error.print() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+fn run(task: Task) -> Result<(), Failure> {
+    match task {
+        Task::Figures { arguments } => program::run("figures", &arguments),
+        Task::Theorems { arguments } => program::run("theorems", &arguments),
+        Task::Test(BackendOption { backend }) => test::run(backend),
+        Task::Bench { option, quick, filter } => {
+            bench::run(option.backend, quick, filter.as_deref())
+        }
+        Task::Setup(BackendOption { backend: Backend::Openblas }) => openblas::setup(),
+        Task::Setup(BackendOption { backend: Backend::PureRust }) => {
+            say("the default backend, pure-rust, needs nothing; --backend openblas gets OpenBLAS");
+            Ok(())
+        }
     }
-    say(&in_one_line(error));
-    ExitCode::from(Failure::USAGE)
 }
 
-/// What is wrong with the arguments, and what is allowed.
-fn in_one_line(error: &clap::Error) -> String {
+/// What is wrong with the arguments, and what is allowed, in one line.
+fn usage(error: &clap::Error) -> Failure {
     let rendered = error.to_string();
     let what = match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "error: no command given",
-        _ => rendered.lines().next().unwrap_or("error: bad arguments"),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command given",
+        _ => rendered.lines().next().unwrap_or("bad arguments").trim_start_matches("error: "),
     };
     let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: "));
-    let allowed = match usage {
-        Some(usage) if !usage.contains("<COMMAND>") => usage.to_owned(),
+    let allowed = match (error.get(ContextKind::ValidValue), usage) {
+        (Some(ContextValue::Strings(values)), _) => values.join(" | "),
+        (_, Some(usage)) if !usage.contains("<COMMAND>") => usage.to_owned(),
         _ => {
             let commands = Cli::command();
             let names: Vec<_> = commands.get_subcommands().map(clap::Command::get_name).collect();
             format!("cargo xtask {}", names.join(" | "))
         }
     };
-    format!("{what}; allowed: {allowed}")
+    Failure { message: format!("{what}; allowed: {allowed}"), status: Failure::USAGE }
 }
 
 #[cfg(test)]
@@ -122,10 +129,20 @@ mod tests {
 
     #[test]
     fn arguments_of_the_figures_are_passed_on_verbatim() {
-        let line = ["cargo xtask", "figures", "--only", "1,3", "--help", "--", "-x"];
+        let line = [
+            "cargo xtask",
+            "figures",
+            "--only",
+            "1,3",
+            "--backend",
+            "openblas",
+            "--help",
+            "--",
+            "-x",
+        ];
         let cli = Cli::try_parse_from(line).unwrap();
         let Task::Figures { arguments } = cli.command else { panic!("not figures") };
-        assert_eq!(arguments, ["--only", "1,3", "--help", "--", "-x"]);
+        assert_eq!(arguments, line[2..]);
     }
 
     #[test]
@@ -133,27 +150,52 @@ mod tests {
         let told = |line: &[&str]| {
             let program = ["cargo xtask"].iter();
             let error = Cli::try_parse_from(program.chain(line)).err().expect("accepted");
-            in_one_line(&error)
+            usage(&error).message
         };
         let all = "cargo xtask figures | theorems | test | bench | setup";
-        assert_eq!(told(&[]), format!("error: no command given; allowed: {all}"));
-        assert_eq!(
-            told(&["frob"]),
-            format!("error: unrecognized subcommand 'frob'; allowed: {all}")
-        );
+        assert_eq!(told(&[]), format!("no command given; allowed: {all}"));
+        assert_eq!(told(&["frob"]), format!("unrecognized subcommand 'frob'; allowed: {all}"));
         assert_eq!(
             told(&["test", "x"]),
-            "error: unexpected argument 'x' found; allowed: cargo xtask test"
+            "unexpected argument 'x' found; allowed: cargo xtask test [OPTIONS]"
         );
         assert_eq!(
             told(&["bench", "--fast"]),
-            "error: unexpected argument '--fast' found; \
+            "unexpected argument '--fast' found; \
              allowed: cargo xtask bench [OPTIONS] [FILTER]"
         );
+        for command in ["test", "bench", "setup"] {
+            assert_eq!(
+                told(&[command, "--backend", "mkl"]),
+                "invalid value 'mkl' for '--backend <BACKEND>'; allowed: pure-rust | openblas"
+            );
+            assert_eq!(
+                told(&[command, "--backend"]),
+                "a value is required for '--backend <BACKEND>' but none was supplied; \
+                 allowed: pure-rust | openblas"
+            );
+        }
     }
 
     #[test]
-    fn the_tests_accept_no_arguments() {
+    fn the_default_backend_is_pure_rust() {
+        let chosen = |line: &[&str]| {
+            let program = ["cargo xtask"].iter();
+            match Cli::try_parse_from(program.chain(line)).unwrap().command {
+                Task::Test(option) | Task::Setup(option) | Task::Bench { option, .. } => {
+                    option.backend
+                }
+                _ => panic!("{line:?}"),
+            }
+        };
+        for command in ["test", "bench", "setup"] {
+            assert_eq!(chosen(&[command]), Backend::PureRust);
+            assert_eq!(chosen(&[command, "--backend=openblas"]), Backend::Openblas);
+        }
+    }
+
+    #[test]
+    fn the_tests_accept_no_other_arguments() {
         for extra in ["--quick", "layerwise-optim"] {
             assert!(Cli::try_parse_from(["cargo xtask", "test", extra]).is_err(), "{extra}");
         }

@@ -4,42 +4,24 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::backend::Feature;
 use crate::machine::{Machine, PROGRAMS, Plan, Step};
 use crate::process::{Failure, capture, not_started, say};
 use crate::workspace;
 
-/// How the workspace's crates get their OpenBLAS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Backend {
-    /// The system has it.
-    System,
-    /// Cargo builds it from source.
-    Static,
-}
-
-impl Backend {
-    /// What cargo is told to that end.
-    pub(crate) fn cargo_flags(self) -> &'static [&'static str] {
-        match self {
-            Self::System => &[],
-            Self::Static => &["--no-default-features", "--features", "openblas-static"],
-        }
-    }
-}
-
-/// The command `setup`.
+/// The command `setup --backend openblas`.
 pub(crate) fn setup() -> Result<(), Failure> {
-    match ensure()? {
-        Backend::System => say("OpenBLAS: the system has it, nothing is left to do"),
-        Backend::Static => say("OpenBLAS: the other commands will build it from source"),
-    }
+    say(match ensure()? {
+        Feature::OpenblasStatic => "OpenBLAS: the other commands will build it from source",
+        _ => "OpenBLAS: the system has it, nothing is left to do",
+    });
     Ok(())
 }
 
 /// Makes sure that there is an OpenBLAS to link with, and says what it does to that end.
-pub(crate) fn ensure() -> Result<Backend, Failure> {
+pub(crate) fn ensure() -> Result<Feature, Failure> {
     if links()? {
-        return Ok(Backend::System);
+        return Ok(Feature::OpenblasSystem);
     }
     say("OpenBLAS: the linker does not find it on this system");
     let machine = inspect();
@@ -47,7 +29,7 @@ pub(crate) fn ensure() -> Result<Backend, Failure> {
         Plan::Install(steps) => {
             if install(&steps) && links()? {
                 say("OpenBLAS: installed");
-                return Ok(Backend::System);
+                return Ok(Feature::OpenblasSystem);
             }
             say("OpenBLAS: could not be installed");
             machine.without_packages()
@@ -57,7 +39,7 @@ pub(crate) fn ensure() -> Result<Backend, Failure> {
     match plan {
         Plan::BuildFromSource => {
             say("OpenBLAS: to be built from source, which takes some minutes the first time");
-            Ok(Backend::Static)
+            Ok(Feature::OpenblasStatic)
         }
         Plan::Stop(advice) => Err(Failure::new(advice)),
         Plan::Install(_) => Err(Failure::new("OpenBLAS could not be installed")),

@@ -5,27 +5,28 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::openblas::{self, Backend};
+use crate::backend::{BackendOption, Feature};
 use crate::process::{Failure, not_started};
-use crate::workspace;
+use crate::{usage, workspace};
 
 const PACKAGE: &str = "layerwise-experiments";
 const PROGRAM: &str = "layerwise";
 
 /// Runs `layerwise SUBCOMMAND ARGUMENTS…` in the user's folder, with its own status and signals.
 pub(crate) fn run(subcommand: &str, arguments: &[OsString]) -> Result<(), Failure> {
-    let backend = openblas::ensure()?;
-    let mut command = Command::new(build(backend)?);
+    let backend = BackendOption::among(&format!("cargo xtask {subcommand}"), arguments)
+        .map_err(|error| usage(&error))?;
+    let mut command = Command::new(build(backend.ensure()?)?);
     command.arg(subcommand).args(arguments);
     become_program(&mut command)
 }
 
 /// Builds the program and returns where cargo says that it is.
-fn build(backend: Backend) -> Result<PathBuf, Failure> {
+fn build(feature: Feature) -> Result<PathBuf, Failure> {
     let mut command = workspace::cargo();
     command
         .args(["build", "--release", "--package", PACKAGE, "--bin", PROGRAM])
-        .args(backend.cargo_flags())
+        .args(feature.cargo_flags())
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
         .stdout(Stdio::piped());

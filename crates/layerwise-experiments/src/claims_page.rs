@@ -38,7 +38,7 @@ pub(crate) fn write(run: &RunInfo, figures: &[FigureFile]) -> String {
         count(Verdict::Undecided),
         run.plan.seed,
         if run.plan.quick { "quick run" } else { "full size" },
-        run.blas,
+        run.backend,
     );
     for figure in figures {
         let _ = writeln!(page, "\n## Figure {}: {}\n", figure.figure, figure.title);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind as UsageError;
 use clap::{Args, Parser, Subcommand};
 
+use crate::backend::BackendArguments;
 use crate::claim::Verdict;
 use crate::figures::{FIGURES, Figure, Report};
 use crate::monitor::Monitor;
@@ -71,6 +72,9 @@ pub struct FiguresArguments {
     /// End with status 3 unless every claim holds
     #[arg(long)]
     pub require_claims: bool,
+    /// The linear algebra.
+    #[command(flatten)]
+    pub backend: BackendArguments,
 }
 
 /// A list of figure numbers.
@@ -119,10 +123,12 @@ where
 pub fn main() -> ExitCode {
     let status = match Arguments::try_parse() {
         Ok(Arguments { command: Command::Figures(arguments) }) => {
-            finish(figures(&arguments, &FIGURES, &mut std::io::stdout()))
+            finish(prepared(&arguments.backend, "figures", || {
+                figures(&arguments, &FIGURES, &mut std::io::stdout())
+            }))
         }
         Ok(Arguments { command: Command::Theorems(arguments) }) => {
-            finish(theorems_cli::main(&arguments))
+            finish(prepared(&arguments.backend, "theorems", || theorems_cli::main(&arguments)))
         }
         Err(error) if !error.use_stderr() => {
             // Help and version are answers, not errors.
@@ -137,9 +143,27 @@ pub fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
+/// Runs the command in this program, unless another one did with a better kernel.
+fn prepared(
+    backend: &BackendArguments,
+    command: &'static str,
+    run: impl FnOnce() -> Result<u8>,
+) -> Result<u8> {
+    match backend.prepare(command)? {
+        None => run(),
+        Some(status) => {
+            Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILURE))
+        }
+    }
+}
+
 fn finish(outcome: Result<u8>) -> u8 {
     match outcome {
         Ok(status) => status,
+        Err(error @ ExperimentError::Backend(_)) => {
+            complain(&error.to_string());
+            USAGE
+        }
         Err(ExperimentError::Interrupted) => {
             complain("interrupted; nothing was written");
             INTERRUPTED
@@ -180,8 +204,8 @@ pub fn figures(
     catalogue: &[&'static dyn Figure],
     out: &mut impl Write,
 ) -> Result<u8> {
-    // One BLAS thread: the bits of a product depend on their number, and trials run in parallel.
-    layerwise_linalg::set_blas_threads(1);
+    // One thread a product: trials run in parallel, and OpenBLAS's bits depend on it.
+    layerwise_linalg::set_backend_threads(1);
     let plan = Plan { quick: arguments.quick, trials: arguments.trials, seed: arguments.seed };
     let run = RunInfo::new(plan);
     let chosen: Vec<&dyn Figure> = catalogue

@@ -69,6 +69,9 @@ pub enum ExperimentError {
         /// What is wrong and what can be done.
         reason: String,
     },
+    /// The backend or kernel asked for is not there: which, and what to type.
+    #[error("{0}")]
+    Backend(String),
     /// The worker threads could not be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

@@ -5,6 +5,7 @@
 //! to a picture, a table and claims. The [`runner`] knows no figure, a figure knows no thread,
 //! file or clock.
 
+pub mod backend;
 pub mod claim;
 mod claims_page;
 pub mod cli;

@@ -25,7 +25,7 @@ pub struct RunInfo {
     /// Version of this program.
     pub version: String,
     /// The linear algebra library and its kernel, on which last digits depend.
-    pub blas: String,
+    pub backend: String,
 }
 
 impl RunInfo {
@@ -35,7 +35,7 @@ impl RunInfo {
         Self {
             plan,
             version: env!("CARGO_PKG_VERSION").into(),
-            blas: layerwise_linalg::blas_description(),
+            backend: layerwise_linalg::backend().to_string(),
         }
     }
 }
@@ -161,7 +161,7 @@ fn describe(run: &RunInfo) -> String {
     let Plan { quick, trials, seed } = run.plan;
     let trials = trials.map_or("default trials".into(), |n| format!("trials: {n}"));
     let size = if quick { "quick" } else { "full size" };
-    format!("{size}, {trials}, seed {seed}, version {}, {}", run.version, run.blas)
+    format!("{size}, {trials}, seed {seed}, version {}, {}", run.version, run.backend)
 }
 
 /// The methods of a setting, each with the rates and the dampings on which it was run.

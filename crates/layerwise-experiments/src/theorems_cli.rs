@@ -7,6 +7,7 @@ use clap::Args;
 use layerwise_data::Streams;
 use serde::Deserialize;
 
+use crate::backend::BackendArguments;
 use crate::cli::{CLAIM_FAILED, SUCCESS, parse_seed, parse_threads};
 use crate::folder::Folder;
 use crate::monitor::Monitor;
@@ -35,6 +36,9 @@ pub struct TheoremsArguments {
     /// Replace results of a run with other settings
     #[arg(long)]
     pub fresh: bool,
+    /// The linear algebra.
+    #[command(flatten)]
+    pub backend: BackendArguments,
 }
 
 const JSON: &str = "theorems.json";
@@ -52,8 +56,8 @@ pub fn theorems(
     steps: &dyn Steps,
     out: &mut impl Write,
 ) -> Result<u8> {
-    // One BLAS thread: the bits of a product depend on their number.
-    layerwise_linalg::set_blas_threads(1);
+    // One thread a product: cases run in parallel, and OpenBLAS's bits depend on it.
+    layerwise_linalg::set_backend_threads(1);
     let run = TheoremsRun::new(arguments.quick, arguments.seed);
     let mut folder = open(&arguments.out, &run, arguments.fresh)?;
     let scale = if arguments.quick { Scale::Quick } else { Scale::Full };
@@ -97,7 +101,7 @@ fn open(path: &Path, run: &TheoremsRun, fresh: bool) -> Result<Folder> {
         return Err(folder.refusal(format!(
             "holds the statements of a run with other settings ({size}, seed {}, version {}, {}); \
              replace it with --fresh, or choose another --out",
-            former.seed, former.version, former.blas
+            former.seed, former.version, former.backend
         )));
     }
     Ok(folder)

@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use layerwise_experiments::backend::Backend;
+
 /// The cheapest run there is.
 const SMALL: [&str; 6] = ["figures", "--quick", "--trials", "1", "--only", "2"];
 
@@ -41,6 +43,40 @@ fn complaint(output: &Output, status: i32) -> String {
 }
 
 #[test]
+fn a_backend_that_is_not_there_is_refused_with_what_to_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let (other, serves) = match Backend::SERVES {
+        Backend::PureRust => ("openblas", "pure-rust"),
+        Backend::Openblas => ("pure-rust", "openblas"),
+    };
+    for command in ["figures", "theorems"] {
+        let line = complaint(&run(folder.path(), [command, "--backend", other]), 2);
+        assert_eq!(
+            line,
+            format!(
+                "this program was built with {serves}, not {other}: \
+                 type `cargo xtask {command} --backend {other}`"
+            )
+        );
+    }
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+#[cfg(any(feature = "openblas-system", feature = "openblas-static"))]
+fn a_kernel_that_openblas_does_not_know_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = layerwise(folder.path());
+    let output = command.args(SMALL).env("OPENBLAS_CORETYPE", "Foo").output().unwrap();
+    // OpenBLAS itself complains of the variable first.
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let line = text.lines().last().unwrap();
+    assert!(line.starts_with("error: OPENBLAS_CORETYPE=Foo is not a kernel of this"), "{text}");
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
 fn arguments_are_refused_with_what_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let figures = "choose among 1,2,3,4,5,6";
@@ -69,6 +105,8 @@ fn arguments_are_refused_with_what_is_allowed() {
         (&["--seed", "-1"], seed),
         (&["--seed", "18446744073709551616"], seed),
         (&["--out", ""], "a value is required for '--out <DIR>'"),
+        (&["--backend", "blas"], "[possible values: pure-rust, openblas]"),
+        (&["--backend"], "a value is required for '--backend <B>'"),
         (&["--bogus"], "unexpected argument '--bogus'"),
         (&["extra"], "unexpected argument 'extra'"),
     ] {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use layerwise_experiments::backend::BackendArguments;
 use layerwise_experiments::claim::{Claim, Side, T_INTERVAL, Whose};
 use layerwise_experiments::cli::{self, FiguresArguments};
 use layerwise_experiments::figures::{Figure, Report};
@@ -120,6 +121,7 @@ fn a_failing_figure_leaves_nothing() {
         out,
         fresh: false,
         require_claims: false,
+        backend: BackendArguments::default(),
     };
     let mut said = Vec::new();
     let catalogue: [&'static dyn Figure; 2] = [&SMALL, &BROKEN];

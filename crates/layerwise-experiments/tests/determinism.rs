@@ -63,7 +63,7 @@ fn demands() -> [Demand; 3] {
 
 #[test]
 fn results_do_not_depend_on_threads_or_company() {
-    layerwise_linalg::set_blas_threads(1);
+    layerwise_linalg::set_backend_threads(1);
     let plan = Plan { quick: true, trials: None, seed: 3 };
     let together = runner::merge(demands().to_vec()).unwrap();
     let run = |demand: &Demand, threads| runner::run(demand, &plan, threads, &Silent).unwrap();

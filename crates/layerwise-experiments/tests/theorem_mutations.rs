@@ -23,7 +23,7 @@ type Shape = (usize, usize, usize);
 
 /// The ids of the linear statements that fail with these steps.
 fn failing(steps: &dyn Steps) -> Vec<&'static str> {
-    layerwise_linalg::set_blas_threads(1);
+    layerwise_linalg::set_backend_threads(1);
     let streams = Streams::new(0);
     let context = Context { scale: Scale::Quick, streams: &streams, steps, monitor: &Silent };
     STATEMENTS

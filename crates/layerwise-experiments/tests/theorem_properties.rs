@@ -34,7 +34,7 @@ fn check<S: Strategy>(
         ..ProptestConfig::default()
     };
     // Last digits depend on the number of BLAS's threads.
-    layerwise_linalg::set_blas_threads(1);
+    layerwise_linalg::set_backend_threads(1);
     let tally = RefCell::new(Tally::default());
     let outcome = TestRunner::new(config).run(strategy, |case| {
         let comparison = compare(case).map_err(|error| TestCaseError::fail(error.to_string()))?;

@@ -14,14 +14,14 @@ use layerwise_experiments::theorems::s4::S4;
 use layerwise_experiments::theorems::s5::S5;
 use layerwise_experiments::theorems::single_index_problem::SingleIndexProblem;
 use layerwise_experiments::theorems::{Context, Outcome, Part, RealSteps, Scale, Statement, Steps};
-use layerwise_linalg::{RootOptions, inverse_root, set_blas_threads};
+use layerwise_linalg::{RootOptions, inverse_root, set_backend_threads};
 use layerwise_models::SingleIndexStudent;
 use layerwise_theory::{infinite_sample_kfac_alignment, infinite_sample_sgd_alignment};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 fn check(statement: &dyn Statement, steps: &dyn Steps) -> Outcome {
-    set_blas_threads(1);
+    set_backend_threads(1);
     let streams = Streams::new(1);
     let context = Context { scale: Scale::Quick, streams: &streams, steps, monitor: &Silent };
     statement.check(&context).unwrap()

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use layerwise_experiments::backend::BackendArguments;
 use layerwise_experiments::claim::Whose;
 use layerwise_experiments::cli::{CLAIM_FAILED, SUCCESS};
 use layerwise_experiments::linear::{Algorithm, StepData};
@@ -53,8 +54,14 @@ impl Statement for Stub {
 }
 
 fn run(out: &Path, seed: u64, fresh: bool, deviation: f64) -> (Result<u8>, String) {
-    let arguments =
-        TheoremsArguments { quick: true, seed, threads: Some(2), out: out.into(), fresh };
+    let arguments = TheoremsArguments {
+        quick: true,
+        seed,
+        threads: Some(2),
+        out: out.into(),
+        fresh,
+        backend: BackendArguments::default(),
+    };
     let mut said = Vec::new();
     let status = theorems(&arguments, &[&Stub { deviation }], &RealSteps, &mut said);
     (status, String::from_utf8(said).unwrap())
@@ -164,6 +171,7 @@ fn a_step_that_is_not_defined_leaves_a_gap_in_the_picture_and_the_table_whole() 
             threads: Some(2),
             out: folder.path().into(),
             fresh: false,
+            backend: BackendArguments::default(),
         };
         let statements: [&dyn Statement; 1] = [&Stub { deviation: 0.5 }];
         let status = theorems(&arguments, &statements, steps, &mut Vec::new());

@@ -8,18 +8,22 @@ use crate::{
     check,
     inverse_root::HalfRoot,
     product::{gemm, gram},
+    scaling::Scaling,
 };
 
 /// The eigendecomposition S = V diag(λ) Vᵀ of a symmetric n × n matrix.
 ///
-/// Holds all storage, LAPACK's workspace included: after construction nothing is allocated. An
+/// Holds all storage, the backend's workspace included: after construction nothing is allocated. An
 /// error leaves the former decomposition in place.
 ///
-/// Source: LAPACK's `syevd` (divide and conquer).
+/// Divide and conquer, as LAPACK's `syevd`, on one thread. S is scaled by a power of two first, so that no
+/// square overflows or underflows; an eigenvalue beyond the range of the type becomes infinite or zero.
+///
+/// Source: J. J. M. Cuppen 1981; M. Gu and S. C. Eisenstat 1995.
 #[derive(Debug, Clone)]
 pub struct SymmetricEigen<A> {
     values: Array1<A>,
-    /// Vᵀ, row-major: LAPACK's column-major V.
+    /// Vᵀ, row-major: V by columns.
     rows: Array2<A>,
     spare_values: Array1<A>,
     /// Where the next decomposition is made; between decompositions, scratch for products.
@@ -65,7 +69,7 @@ impl<A: Scalar> SymmetricEigen<A> {
         check::square(s.dim())?;
         check::shape("matrix to decompose", s.dim(), (n, n))?;
         self.spare.assign(&s);
-        // LAPACK may not return when it is given NaN.
+        // An iteration may not end when it is given NaN.
         check::check_symmetric(self.spare.view())?;
         if n == 0 {
             return Ok(());
@@ -75,7 +79,14 @@ impl<A: Scalar> SymmetricEigen<A> {
         else {
             return Err(LinalgError::TooLarge { rows: n, cols: n });
         };
+        let scaling = Scaling::of(check::max_abs(matrix));
+        for entry in matrix.iter_mut() {
+            *entry = scaling.scale(*entry);
+        }
         (A::ROUTINES.eigen)(matrix, values, &mut self.work)?;
+        for value in values {
+            *value = scaling.undo(*value);
+        }
         std::mem::swap(&mut self.rows, &mut self.spare);
         std::mem::swap(&mut self.values, &mut self.spare_values);
         Ok(())

@@ -64,6 +64,7 @@ mod polar;
 mod product;
 mod runtime;
 mod scalar;
+mod scaling;
 mod singular;
 
 pub use ndarray;

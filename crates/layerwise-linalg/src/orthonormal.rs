@@ -1,12 +1,8 @@
 //! Orthonormal bases of row spaces.
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-use crate::{
-    LinalgError, Result, Scalar,
-    backend::QrWork,
-    check,
-};
+use crate::{LinalgError, Result, Scalar, backend::QrWork, check, scaling::Scaling};
 
 /// Replaces the rows of k × d matrices by an orthonormal basis of the space that they span.
 ///
@@ -14,11 +10,13 @@ use crate::{
 /// makes Q unique and the map G ↦ Q continuous. Q is G itself, up to rounding, where G's rows are
 /// orthonormal already. Holds all storage: nothing is allocated after construction.
 ///
-/// Source: Householder QR of Gᵀ, LAPACK's `geqrf` and `orgqr`.
+/// Source: Householder QR of Gᵀ, as LAPACK's `geqrf` and `orgqr`.
 #[derive(Debug, Clone)]
 pub struct RowOrthonormalizer<A> {
     buffer: Array2<A>,
-    signs: Vec<A>,
+    /// The rows' norms, and L's diagonal.
+    norms: Vec<A>,
+    diagonal: Vec<A>,
     work: QrWork<A>,
 }
 
@@ -27,7 +25,8 @@ impl<A: Scalar> RowOrthonormalizer<A> {
     pub fn with_shape(k: usize, d: usize) -> Self {
         Self {
             buffer: Array2::zeros((k, d)),
-            signs: vec![A::one(); k],
+            norms: vec![A::zero(); k],
+            diagonal: vec![A::zero(); k.min(d)],
             work: (A::ROUTINES.qr_work)(k.min(d), d),
         }
     }
@@ -35,7 +34,7 @@ impl<A: Scalar> RowOrthonormalizer<A> {
     /// G ← Q, without allocating.
     ///
     /// A row counts as dependent on those before it where its distance from their span is at most
-    /// d ε times its norm: a criterion that does not change when rows are scaled.
+    /// 16 d ε times its norm: a criterion that does not change when rows are scaled.
     ///
     /// # Errors
     ///
@@ -55,44 +54,31 @@ impl<A: Scalar> RowOrthonormalizer<A> {
         self.buffer.assign(g);
         self.balance_rows();
         let Some(entries) = self.buffer.as_slice_mut() else { return Err(failed) };
-        (A::ROUTINES.lq)(entries, &mut self.work)?;
-        let tolerance = d as f64 * A::epsilon().as_f64();
-        let mut rank = 0;
-        for (i, sign) in self.signs.iter_mut().enumerate() {
-            let diagonal = self.buffer[[i, i]];
-            let column = self.buffer.slice(s![i, ..=i]);
-            let norm = column.iter().map(|x| x.as_f64().powi(2)).sum::<f64>().sqrt();
-            if diagonal.abs().as_f64() > tolerance * norm {
-                rank += 1;
-            }
-            *sign = diagonal.signum();
-        }
+        (A::ROUTINES.orthonormalize)(entries, &mut self.diagonal, &mut self.work)?;
+        let tolerance = 16.0 * d as f64 * A::epsilon().as_f64();
+        let independent = self.diagonal.iter().zip(&self.norms);
+        let rank = independent
+            .filter(|(diagonal, norm)| diagonal.abs().as_f64() > tolerance * norm.as_f64())
+            .count();
         if rank < k {
             return Err(LinalgError::RankDeficient { rank, needed: k });
         }
-        let Some(entries) = self.buffer.as_slice_mut() else { return Err(failed) };
-        (A::ROUTINES.basis)(entries, &mut self.work)?;
-        for ((mut target, source), &sign) in
-            g.rows_mut().into_iter().zip(self.buffer.rows()).zip(&self.signs)
+        for ((mut target, source), diagonal) in
+            g.rows_mut().into_iter().zip(self.buffer.rows()).zip(&self.diagonal)
         {
+            let sign = diagonal.signum();
             target.zip_mut_with(&source, |t, &q| *t = sign * q);
         }
         Ok(())
     }
 
-    /// Scales each row by a power of two to a largest entry in [1, 2). This changes no digit and
-    /// not Q, and keeps squares from overflowing and underflowing.
+    /// Scales each row to a largest entry in [1, 2), which does not change Q, and takes its norm.
     fn balance_rows(&mut self) {
-        for mut row in self.buffer.rows_mut() {
-            let largest = row.iter().fold(A::zero(), |m, &x| m.max(x.abs())).as_f64();
-            if largest > 0.0 {
-                let exponent = -largest.log2().floor();
-                // In two halves: one power alone may overflow.
-                let half = (exponent / 2.0).trunc();
-                let (first, second) =
-                    (A::from_f64(half.exp2()), A::from_f64((exponent - half).exp2()));
-                row.mapv_inplace(|x| x * first * second);
-            }
+        for (mut row, norm) in self.buffer.rows_mut().into_iter().zip(&mut self.norms) {
+            let largest = row.iter().fold(A::zero(), |m, &x| m.max(x.abs()));
+            let scaling = Scaling::of(largest);
+            row.mapv_inplace(|x| scaling.scale(x));
+            *norm = row.iter().fold(A::zero(), |sum, &x| sum + x * x).sqrt();
         }
     }
 }

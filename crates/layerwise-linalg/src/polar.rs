@@ -7,6 +7,7 @@ use crate::{
     backend::SvdWork,
     check,
     product::{gemm, gram},
+    scaling::Scaling,
 };
 
 /// The quintic Newton-Schulz iteration towards the orthogonal polar factor, as used by Muon.
@@ -157,7 +158,7 @@ impl NewtonSchulz {
 /// are not zero: a partial isometry with M's row and column space. By singular value decomposition; it
 /// is what [`NewtonSchulz`] approximates, and what Shampoo's first step is without averaging and ridge.
 ///
-/// Source: LAPACK's `gesdd`.
+/// Source: singular value decomposition by divide and conquer, as LAPACK's `gesdd`.
 #[derive(Debug, Clone)]
 pub struct ExactPolar<A> {
     /// M, which the routine destroys.
@@ -205,6 +206,10 @@ impl<A: Scalar> ExactPolar<A> {
             return Err(failed);
         };
         let (values, work) = (&mut self.values, &mut self.work);
+        let scaling = Scaling::of(check::max_abs(matrix));
+        for entry in matrix.iter_mut() {
+            *entry = scaling.scale(*entry);
+        }
         (A::ROUTINES.svd)(matrix, values, u, vt, work)?;
         let largest = self.values.first().copied().unwrap_or(A::zero());
         let cutoff = A::from_f64(rows.max(cols) as f64) * A::epsilon() * largest;
@@ -214,7 +219,7 @@ impl<A: Scalar> ExactPolar<A> {
             }
         }
         gemm(A::one(), self.u.view(), self.vt.view(), A::zero(), m)?;
-        Ok(self.values.iter().map(|value| value.as_f64()).sum())
+        Ok(self.values.iter().map(|&value| scaling.undo(value).as_f64()).sum())
     }
 }
 

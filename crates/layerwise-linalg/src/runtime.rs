@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::backend;
+use crate::backend::{description, set_threads};
 
 /// The environment variable from which OpenBLAS takes its kernel when it is loaded.
 pub const KERNEL_VARIABLE: &str = "OPENBLAS_CORETYPE";
@@ -33,7 +33,7 @@ impl fmt::Display for Backend {
 
 /// What serves in this program.
 pub fn backend() -> Backend {
-    backend::description()
+    description()
 }
 
 /// Sets how many threads a product or triangular solve uses from now on, in the whole process; 0 counts
@@ -43,5 +43,5 @@ pub fn backend() -> Backend {
 /// OpenBLAS's results differ in the last bits between numbers of threads: set one where they must not
 /// depend on the machine's cores, or where threads run side by side already.
 pub fn set_backend_threads(n: usize) {
-    backend::set_threads(n);
+    set_threads(n);
 }

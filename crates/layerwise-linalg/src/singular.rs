@@ -5,6 +5,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 use crate::{
     Cholesky, LinalgError, Result, Scalar, check,
     product::{gemv, gram},
+    scaling::Scaling,
 };
 
 /// The min(m, n) singular values of an m × n matrix, descending.
@@ -17,7 +18,8 @@ pub fn singular_values<A: Scalar>(m: ArrayView2<A>) -> Result<Array1<A>> {
     if m.is_empty() {
         return Ok(Array1::zeros(0));
     }
-    (A::ROUTINES.singular_values)(row_major(m).view())
+    let (scaled, scaling) = scaled(m);
+    Ok((A::ROUTINES.singular_values)(scaled.view())?.mapv_into(|value| scaling.undo(value)))
 }
 
 /// The thin singular value decomposition M = U diag(s) Vᵀ of an m × n matrix, as (U, s, Vᵀ): U is
@@ -32,7 +34,17 @@ pub fn thin_svd<A: Scalar>(m: ArrayView2<A>) -> Result<(Array2<A>, Array1<A>, Ar
     if m.is_empty() {
         return Ok((Array2::zeros((rows, 0)), Array1::zeros(0), Array2::zeros((0, cols))));
     }
-    (A::ROUTINES.thin_svd)(row_major(m).view())
+    let (scaled, scaling) = scaled(m);
+    let (u, s, vt) = (A::ROUTINES.thin_svd)(scaled.view())?;
+    Ok((u, s.mapv_into(|value| scaling.undo(value)), vt))
+}
+
+/// The matrix, row-major, brought to a largest entry in [1, 2), and how.
+fn scaled<A: Scalar>(m: ArrayView2<A>) -> (Array2<A>, Scaling<A>) {
+    let mut copy = row_major(m);
+    let scaling = Scaling::of(copy.as_slice().map_or(A::zero(), check::max_abs));
+    copy.mapv_inplace(|x| scaling.scale(x));
+    (copy, scaling)
 }
 
 fn row_major<A: Scalar>(m: ArrayView2<A>) -> Array2<A> {

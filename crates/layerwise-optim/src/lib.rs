@@ -79,7 +79,9 @@ mod staged;
 mod state;
 mod statistic;
 
-pub use layerwise_linalg::{LinalgError, Scalar, blas_description, ndarray, set_blas_threads};
+pub use layerwise_linalg::{
+    Backend, KERNEL_VARIABLE, LinalgError, Scalar, backend, ndarray, set_backend_threads,
+};
 
 pub use adaptation::{LevenbergMarquardt, QuadraticModel};
 pub use averaging::Averaging;

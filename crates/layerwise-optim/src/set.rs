@@ -119,7 +119,7 @@ impl<'w, 's, A: Scalar> Update<'w, 's, A> {
 /// One call steps many of them: all or, where one is refused, none. Where there is more than one
 /// and enough to do, they are stepped side by side on rayon's threads; each is computed by one
 /// thread, so that the result is the same for any number of them. Layers share the BLAS: with
-/// [`layerwise_linalg::set_blas_threads`]`(1)` the threads do not compete with its own.
+/// [`layerwise_linalg::set_backend_threads`]`(1)` the threads do not compete with its own.
 ///
 /// A step of a set that is warmed up does not allocate, with one exception: a call from outside
 /// of rayon's pool passes through rayon's queue, which takes a block of some 1.5 KB every few

@@ -129,7 +129,7 @@ fn a_warmed_up_step_of_a_set_allocates_nothing() {
 /// Weights large enough that threads are used: none of them allocates, inside of their pool.
 #[test]
 fn a_parallel_step_of_a_set_allocates_nothing() {
-    layerwise_linalg::set_blas_threads(1);
+    layerwise_linalg::set_backend_threads(1);
     let shape = (96, 130);
     let gradient = Array2::<f64>::from_shape_fn(shape, |(i, j)| ((7 * i + 3 * j) as f64).sin());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();

@@ -60,7 +60,7 @@ static BLAS_THREADS: Mutex<()> = Mutex::new(());
 fn the_number_of_threads_does_not_change_a_bit() {
     let _held = BLAS_THREADS.lock().unwrap();
     for blas_threads in [1, 2] {
-        layerwise_linalg::set_blas_threads(blas_threads);
+        layerwise_linalg::set_backend_threads(blas_threads);
         threads_do_not_change_a_bit();
     }
 }
@@ -86,7 +86,7 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn without_threads_the_result_is_the_same() {
     let _held = BLAS_THREADS.lock().unwrap();
-    layerwise_linalg::set_blas_threads(1);
+    layerwise_linalg::set_backend_threads(1);
     let problem = Quadratic::<f64>::new(61, (96, 130), 20.0);
     let mut results = Vec::new();
     for parallel in [false, true] {

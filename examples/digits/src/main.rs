@@ -10,7 +10,7 @@ use digits::training::{Budget, Trained, train, tune_and_train};
 use digits::transfer::refit_accuracy;
 use digits::{methods, plot, report};
 use layerwise_optim::ndarray::{Array2, s};
-use layerwise_optim::set_blas_threads;
+use layerwise_optim::set_backend_threads;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -59,7 +59,7 @@ fn is_closed_pipe(error: &Failure) -> bool {
 fn run(out: &mut impl Write) -> Result<(), Failure> {
     let arguments = arguments()?;
     // The set steps layers side by side: see the guide of layerwise-optim on threads.
-    set_blas_threads(1);
+    set_backend_threads(1);
     let budget = if arguments.quick {
         Budget { steps: 100, every: 5, tuning_runs: 1, shown_runs: 1 }
     } else {

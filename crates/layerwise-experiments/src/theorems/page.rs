@@ -18,7 +18,7 @@ pub struct TheoremsRun {
     /// Version of this program.
     pub version: String,
     /// The linear algebra library and its kernel, on which last digits depend.
-    pub blas: String,
+    pub backend: String,
 }
 
 impl TheoremsRun {
@@ -29,7 +29,7 @@ impl TheoremsRun {
             quick,
             seed,
             version: env!("CARGO_PKG_VERSION").into(),
-            blas: layerwise_linalg::blas_description(),
+            backend: layerwise_linalg::backend().to_string(),
         }
     }
 }
@@ -187,7 +187,7 @@ pub fn markdown(run: &TheoremsRun, rows: &[Row]) -> String {
         count(rows),
         run.seed,
         if run.quick { "quick run" } else { "full size" },
-        run.blas,
+        run.backend,
     );
     page.push_str(
         "| id | statement | whose | predicted | measured | deviation | tolerance | cases | \

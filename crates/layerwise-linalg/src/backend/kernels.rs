@@ -28,8 +28,8 @@ pub(crate) fn better(
     if asked.is_some_and(|asked| asked.eq_ignore_ascii_case(kernel)) {
         return None;
     }
-    let refused =
-        asked.and_then(|asked| CHOICE.iter().position(|(_, name)| asked.eq_ignore_ascii_case(name)));
+    let refused = asked
+        .and_then(|asked| CHOICE.iter().position(|(_, name)| asked.eq_ignore_ascii_case(name)));
     CHOICE
         .iter()
         .skip(refused.map_or(0, |position| position + 1))
@@ -43,8 +43,21 @@ fn of_kernel(name: &str) -> Option<Vectors> {
         (
             Vectors::Sse,
             &[
-                "Katmai", "Coppermine", "Northwood", "Prescott", "Banias", "Atom", "Core2", "Penryn",
-                "Dunnington", "Nehalem", "Athlon", "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat",
+                "Katmai",
+                "Coppermine",
+                "Northwood",
+                "Prescott",
+                "Banias",
+                "Atom",
+                "Core2",
+                "Penryn",
+                "Dunnington",
+                "Nehalem",
+                "Athlon",
+                "Opteron",
+                "Opteron_SSE3",
+                "Barcelona",
+                "Bobcat",
                 "Nano",
             ],
         ),

@@ -45,6 +45,7 @@ pub(crate) type Svd<A> = (Array2<A>, Array1<A>, Array2<A>);
 /// What a backend does. Its fields are out of reach for users.
 ///
 /// Matrices given as slices are row-major and without gaps.
+#[expect(clippy::type_complexity, reason = "a signature is clearer than a name for it")]
 pub struct Routines<A: 'static> {
     /// C ← α A B + β C.
     pub(crate) gemm:
@@ -68,10 +69,9 @@ pub struct Routines<A: 'static> {
     pub(crate) eigen: fn(&mut [A], &mut [A], &mut EigenWork<A>) -> Result<()>,
     /// Workspace for k × d matrices, k ≤ d.
     pub(crate) qr_work: fn(usize, usize) -> QrWork<A>,
-    /// Factors a k × d matrix as L Q: on return row i holds L_i0 … L_ii, the rest is for `basis`.
-    pub(crate) lq: fn(&mut [A], &mut QrWork<A>) -> Result<()>,
-    /// Overwrites what `lq` left with Q's k orthonormal rows.
-    pub(crate) basis: fn(&mut [A], &mut QrWork<A>) -> Result<()>,
+    /// Replaces the rows of a k × d matrix L Q by Q's orthonormal ones, and gives L's diagonal. Its rows
+    /// are of moderate size.
+    pub(crate) orthonormalize: fn(&mut [A], &mut [A], &mut QrWork<A>) -> Result<()>,
     /// Workspace for r × c matrices.
     pub(crate) svd_work: fn(usize, usize) -> SvdWork<A>,
     /// The thin singular value decomposition of an r × c matrix, which is destroyed: values in
@@ -85,7 +85,7 @@ pub struct Routines<A: 'static> {
 
 /// Types that a backend computes with.
 pub trait Kernel: Copy + Sized + 'static {
-    /// The routines.
+    /// The routines: a static, so that they are compiled here and not in each crate that uses them.
     #[doc(hidden)]
-    const ROUTINES: Routines<Self>;
+    const ROUTINES: &'static Routines<Self>;
 }

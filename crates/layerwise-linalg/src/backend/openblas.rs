@@ -135,7 +135,7 @@ type SvdFn<A> =
     fn(ArrayView2<A>, JobSvd) -> Option<(Option<Array2<A>>, Array1<A>, Option<Array2<A>>)>;
 
 /// The library's functions for one type.
-struct Functions<A> {
+pub(crate) struct Functions<A> {
     gemm: Gemm<A>,
     syrk: Syrk<A>,
     gemv: Gemv<A>,
@@ -150,7 +150,7 @@ struct Functions<A> {
 }
 
 /// Types that the library has functions for.
-trait Element: Scalar {
+pub(crate) trait Element: Scalar {
     const FUNCTIONS: Functions<Self>;
 }
 
@@ -174,22 +174,24 @@ macro_rules! element {
         }
 
         impl Kernel for $type {
-            const ROUTINES: Routines<Self> = Routines {
-                gemm,
-                syrk,
-                gemv,
-                triangular,
-                cholesky_work: CholeskyWork::new,
-                cholesky,
-                eigen_work: EigenWork::new,
-                eigen,
-                qr_work: QrWork::new,
-                lq,
-                basis,
-                svd_work: SvdWork::new,
-                svd,
-                thin_svd,
-                singular_values,
+            const ROUTINES: &'static Routines<Self> = {
+                static TABLE: Routines<$type> = Routines {
+                    gemm,
+                    syrk,
+                    gemv,
+                    triangular,
+                    cholesky_work: CholeskyWork::new,
+                    cholesky,
+                    eigen_work: EigenWork::new,
+                    eigen,
+                    qr_work: QrWork::new,
+                    orthonormalize,
+                    svd_work: SvdWork::new,
+                    svd,
+                    thin_svd,
+                    singular_values,
+                };
+                &TABLE
             };
         }
     };
@@ -650,7 +652,7 @@ fn eigen<A: Element>(matrix: &mut [A], values: &mut [A], work: &mut EigenWork<A>
     converged("eigendecomposition", info)
 }
 
-/// Storage of the reflectors' scalars and workspace of [`lq`] and [`basis`].
+/// Storage of the reflectors' scalars and workspace of [`orthonormalize`].
 #[derive(Debug, Clone)]
 pub(crate) struct QrWork<A> {
     shape: (usize, usize),
@@ -696,7 +698,11 @@ impl<A: Element> QrWork<A> {
     }
 }
 
-fn lq<A: Element>(matrix: &mut [A], work: &mut QrWork<A>) -> Result<()> {
+fn orthonormalize<A: Element>(
+    matrix: &mut [A],
+    diagonal: &mut [A],
+    work: &mut QrWork<A>,
+) -> Result<()> {
     let (k, d) = work.shape;
     assert!(
         k <= d && matrix.len() == k * d && work.tau.len() == k && work.floats.len() >= k.max(1)
@@ -717,17 +723,13 @@ fn lq<A: Element>(matrix: &mut [A], work: &mut QrWork<A>) -> Result<()> {
             &mut info,
         );
     }
-    if info == 0 { Ok(()) } else { Err(too_large((k, d))) }
-}
-
-fn basis<A: Element>(matrix: &mut [A], work: &mut QrWork<A>) -> Result<()> {
-    let (k, d) = work.shape;
-    assert!(
-        k <= d && matrix.len() == k * d && work.tau.len() == k && work.floats.len() >= k.max(1)
-    );
-    let (rows, cols, mut info) = (dimension(d)?, dimension(k)?, 0);
-    let floats = dimension(work.floats.len())?;
-    // SAFETY: as in `lq`; as many columns as reflectors are asked for.
+    if info != 0 {
+        return Err(too_large((k, d)));
+    }
+    for (i, entry) in diagonal.iter_mut().enumerate() {
+        *entry = matrix[i * d + i];
+    }
+    // SAFETY: as above; as many columns as reflectors are asked for.
     unsafe {
         (A::FUNCTIONS.orgqr)(
             &rows,

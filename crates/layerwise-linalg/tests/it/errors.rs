@@ -3,8 +3,8 @@
 use layerwise_linalg::ndarray::{Array1, Array2, array};
 use layerwise_linalg::{
     Cholesky, Cutoff, LinalgError, NewtonSchulz, PolarWorkspace, Ridge, RootOptions,
-    RowOrthonormalizer, SymmetricEigen, blas_description, gemm, gemv, gram, inverse_root,
-    polar_factor_exact, set_blas_threads, singular_values, solve_lower, solve_lower_transposed,
+    RowOrthonormalizer, SymmetricEigen, backend, gemm, gemv, gram, inverse_root,
+    polar_factor_exact, set_backend_threads, singular_values, solve_lower, solve_lower_transposed,
     triangular_product,
 };
 
@@ -151,8 +151,8 @@ fn entries() {
         "rank 2 where 3 is needed"
     );
     assert_eq!(
-        LinalgError::NoConvergence { routine: "syevd", info: 4 }.to_string(),
-        "syevd did not converge (info 4)"
+        LinalgError::NoConvergence { routine: "eigendecomposition", info: 4 }.to_string(),
+        "eigendecomposition did not converge (info 4)"
     );
     assert_eq!(LinalgError::Empty { what: "matrix" }.to_string(), "matrix has no entries");
 }
@@ -238,10 +238,16 @@ fn parameters() {
 }
 
 #[test]
-fn the_blas_is_described() {
-    set_blas_threads(1);
-    let text = blas_description();
-    let (version, kernel) = text.split_once(", kernel ").unwrap();
-    assert!(version.starts_with("OpenBLAS ") && version.len() > "OpenBLAS ".len(), "{text}");
-    assert!(!kernel.is_empty(), "{text}");
+fn the_backend_is_described() {
+    set_backend_threads(1);
+    let backend = backend();
+    let openblas = cfg!(any(feature = "openblas-system", feature = "openblas-static"));
+    let library = if openblas { "OpenBLAS " } else { "faer " };
+    let version = backend.name.strip_prefix(library).unwrap();
+    assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{backend:?}");
+    assert!(!backend.kernel.is_empty(), "{backend:?}");
+    assert_eq!(backend.to_string(), format!("{}, kernel {}", backend.name, backend.kernel));
+    if !openblas {
+        assert_eq!((backend.better_kernel, backend.refused_kernel), (None, None));
+    }
 }

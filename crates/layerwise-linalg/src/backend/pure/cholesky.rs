@@ -20,7 +20,11 @@ impl CholeskyWork {
 }
 
 /// Overwrites the upper triangle of a row-major n × n matrix with Lᵀ, of its Cholesky factor L.
-pub(super) fn factor<A: Element>(n: usize, matrix: &mut [A], work: &mut CholeskyWork) -> Result<()> {
+pub(super) fn factor<A: Element>(
+    n: usize,
+    matrix: &mut [A],
+    work: &mut CholeskyWork,
+) -> Result<()> {
     // The upper triangle by rows is the lower one by columns.
     let lower = MatMut::from_column_major_slice_mut(matrix, n, n);
     let stack = work.0.stack();

@@ -8,17 +8,16 @@ mod cholesky;
 mod eigen;
 mod product;
 mod qr;
+mod simd;
 mod svd;
 mod threads;
 mod triangular;
 
-use std::{cell::Cell, fmt, ops::Mul};
+use std::{cell::Cell, fmt};
 
-use faer::{
-    dyn_stack::{MemBuffer, MemStack, StackReq},
-    traits::RealField,
-};
+use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 
+use self::simd::Real;
 pub(crate) use self::{
     cholesky::CholeskyWork, eigen::EigenWork, qr::QrWork, svd::SvdWork, threads::set_threads,
 };
@@ -26,7 +25,7 @@ use super::{Kernel, Routines};
 use crate::Backend;
 
 /// What faer computes with here, with a buffer for each thread.
-trait Element: RealField + Copy + Mul<Output = Self> {
+pub(crate) trait Element: Real {
     /// Hands `run` the first `length` entries of this thread's buffer, which grows where it must and
     /// holds what was last left in it. `run` must not call this function: it would get another buffer.
     fn with_buffer<T>(length: usize, run: impl FnOnce(&mut [Self]) -> T) -> T;
@@ -52,22 +51,24 @@ macro_rules! element {
         }
 
         impl Kernel for $type {
-            const ROUTINES: Routines<Self> = Routines {
-                gemm: product::gemm,
-                syrk: product::syrk,
-                gemv: product::gemv,
-                triangular: triangular::triangular,
-                cholesky_work: CholeskyWork::new::<Self>,
-                cholesky: cholesky::factor,
-                eigen_work: EigenWork::new,
-                eigen: eigen::decompose,
-                qr_work: QrWork::new,
-                lq: qr::factor,
-                basis: qr::basis,
-                svd_work: SvdWork::new,
-                svd: svd::destructive,
-                thin_svd: svd::thin,
-                singular_values: svd::values,
+            const ROUTINES: &'static Routines<Self> = {
+                static TABLE: Routines<$type> = Routines {
+                    gemm: product::gemm,
+                    syrk: product::syrk,
+                    gemv: product::gemv,
+                    triangular: triangular::triangular,
+                    cholesky_work: CholeskyWork::new::<$type>,
+                    cholesky: cholesky::factor,
+                    eigen_work: EigenWork::new,
+                    eigen: eigen::decompose,
+                    qr_work: QrWork::new,
+                    orthonormalize: qr::orthonormalize,
+                    svd_work: SvdWork::new,
+                    svd: svd::destructive,
+                    thin_svd: svd::thin,
+                    singular_values: svd::values,
+                };
+                &TABLE
             };
         }
     };

@@ -74,7 +74,7 @@ fn scaled<A: Element>(beta: A, c: &mut MatMut<'_, A>, lower: bool) -> Accum {
         for j in 0..c.ncols() {
             let from = if lower { j.min(c.nrows()) } else { 0 };
             for i in from..c.nrows() {
-                c[(i, j)] = c[(i, j)] * beta;
+                c[(i, j)] *= beta;
             }
         }
     }
