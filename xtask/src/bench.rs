@@ -11,7 +11,7 @@ use crate::openblas;
 use crate::process::{Failure, run as run_command};
 use crate::workspace;
 
-const PACKAGE: &str = "layerwise-benches";
+pub(crate) const PACKAGE: &str = "layerwise-benches";
 
 /// Runs the benchmarks that match the filter, writes the summary and prints it as a table.
 pub(crate) fn run(quick: bool, filter: Option<&str>) -> Result<(), Failure> {
@@ -145,7 +145,7 @@ fn table(measurements: &[Measurement]) -> String {
 }
 
 /// A time with four digits and the unit that keeps it between 1 and 1000.
-fn time(nanoseconds: f64) -> String {
+pub(crate) fn time(nanoseconds: f64) -> String {
     let units = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
     let (unit, scale) =
         units.into_iter().rev().find(|(_, scale)| nanoseconds >= *scale).unwrap_or(units[0]);
@@ -156,7 +156,7 @@ fn time(nanoseconds: f64) -> String {
 }
 
 /// Writes beside the file, then renames: whoever reads it finds a whole one.
-fn write_whole(file: &PathBuf, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_whole(file: &PathBuf, text: &str) -> Result<(), Failure> {
     let beside = file.with_extension("json.new");
     fs::write(&beside, text)
         .and_then(|()| fs::rename(&beside, file))
@@ -164,7 +164,7 @@ fn write_whole(file: &PathBuf, text: &str) -> Result<(), Failure> {
 }
 
 /// Prints on stdout; a reader that has closed it wants no more, which is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("stdout cannot be written: {error}")))

@@ -7,6 +7,7 @@ mod bench;
 mod downstream;
 mod machine;
 mod openblas;
+mod peers;
 mod process;
 mod program;
 mod test;
@@ -52,6 +53,9 @@ enum Task {
         /// Stop measuring a benchmark as soon as its estimate is good enough
         #[arg(long)]
         quick: bool,
+        /// Measure against NumPy and PyTorch, and write target/peers-summary.json instead
+        #[arg(long)]
+        peers: bool,
         /// Only the benchmarks whose name matches this regular expression
         filter: Option<String>,
     },
@@ -68,7 +72,8 @@ fn main() -> ExitCode {
         Task::Figures { arguments } => program::run("figures", &arguments),
         Task::Theorems { arguments } => program::run("theorems", &arguments),
         Task::Test => test::run(),
-        Task::Bench { quick, filter } => bench::run(quick, filter.as_deref()),
+        Task::Bench { quick, peers: true, filter } => peers::run(quick, filter.as_deref()),
+        Task::Bench { quick, peers: false, filter } => bench::run(quick, filter.as_deref()),
         Task::Setup => openblas::setup(),
     };
     match result {
