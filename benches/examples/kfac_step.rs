@@ -1,35 +1,41 @@
 //! Time of one KFAC training step at figure 1's size, with a fresh batch at each step: the
-//! counterpart of `numpy/kfac_step.py`, measured in the same way.
+//! counterpart of `peers/kfac_step.py`, measured in the same way.
 //!
 //! ```text
-//! cargo run --release -p layerwise-benches --example kfac_step -- [seconds per row]
+//! cargo run --release -p layerwise-benches --example kfac_step -- [threads] [seconds per row] [rows...]
 //! ```
 
 use std::error::Error;
-use std::time::Duration;
 
-use layerwise_benches::{Problem, time_steps};
+use layerwise_benches::{Arguments, Problem, report, time_steps};
 use layerwise_data::Law;
-use layerwise_experiments::Result;
 use layerwise_experiments::linear::LinearMethod;
 
+const ROWS: [&str; 4] = [
+    "kfac_step/exact_moments",
+    "kfac_step/sampled_inputs",
+    "kfac_step/real_samples_gaussian",
+    "kfac_step/real_samples_signs",
+];
 const SAMPLES: usize = 1024;
 
-fn main() -> std::result::Result<(), Box<dyn Error>> {
-    let seconds = std::env::args().nth(1).map_or(Ok(2.0), |text| text.parse())?;
-    let budget = Duration::try_from_secs_f64(seconds)?;
-    layerwise_linalg::set_backend_threads(1);
-    let moments = |law| Problem::new(law)?.training(LinearMethod::Kfac, SAMPLES);
-    let samples = |law| Problem::new(law)?.training_from_samples(SAMPLES);
-    report("exact moments, gaussian", budget, moments(Law::Gaussian)?)?;
-    report("sampled inputs, signs", budget, moments(Law::Signs)?)?;
-    report("real samples, gaussian", budget, samples(Law::Gaussian)?)?;
-    report("real samples, signs", budget, samples(Law::Signs)?)?;
-    Ok(())
-}
-
-/// Prints the median and the smallest time of a step.
-fn report(name: &str, budget: Duration, step: impl FnMut() -> Result<()>) -> Result<()> {
-    println!("layerwise, {name}: {}", time_steps(budget, 100, step)?);
+fn main() -> Result<(), Box<dyn Error>> {
+    let Arguments { threads, budget, mut rows } = Arguments::read()?;
+    layerwise_linalg::set_backend_threads(threads);
+    if rows.is_empty() {
+        rows = ROWS.map(str::to_owned).to_vec();
+    }
+    for row in rows {
+        let moments = |law| Problem::new(law)?.training(LinearMethod::Kfac, SAMPLES);
+        let samples = |law| Problem::new(law)?.training_from_samples(SAMPLES);
+        let times = match ROWS.iter().position(|name| *name == row) {
+            Some(0) => time_steps(budget, moments(Law::Gaussian)?)?,
+            Some(1) => time_steps(budget, moments(Law::Signs)?)?,
+            Some(2) => time_steps(budget, samples(Law::Gaussian)?)?,
+            Some(3) => time_steps(budget, samples(Law::Signs)?)?,
+            _ => return Err(format!("no row `{row}`; there are {}", ROWS.join(", ")).into()),
+        };
+        report(&row, threads, &times, None);
+    }
     Ok(())
 }

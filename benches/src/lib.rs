@@ -1,5 +1,6 @@
 //! What the benchmarks share: how long they measure, random arrays, figure 1's problem.
 
+mod calls;
 mod optimizers;
 mod problem;
 mod timing;
@@ -13,9 +14,10 @@ use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+pub use calls::{Calls, unavoidable_calls};
 pub use optimizers::{Layer, methods};
 pub use problem::{KfacFromSamples, Problem};
-pub use timing::time_steps;
+pub use timing::{Arguments, Times, report, time_steps};
 
 /// A generator with a fixed seed: each benchmark sees the same numbers in every run.
 #[must_use]

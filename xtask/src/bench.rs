@@ -7,16 +7,24 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::backend::{Answer, Backend};
-use crate::process::{Failure, run as run_command};
+use crate::backend::{Answer, Backend, CORETYPE};
+use crate::process::{Failure, run as run_command, say};
 use crate::workspace;
 
-const PACKAGE: &str = "layerwise-benches";
+pub(crate) const PACKAGE: &str = "layerwise-benches";
 
 /// Runs the benchmarks that match the filter, writes the summary and prints it as a table.
 pub(crate) fn run(backend: Backend, quick: bool, filter: Option<&str>) -> Result<(), Failure> {
     let feature = backend.ensure()?;
-    let backend = Answer::of(&mut feature.example("release"))?.description;
+    let mut backend = Answer::of(&mut feature.example("release"))?;
+    let kernel = backend.better_kernel.take();
+    if let Some(kernel) = &kernel {
+        say(&format!(
+            "{}: older than this processor, {CORETYPE}={kernel} is set",
+            backend.description
+        ));
+        backend = Answer::of(feature.example("release").env(CORETYPE, kernel))?;
+    }
     let target = workspace::target_directory()?;
     let results = target.join("criterion");
     let start = SystemTime::now();
@@ -24,7 +32,7 @@ pub(crate) fn run(backend: Backend, quick: bool, filter: Option<&str>) -> Result
     // The library of the package is no benchmark, and would not understand Criterion's options.
     command.args(["bench", "--package", PACKAGE, "--bench", "*"]).args(feature.cargo_flags());
     command.arg("--").args(quick.then_some("--quick")).args(filter);
-    command.env("CRITERION_HOME", &results);
+    command.env("CRITERION_HOME", &results).envs(kernel.map(|kernel| (CORETYPE, kernel)));
     run_command(&mut command)?;
 
     let mut measurements = Vec::new();
@@ -37,7 +45,7 @@ pub(crate) fn run(backend: Backend, quick: bool, filter: Option<&str>) -> Result
     }
     measurements.sort_by(|a, b| a.name.cmp(&b.name));
     let file = target.join("bench-summary.json");
-    write_whole(&file, &format!("{:#}\n", summary(&backend, quick, &measurements)))?;
+    write_whole(&file, &format!("{:#}\n", summary(&backend.description, quick, &measurements)))?;
     print(&format!("{}\n{}\n", table(&measurements), file.display()))
 }
 
@@ -146,7 +154,7 @@ fn table(measurements: &[Measurement]) -> String {
 }
 
 /// A time with four digits and the unit that keeps it between 1 and 1000.
-fn time(nanoseconds: f64) -> String {
+pub(crate) fn time(nanoseconds: f64) -> String {
     let units = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
     let (unit, scale) =
         units.into_iter().rev().find(|(_, scale)| nanoseconds >= *scale).unwrap_or(units[0]);
@@ -157,7 +165,7 @@ fn time(nanoseconds: f64) -> String {
 }
 
 /// Writes beside the file, then renames: whoever reads it finds a whole one.
-fn write_whole(file: &PathBuf, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_whole(file: &PathBuf, text: &str) -> Result<(), Failure> {
     let beside = file.with_extension("json.new");
     fs::write(&beside, text)
         .and_then(|()| fs::rename(&beside, file))
@@ -165,7 +173,7 @@ fn write_whole(file: &PathBuf, text: &str) -> Result<(), Failure> {
 }
 
 /// Prints on stdout; a reader that has closed it wants no more, which is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("stdout cannot be written: {error}")))

@@ -10,6 +10,7 @@ mod kernels;
 mod machine;
 mod no_c;
 mod openblas;
+mod peers;
 mod process;
 mod program;
 mod test;
@@ -58,6 +59,9 @@ enum Task {
         /// Stop measuring a benchmark as soon as its estimate is good enough
         #[arg(long)]
         quick: bool,
+        /// Measure against NumPy and PyTorch, and write target/peers-summary.json instead
+        #[arg(long)]
+        peers: bool,
         /// Only the benchmarks whose name matches this regular expression
         filter: Option<String>,
     },
@@ -87,7 +91,10 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Figures { arguments } => program::run("figures", &arguments),
         Task::Theorems { arguments } => program::run("theorems", &arguments),
         Task::Test(BackendOption { backend }) => test::run(backend),
-        Task::Bench { option, quick, filter } => {
+        Task::Bench { option, quick, peers: true, filter } => {
+            peers::run(option.backend, quick, filter.as_deref())
+        }
+        Task::Bench { option, quick, peers: false, filter } => {
             bench::run(option.backend, quick, filter.as_deref())
         }
         Task::Setup(BackendOption { backend: Backend::Openblas }) => openblas::setup(),

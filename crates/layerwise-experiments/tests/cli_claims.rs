@@ -80,6 +80,7 @@ fn figures(out: &Path, require_claims: bool, catalogue: &[&'static dyn Figure]) 
         out: out.into(),
         fresh: true,
         require_claims,
+        backend: BackendArguments::default(),
     };
     let mut said = Vec::new();
     let status = cli::figures(&arguments, catalogue, &mut said).unwrap();

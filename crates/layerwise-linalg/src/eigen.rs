@@ -115,6 +115,11 @@ impl<A: Scalar> SymmetricEigen<A> {
         self.values.len()
     }
 
+    /// The bytes of its arrays, the backend's workspace included.
+    pub fn memory_bytes(&self) -> usize {
+        2 * size_of::<A>() * (self.values.len() + self.rows.len()) + self.work.memory_bytes()
+    }
+
     /// The eigenvalues λ, ascending.
     pub fn values(&self) -> ArrayView1<'_, A> {
         self.values.view()

@@ -31,6 +31,12 @@ impl<A: Scalar> RowOrthonormalizer<A> {
         }
     }
 
+    /// The bytes of its arrays, the backend's workspace included.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<A>() * (self.buffer.len() + self.norms.len() + self.diagonal.len())
+            + self.work.memory_bytes()
+    }
+
     /// G ← Q, without allocating.
     ///
     /// A row counts as dependent on those before it where its distance from their span is at most

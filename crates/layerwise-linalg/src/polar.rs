@@ -182,6 +182,12 @@ impl<A: Scalar> ExactPolar<A> {
         }
     }
 
+    /// The bytes of its arrays, the backend's workspace included.
+    pub fn memory_bytes(&self) -> usize {
+        let entries = self.matrix.len() + self.values.len() + self.u.len() + self.vt.len();
+        size_of::<A>() * entries + self.work.memory_bytes()
+    }
+
     /// M ← U Vᵀ, without allocating where M is row- or column-major. Returns the nuclear norm, the sum
     /// of M's singular values.
     ///

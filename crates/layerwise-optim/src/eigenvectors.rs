@@ -186,10 +186,8 @@ impl<A: Scalar> Eigenvectors<A> {
         self.iteration.as_ref().map_or(&[], |iteration| &iteration.order)
     }
 
-    /// An eigendecomposition has two arrays of its size, and as much workspace.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let n = self.eigen.dimension();
-        4 * bytes::<A>((n, n)) + self.iteration.as_ref().map_or(0, Iteration::memory_bytes)
+        self.eigen.memory_bytes() + self.iteration.as_ref().map_or(0, Iteration::memory_bytes)
     }
 }
 
@@ -341,10 +339,11 @@ impl<A: Scalar> Iteration<A> {
         }
     }
 
-    /// Its arrays, and the orthonormalizer's one.
     fn memory_bytes(&self) -> usize {
         let n = self.order.len();
-        (2 + usize::from(self.steps > 0)) * bytes::<A>((n, n)) + bytes::<A>(self.between.dim())
+        (1 + usize::from(self.steps > 0)) * bytes::<A>((n, n))
+            + bytes::<A>(self.between.dim())
+            + self.orthonormalizer.memory_bytes()
     }
 }
 

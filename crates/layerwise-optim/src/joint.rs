@@ -6,7 +6,6 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
 use crate::persist::persist;
-use crate::preconditioner::bytes;
 use crate::schedule::Schedule;
 use crate::staged::Staged;
 use crate::statistic::{FactorStatistic, Source};
@@ -140,10 +139,7 @@ impl<A: Scalar> JointRoots<A> {
         [&self.left, &self.right]
             .into_iter()
             .flatten()
-            .map(|eigen| {
-                let n = eigen.current().dimension();
-                8 * bytes::<A>((n, n))
-            })
+            .map(|eigen| 2 * eigen.current().memory_bytes())
             .sum()
     }
 }

@@ -173,13 +173,13 @@ impl<A: Scalar> Preconditioner<A> for Polar<A> {
     fn commit(&mut self) {}
 
     fn memory_bytes(&self) -> usize {
-        let short = self.shape.0.min(self.shape.1);
-        let square = bytes::<A>((short, short));
         match &self.routine {
             // The iterate, its successor, and two Gram matrices of the short side.
-            Routine::NewtonSchulz(..) => 2 * bytes::<A>(self.shape) + 2 * square,
-            // The matrix, both sides' vectors, and the routine's workspace.
-            Routine::SingularValues { .. } => 2 * bytes::<A>(self.shape) + 5 * square,
+            Routine::NewtonSchulz(..) => {
+                let short = self.shape.0.min(self.shape.1);
+                2 * bytes::<A>(self.shape) + 2 * bytes::<A>((short, short))
+            }
+            Routine::SingularValues { polar, .. } => polar.memory_bytes(),
         }
     }
 

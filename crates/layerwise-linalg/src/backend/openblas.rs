@@ -587,6 +587,12 @@ pub(crate) struct EigenWork<A> {
     integers: Vec<c_int>,
 }
 
+impl<A> EigenWork<A> {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(&self.floats[..]) + size_of_val(&self.integers[..])
+    }
+}
+
 impl<A: Element> EigenWork<A> {
     /// What the routine asks for, but at least what its documentation demands.
     pub(crate) fn new(n: usize) -> Self {
@@ -658,6 +664,12 @@ pub(crate) struct QrWork<A> {
     shape: (usize, usize),
     tau: Vec<A>,
     floats: Vec<A>,
+}
+
+impl<A> QrWork<A> {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(&self.tau[..]) + size_of_val(&self.floats[..])
+    }
 }
 
 impl<A: Element> QrWork<A> {
@@ -752,6 +764,12 @@ pub(crate) struct SvdWork<A> {
     shape: (usize, usize),
     floats: Vec<A>,
     integers: Vec<c_int>,
+}
+
+impl<A> SvdWork<A> {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(&self.floats[..]) + size_of_val(&self.integers[..])
+    }
 }
 
 impl<A: Element> SvdWork<A> {

@@ -88,6 +88,10 @@ impl Workspace {
         Self { buffer: MemBuffer::new(size), size }
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.size.size_bytes()
+    }
+
     fn stack(&mut self) -> &mut MemStack {
         MemStack::new(&mut self.buffer)
     }

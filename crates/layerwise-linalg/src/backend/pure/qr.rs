@@ -40,6 +40,13 @@ fn block(k: usize) -> usize {
 /// The largest number of columns that are reflected one by one.
 const UNBLOCKED: usize = 32;
 
+impl<T> QrWork<T> {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        [&self.v, &self.c, &self.w].iter().map(|buffer| buffer.memory_bytes()).sum::<usize>()
+            + size_of_val(&self.tau[..])
+    }
+}
+
 impl<T: Real> QrWork<T> {
     /// For k × d matrices, k ≤ d; about k d entries.
     pub(super) fn new(k: usize, d: usize) -> Self {

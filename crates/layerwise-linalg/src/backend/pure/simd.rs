@@ -174,6 +174,12 @@ pub(crate) fn column_stride(n: usize) -> usize {
 #[derive(Debug, Clone)]
 pub(crate) struct Buffer<T>(Vec<T>, usize);
 
+impl<T> Buffer<T> {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(&self.0[..])
+    }
+}
+
 impl<T: Real> Buffer<T> {
     pub(crate) fn new(len: usize) -> Self {
         let spare = 64 / size_of::<T>();

@@ -21,6 +21,12 @@ pub(crate) struct SvdWork<A> {
     element: PhantomData<A>,
 }
 
+impl<A> SvdWork<A> {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.workspace.memory_bytes()
+    }
+}
+
 impl<A: Element> SvdWork<A> {
     /// For r × c matrices.
     pub(super) fn new(r: usize, c: usize) -> Self {

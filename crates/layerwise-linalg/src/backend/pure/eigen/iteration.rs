@@ -27,6 +27,16 @@ impl<T: Real> WithSimd for QrIteration<'_, T> {
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let Self { d, e, z, ld, top, bottom, rotations } = self;
         let m = d.len();
+        // The iteration converges at the end: the small entries belong there, as in a graded matrix the
+        // large ones' rounding would swamp them (LAPACK's `steqr` goes one way or the other).
+        if d[m - 1].magnitude() > d[0].magnitude() {
+            d.reverse();
+            e[..m - 1].reverse();
+            for i in 0..m / 2 {
+                let (low, high) = z.split_at_mut((m - 1 - i) * ld);
+                low[i * ld..][top..bottom].swap_with_slice(&mut high[top..bottom]);
+            }
+        }
         let mut norm = T::zero();
         for x in d.iter().chain(e.iter()) {
             norm = if x.magnitude() > norm { x.magnitude() } else { norm };

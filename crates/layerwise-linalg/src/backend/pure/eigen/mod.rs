@@ -68,6 +68,17 @@ fn block(n: usize) -> usize {
     if n <= 256 { 16 } else { 32 }
 }
 
+impl<T> EigenWork<T> {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let buffers = [&self.a, &self.z, &self.pack, &self.inner, &self.vectors];
+        buffers.iter().map(|buffer| buffer.memory_bytes()).sum::<usize>()
+            + size_of_val(&self.rotations[..])
+            + size_of_val(&self.index[..])
+            + size_of_val(&self.order[..])
+            + self.kind.len()
+    }
+}
+
 impl<T: Real> EigenWork<T> {
     /// For n × n matrices; about 4 n² entries.
     pub(super) fn new(n: usize) -> Self {

@@ -1,16 +1,13 @@
-"""Time of one KFAC training step at figure 1's size, in NumPy, float64.
-
-Each step draws a fresh batch, as the Rust benchmarks do. Prints the median and the smallest time
-of a step in milliseconds, for Gaussian inputs and for inputs made of random signs.
-
-    OPENBLAS_NUM_THREADS=1 python kfac_step.py [seconds per law]
+"""Time of one KFAC training step at figure 1's size, in NumPy, float64: the counterpart of the example
+`kfac_step`. Each step draws a fresh batch of samples. Arguments and lines: measure.py.
 """
 
-import os
-import sys
-import time
+from measure import arguments, report, time_steps
 
-import numpy as np
+INPUTS = {"exact_moments": "gaussian", "sampled_inputs": "signs"}
+THREADS, SECONDS, ROWS = arguments([f"kfac_step/{inputs}" for inputs in INPUTS])
+
+import numpy as np  # noqa: E402, the number of threads has to be set before
 
 D_X, D_Y, K, N = 100, 15, 8, 1024
 NOISE, RATE, DAMPING = 0.1, 1e-3, 1e-4
@@ -64,22 +61,11 @@ class Training:
 
 
 def main():
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
-    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
-    for signs in (False, True):
-        training = Training(signs)
-        times = []
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(times) < 100:
-            start = time.perf_counter()
-            training.step()
-            times.append(1e3 * (time.perf_counter() - start))
-        times = times[len(times) // 10 :]
-        law = "signs" if signs else "gaussian"
-        print(
-            f"numpy {np.__version__} threads={threads} {law}: median {np.median(times):.3f} ms, "
-            f"smallest {min(times):.3f} ms, {len(times)} steps"
-        )
+    for row in ROWS:
+        law = INPUTS[row.removeprefix("kfac_step/")]
+        times = time_steps(Training(law == "signs").step, SECONDS)
+        form = "1 thread" if THREADS == 1 else f"{THREADS} threads"
+        report(f"NumPy {np.__version__}", row, THREADS, form, times)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
-"""Time of one optimizer step on one n × n weight, in PyTorch, float32, on the CPU.
+"""Time of one optimizer step on one n × n weight, in PyTorch, float32, on the CPU: the counterpart of
+the example `optimizer_step`, with the same methods, options and kind of data.
 
-The counterpart of the example `optimizer_step`: the same methods with the same options on the same
-kind of data. PyTorch has SGD, Adagrad, RMSprop, Adam and Muon, each in the forms that it offers
-(a loop, `foreach`, `fused`); KFAC, Shampoo and SOAP stand here as its users write them, with
-as few passes and temporaries as in-place operations allow. Prints the median and the smallest time of a step in
-milliseconds for each.
-
-    python optimizer_step.py [threads] [seconds per row] [sizes...]
+PyTorch has SGD, Adagrad, RMSprop, Adam and Muon, each in the forms that it offers (a loop,
+`foreach`, `fused`); KFAC, Shampoo and SOAP stand here as its users write them, with as few passes and
+temporaries as in-place operations allow. A row METHOD/n is one weight, METHOD/8xn are eight.
+Arguments and lines: measure.py.
 """
 
-import sys
-import time
+import functools
+from concurrent.futures import ThreadPoolExecutor
 
-import torch
+from measure import arguments, report, time_steps
+
+THREADS, SECONDS, ROWS = arguments([])
+
+import torch  # noqa: E402, the number of threads has to be set before
 
 BETA, RIDGE, EPSILON = 0.95, 1e-6, 1e-8
 
@@ -202,8 +204,27 @@ def forms(optimizer, fused=True, **options):
     }
 
 
+@functools.cache
+def bfloat16_pays():
+    """Whether products in torch.optim.Muon's type are of any use: where the processor has no
+    instructions for it they take forty times those in float32, and a step takes minutes."""
+    torch.set_num_threads(1)
+    x = normals(256, 1)
+    # The smallest times, and one thread: others at work on the machine must not decide this.
+    single, half = (time_steps(lambda a=a: a @ a, 0.1)[1] for a in (x, x.bfloat16()))
+    return half < 4 * single
+
+
 def methods():
+    """Each method in its forms. KFAC has both of its own in every row: PyTorch counts with its best."""
     optim = torch.optim
+    plain, refreshing = (
+        {"inverses": kfac(each_step, True), "solves": kfac(each_step, False)}
+        for each_step in (False, True)
+    )
+    muon = {"float32": newton_schulz_muon}
+    if bfloat16_pays():
+        muon["bfloat16"] = built_in(lambda parameters: optim.Muon(parameters, lr=0.02))
     return {
         "sgd": forms(optim.SGD, lr=0.01),
         "momentum": forms(optim.SGD, lr=0.01, momentum=0.9),
@@ -211,12 +232,11 @@ def methods():
         "rmsprop": forms(optim.RMSprop, fused=False, lr=0.01),
         "adam": forms(optim.Adam, lr=0.001),
         "adamw": forms(optim.AdamW, lr=0.001),
-        "muon": {
-            "built in (bfloat16)": built_in(lambda parameters: optim.Muon(parameters, lr=0.02)),
-            "float32": newton_schulz_muon,
-        },
-        "kfac_plain": {"solves": kfac(False, False), "inverses": kfac(False, True)},
-        "kfac_refreshing": {"solves": kfac(True, False), "inverses": kfac(True, True)},
+        "muon": muon,
+        "kfac_plain": plain,
+        "kfac_refreshing": refreshing,
+        "kfac_inverses_plain": plain,
+        "kfac_inverses_refreshing": refreshing,
         "shampoo_plain": {"float32": shampoo(False)},
         "shampoo_refreshing": {"float32": shampoo(True)},
         "soap_plain": {"float32": soap(False)},
@@ -225,32 +245,42 @@ def methods():
     }
 
 
-def time_steps(step, seconds):
-    """Median and smallest time of a step in ms; the first tenth is warm-up."""
-    times = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 10:
-        start = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - start))
-    times = sorted(times[len(times) // 10 :])
-    return times[len(times) // 2], times[0], len(times)
+def one_after_another(steps):
+    def step():
+        for layer in steps:
+            layer()
+
+    return step
+
+
+def side_by_side(steps):
+    """Each layer's step on one of as many threads as asked, which PyTorch leaves as they are."""
+    pool = ThreadPoolExecutor(THREADS)
+
+    def step():
+        for done in [pool.submit(layer) for layer in steps]:
+            done.result()
+
+    return step
+
+
+def time_row(row):
+    method, _, size = row.partition("/")
+    count, n = [int(number) for number in ("1x" + size).split("x")[-2:]]
+    for form, start in methods()[method].items():
+        for suffix, together in {"": one_after_another, ", side by side": side_by_side}.items():
+            if suffix and count == 1:
+                continue
+            torch.set_num_threads(1 if suffix else THREADS)
+            steps = [start(Layer(n)) for _ in range(count)]
+            times = time_steps(together(steps), SECONDS)
+            report(f"PyTorch {torch.__version__}", row, THREADS, form + suffix, times)
 
 
 def main():
-    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
-    torch.set_num_threads(threads)
-    for n in [int(size) for size in sys.argv[3:]] or [256, 1024]:
-        for method, implementations in methods().items():
-            for form, start in implementations.items():
-                with torch.no_grad():
-                    median, smallest, steps = time_steps(start(Layer(n)), seconds)
-                print(
-                    f"torch {torch.__version__}, {threads} threads, {n}, {method}, {form}: "
-                    f"median {median:.4f} ms, smallest {smallest:.4f} ms, {steps} steps",
-                    flush=True,
-                )
+    with torch.no_grad():
+        for row in ROWS or [f"{method}/{n}" for n in (256, 1024) for method in methods()]:
+            time_row(row)
 
 
 if __name__ == "__main__":
