@@ -1,5 +1,5 @@
-//! One step of each optimizer on one weight matrix, beside the BLAS and LAPACK calls that the
-//! method cannot do without.
+//! One step of each optimizer on one weight matrix, beside the products, solves and decompositions
+//! that the method cannot do without.
 //!
 //! `optimizer_step/…` and `unavoidable_calls/…` have the same names below. What is `large` (1024²)
 //! stands in groups of its own, so that a filter leaves it out: `cargo xtask bench

@@ -25,8 +25,8 @@ pub fn generator(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
 
-/// Criterion with shorter measurements than its own, as there are many; and one BLAS thread, in
-/// the whole process.
+/// Criterion with shorter measurements than its own, as there are many; and one thread for the
+/// linear algebra of the whole process.
 #[must_use]
 pub fn criterion() -> Criterion {
     layerwise_linalg::set_backend_threads(1);

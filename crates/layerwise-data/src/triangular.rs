@@ -1,8 +1,7 @@
 //! Products of lower triangular matrices, block by block, without the blocks that are zero.
 //!
-//! A third of the multiplications of a general product, and in sizes for which BLAS libraries have
-//! kernels that do not pack: at d = 100, half the time of `trmm` and `syrk`, which see one
-//! triangle at most.
+//! A third of the multiplications of a general product; `triangular_product` and `gram`, which see one
+//! triangle at most, need half.
 
 use layerwise_linalg::gemm;
 use ndarray::{Array2, ArrayView2, s};

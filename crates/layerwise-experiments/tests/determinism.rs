@@ -1,4 +1,4 @@
-//! Same seed, same bytes: whatever the number of threads, the other figures, or the BLAS threads
+//! Same seed, same bytes: whatever the number of threads, the other figures, or OpenBLAS's threads
 //! that the environment asks for.
 #![allow(clippy::unwrap_used, reason = "a call that fails is a test that fails")]
 

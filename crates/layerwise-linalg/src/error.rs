@@ -87,9 +87,9 @@ pub enum LinalgError {
     /// An iteration did not converge.
     #[error("{routine} did not converge (info {info})")]
     NoConvergence {
-        /// The LAPACK routine, or the iteration's name.
+        /// The decomposition, LAPACK's routine, or the iteration.
         routine: &'static str,
-        /// LAPACK's `info`, or the number of steps taken.
+        /// LAPACK's `info` (1 in Rust), or the number of steps taken.
         info: i32,
     },
     /// A parameter is outside its range.
@@ -108,7 +108,7 @@ pub enum LinalgError {
         /// Which array.
         what: &'static str,
     },
-    /// A dimension exceeds what BLAS can index (a 32-bit signed integer).
+    /// A dimension exceeds what OpenBLAS can index (a 32-bit signed integer).
     #[error("a {rows} x {cols} matrix is too large for BLAS with 32-bit indices")]
     TooLarge {
         /// Number of rows found.

@@ -22,7 +22,7 @@
 //!
 //! | feature | linear algebra |
 //! |---|---|
-//! | `pure-rust` (default) | [faer](https://docs.rs/faer): nothing to install, the best vectors of any processor, results that do not depend on the number of threads |
+//! | `pure-rust` (default) | [faer](https://docs.rs/faer), with symmetric eigendecompositions and QR of our own: nothing to install, the best vectors of any processor, results that do not depend on the number of threads |
 //! | `openblas-system` | the OpenBLAS of the system |
 //! | `openblas-static` | OpenBLAS, built from source: needs make, a C and a Fortran compiler |
 //!

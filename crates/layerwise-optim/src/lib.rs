@@ -39,6 +39,12 @@
 //! A step that returns an error has changed neither the weight nor the state: all that can fail
 //! is computed beside the state first, and kept only when everything has succeeded. A step does
 //! not allocate once it has seen each kind of signal that it will be given.
+//!
+//! # Backends
+//!
+//! The linear algebra is in Rust by default (feature `pure-rust`), or OpenBLAS's (`openblas-system`,
+//! `openblas-static`); [`backend()`] says what serves. The [guide] has what either needs, and when to
+//! call [`set_backend_threads`].
 
 mod adaptation;
 mod averaging;

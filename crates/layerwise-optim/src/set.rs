@@ -117,14 +117,16 @@ impl<'w, 's, A: Scalar> Update<'w, 's, A> {
 /// Optimizers of named matrices and vectors.
 ///
 /// One call steps many of them: all or, where one is refused, none. Where there is more than one
-/// and enough to do, they are stepped side by side on rayon's threads; each is computed by one
-/// thread, so that the result is the same for any number of them. Layers share the BLAS: with
-/// [`layerwise_linalg::set_backend_threads`]`(1)` the threads do not compete with its own.
+/// and enough to do, they are stepped side by side on rayon's threads; each is computed on its own,
+/// so that the result is the same for any number of them. In Rust a layer's large products are shared
+/// out to the same threads, to the same bits. OpenBLAS has threads of its own, which compete with
+/// them and change bits, unless [`layerwise_linalg::set_backend_threads`]`(1)` is called.
 ///
-/// A step of a set that is warmed up does not allocate, with one exception: a call from outside
-/// of rayon's pool passes through rayon's queue, which takes a block of some 1.5 KB every few
-/// dozen calls. Inside of `rayon::ThreadPool::install`, or after
-/// [`set_parallel`](OptimizerSet::set_parallel)`(false)`, nothing is allocated.
+/// A step of a set that is warmed up does not allocate, with one exception: what comes from outside
+/// of rayon's pool, a call or in Rust a large product, passes through rayon's queue, which takes a
+/// block of some 1.5 KB every few dozen times. Inside of `rayon::ThreadPool::install`, or after
+/// [`set_parallel`](OptimizerSet::set_parallel)`(false)` and `set_backend_threads(1)`, nothing is
+/// allocated.
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;

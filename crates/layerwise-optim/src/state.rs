@@ -22,7 +22,7 @@ pub const STATE_VERSION: u32 = 1;
 /// Arrays are in standard layout (row by row). With serde, states can be written in any format
 /// that keeps floating-point numbers exactly; [`to_json`](Self::to_json) and
 /// [`from_json`](Self::from_json) do. A run that is resumed equals one that was never interrupted
-/// in every bit (on the same BLAS and processor).
+/// in every bit (on the same backend and processor).
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;

@@ -53,7 +53,7 @@ fn run(method: &Composition, threads: usize, steps: usize) -> (Vec<Array2<f64>>,
     })
 }
 
-/// The number of BLAS threads belongs to the process, and does change bits.
+/// The backend's number of threads belongs to the process, and changes OpenBLAS's bits.
 static BLAS_THREADS: Mutex<()> = Mutex::new(());
 
 #[test]
