@@ -40,7 +40,7 @@ impl<A: Scalar> RowOrthonormalizer<A> {
     /// G ← Q, without allocating.
     ///
     /// A row counts as dependent on those before it where its distance from their span is at most
-    /// 16 d ε times its norm: a criterion that does not change when rows are scaled.
+    /// d ε times its norm: a criterion that does not change when rows are scaled.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl<A: Scalar> RowOrthonormalizer<A> {
         self.balance_rows();
         let Some(entries) = self.buffer.as_slice_mut() else { return Err(failed) };
         (A::ROUTINES.orthonormalize)(entries, &mut self.diagonal, &mut self.work)?;
-        let tolerance = 16.0 * d as f64 * A::epsilon().as_f64();
+        let tolerance = d as f64 * A::epsilon().as_f64();
         let independent = self.diagonal.iter().zip(&self.norms);
         let rank = independent
             .filter(|(diagonal, norm)| diagonal.abs().as_f64() > tolerance * norm.as_f64())

@@ -70,7 +70,8 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Frobenius norm of the gradient as it was given.
     pub gradient_norm: f64,
-    /// Frobenius norm of the change of the weight.
+    /// Frobenius norm of the change of the weight; 0 for a gradient that is not: see
+    /// [`vanished`](Self::vanished).
     pub update_norm: f64,
     /// The weight was left alone on purpose: the method only collected statistics.
     pub skipped: bool,
@@ -89,6 +90,19 @@ pub struct StepReport {
     /// [adapted](crate::LevenbergMarquardt) and the factors are the layer's (KFAC, EKFAC from samples).
     /// It costs a product more with each factor, or two with each basis.
     pub model: Option<QuadraticModel>,
+}
+
+impl StepReport {
+    /// True where a gradient that is not zero, at a rate that is not zero, left the weight in every bit
+    /// as it was: the step is lost in the weight's rounding, or vanished on its way. A run whose reports
+    /// keep saying so stands still.
+    #[must_use]
+    pub fn vanished(&self) -> bool {
+        !self.skipped
+            && self.gradient_norm > 0.0
+            && self.learning_rate != 0.0
+            && self.update_norm == 0.0
+    }
 }
 
 impl<A> std::fmt::Debug for Optimizer<A> {

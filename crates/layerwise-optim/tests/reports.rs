@@ -8,7 +8,7 @@ use layerwise_linalg::{RootOptions, inverse_root, orthonormal_rows};
 use layerwise_optim::ndarray::{Array1, Array2, ArrayView1};
 use layerwise_optim::{
     Averaging, BasisMethod, Damping, Ekfac, Factor, Kfac, KfacDamping, Method, Refresh, RootMethod,
-    Shampoo, Signal, Soap, StepReport,
+    Sgd, Shampoo, Signal, Soap, StepReport,
 };
 
 fn first_report(method: &impl Method, problem: &Quadratic<f64>) -> StepReport {
@@ -20,6 +20,22 @@ fn first_report(method: &impl Method, problem: &Quadratic<f64>) -> StepReport {
 
 fn close(found: Option<f64>, expected: f64, relative: f64) -> bool {
     found.is_some_and(|x| (x / expected - 1.0).abs() <= relative)
+}
+
+#[test]
+fn a_step_that_does_not_move_the_weight_says_so() {
+    let step = |rate: f64, gradient: f32| {
+        let mut optimizer =
+            Sgd { learning_rate: rate.into(), ..Sgd::default() }.build((1, 2)).unwrap();
+        let gradient = Array2::from_elem((1, 2), gradient);
+        let mut weight = Array2::from_elem((1, 2), 1.0_f32);
+        optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view())).unwrap()
+    };
+    // Half a unit in the last place below 1 is 3e-8.
+    assert!(step(1e-9, 1.0).vanished());
+    assert!(!step(1e-6, 1.0).vanished());
+    assert!(!step(1e-9, 0.0).vanished());
+    assert!(!step(0.0, 1.0).vanished());
 }
 
 #[test]

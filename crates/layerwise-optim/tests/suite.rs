@@ -139,7 +139,7 @@ fn takes_scales<A: Scalar>(scales: &[f64]) {
                 let report = optimizer
                     .step(&mut weight.view_mut(), &problem.signal(&gradient))
                     .unwrap_or_else(|e| panic!("{}, scale {scale:e}, step {step}: {e}", case.name));
-                assert!(report.skipped || report.update_norm > 0.0, "{}, {scale:e}", case.name);
+                assert!(!report.vanished(), "{}, {scale:e}: {report:?}", case.name);
             }
             assert!(weight.iter().all(|x| x.is_finite()), "{}, scale {scale:e}", case.name);
         }
@@ -386,9 +386,11 @@ fn single_precision_follows_double_precision() {
         let weight32 = run(&case, &single, 5).mapv(f64::from);
         let scale = weight64.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
         let error = largest_difference(weight64.view(), weight32.view()) / scale;
-        // A unit of rounding is 6e-8. A 4 × 4 gradient has a condition number up to 100 here, so its
-        // Gram matrices up to 1e4: 6e-4 a step, over five steps.
-        assert!(error < 3e-3, "{}: relative error {error:e}", case.name);
+        // A 4 × 4 gradient has a condition number up to 100 here, so its Gram matrices κ up to 10⁴.
+        // The sums of a Gram matrix and the backward error of its decomposition are n u ‖S‖ each, with
+        // n = 4 and a unit of rounding u = 6e-8, of which an inverse root with an exponent of up to 1/2
+        // makes κ/2 as much: 2.4e-3 a step, over five steps.
+        assert!(error < 1.2e-2, "{}: relative error {error:e}", case.name);
         assert!(error > 0.0, "{}: single precision cannot be exact", case.name);
     }
 }

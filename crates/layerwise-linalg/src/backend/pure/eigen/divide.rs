@@ -122,7 +122,7 @@ impl<T: Real> Divide<'_, T> {
             x.iter().fold(T::zero(), |m, x| if x.magnitude() > m { x.magnitude() } else { m })
         };
         let (dmax, wmax) = (largest(d), largest(&w[..n]));
-        let tolerance = T::of(8.0) * T::EPS * if dmax > wmax { dmax } else { wmax };
+        let tolerance = T::of(4.0) * T::EPS * if dmax > wmax { dmax } else { wmax };
         let (mut k, mut dropped) = (0, 0);
         let mut previous: Option<usize> = None;
         for &next in merged[..n].iter() {

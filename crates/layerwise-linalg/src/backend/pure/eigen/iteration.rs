@@ -63,26 +63,10 @@ impl<T: Real> WithSimd for QrIteration<'_, T> {
             while start > 0 && !negligible(d, e, start - 1) {
                 start -= 1;
             }
-            let g = (d[end - 1] - d[end]) / (T::of(2.0) * e[end - 1]);
-            let r = (g * g + T::one()).root().with_sign(g);
-            let mut x = d[start] - (d[end] - e[end - 1] / (g + r));
-            let mut y = e[start];
-            for k in start..end {
-                let (c, s, r) = rotation(x, y);
-                if k > start {
-                    e[k - 1] = r;
-                }
-                let (p, q, ek) = (d[k], d[k + 1], e[k]);
-                let g = (q - p) * s + T::of(2.0) * c * ek;
-                d[k] = p + s * g;
-                d[k + 1] = q - s * g;
-                e[k] = c * g - ek;
-                x = e[k];
-                if k + 1 < end {
-                    y = s * e[k + 1];
-                    e[k + 1] = c * e[k + 1];
-                }
-                rotations[k] = [c, s];
+            if start + 1 == end {
+                rotations[start] = diagonalize(d, e, start);
+            } else {
+                sweep_values(d, e, rotations, start, end);
             }
             let lanes = T::lanes::<S>();
             let z = &mut z[start * ld..];
@@ -99,6 +83,51 @@ impl<T: Real> WithSimd for QrIteration<'_, T> {
         }
         Ok(())
     }
+}
+
+/// One sweep of the iteration on the block `start..=end`, with its rotations.
+#[inline(always)]
+fn sweep_values<T: Real>(
+    d: &mut [T],
+    e: &mut [T],
+    rotations: &mut [[T; 2]],
+    start: usize,
+    end: usize,
+) {
+    let g = (d[end - 1] - d[end]) / (T::of(2.0) * e[end - 1]);
+    let r = (g * g + T::one()).root().with_sign(g);
+    let mut x = d[start] - (d[end] - e[end - 1] / (g + r));
+    let mut y = e[start];
+    for k in start..end {
+        let (c, s, r) = rotation(x, y);
+        if k > start {
+            e[k - 1] = r;
+        }
+        let (p, q, ek) = (d[k], d[k + 1], e[k]);
+        let g = (q - p) * s + T::of(2.0) * c * ek;
+        d[k] = p + s * g;
+        d[k + 1] = q - s * g;
+        e[k] = c * g - ek;
+        x = e[k];
+        if k + 1 < end {
+            y = s * e[k + 1];
+            e[k + 1] = c * e[k + 1];
+        }
+        rotations[k] = [c, s];
+    }
+}
+
+/// Jacobi's rotation, which finishes a block of two (Golub and Van Loan, Matrix Computations, 8.5.2).
+#[inline(always)]
+fn diagonalize<T: Real>(d: &mut [T], e: &mut [T], i: usize) -> [T; 2] {
+    let b = e[i];
+    let tau = (d[i + 1] - d[i]) / (T::of(2.0) * b);
+    let t = T::one().with_sign(tau) / (tau.magnitude() + (T::one() + tau * tau).root());
+    let c = T::one() / (T::one() + t * t).root();
+    d[i] -= t * b;
+    d[i + 1] += t * b;
+    e[i] = T::zero();
+    [c, -t * c]
 }
 
 /// `c`, `s` and `r` with `c x + s y = r`, `c y - s x = 0`.
