@@ -226,11 +226,25 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     pub(crate) fn apply(&self, direction: &mut ArrayViewMut2<'_, A>) {
+        self.apply_above(A::zero(), direction);
+    }
+
+    /// As [`apply`](Self::apply), for the squares of m × n entries that were rotated: each is known to
+    /// some √(m + n) ε of the largest, and a square that rounding made zero would divide the rounding of
+    /// another entry by nothing.
+    pub(crate) fn apply_rotated(&self, direction: &mut ArrayViewMut2<'_, A>) {
+        let moments = self.moments.latest();
+        let largest = moments.iter().fold(A::zero(), |largest, &v| largest.max(v));
+        let sides = A::from_f64((moments.nrows() + moments.ncols()) as f64);
+        self.apply_above(sides * A::epsilon() * A::epsilon() * largest, direction);
+    }
+
+    fn apply_above(&self, least: A, direction: &mut ArrayViewMut2<'_, A>) {
         let exponent = A::from_f64(self.config.exponent);
         match self.config.exponent {
-            0.5 => self.divide(direction, |v| v.sqrt()),
-            1.0 => self.divide(direction, |v| v),
-            _ => self.divide(direction, |v| v.powf(exponent)),
+            0.5 => self.divide(direction, |v| v.max(least).sqrt()),
+            1.0 => self.divide(direction, |v| v.max(least)),
+            _ => self.divide(direction, |v| v.max(least).powf(exponent)),
         }
     }
 

@@ -393,7 +393,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
-        self.apply_in_bases(direction, SecondMoments::apply)
+        self.apply_in_bases(direction, SecondMoments::apply_rotated)
     }
 
     fn apply_curvature(
