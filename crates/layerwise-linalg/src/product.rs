@@ -156,9 +156,11 @@ fn scale<A: Scalar>(beta: A, c: &mut ArrayViewMut2<A>) {
 fn mirror_lower<A: Scalar>(c: &mut ArrayViewMut2<A>) {
     let n = c.nrows();
     let by_rows = c.is_standard_layout();
+    let by_columns = c.t().is_standard_layout();
     match c.as_slice_memory_order_mut() {
-        Some(entries) => mirror(entries, n, by_rows),
-        None => {
+        // Without gaps, but with an axis backwards, a mirror image in memory is not one in C.
+        Some(entries) if by_rows || by_columns => mirror(entries, n, by_rows),
+        _ => {
             for i in 0..n {
                 for j in 0..i {
                     c[[j, i]] = c[[i, j]];

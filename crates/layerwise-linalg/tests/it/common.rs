@@ -110,15 +110,19 @@ pub(crate) enum Layout {
     ColumnMajorBlock,
     Strided,
     Reversed,
+    RowsReversed,
+    ColumnsReversed,
 }
 
-pub(crate) const LAYOUTS: [Layout; 6] = [
+pub(crate) const LAYOUTS: [Layout; 8] = [
     Layout::RowMajor,
     Layout::ColumnMajor,
     Layout::RowMajorBlock,
     Layout::ColumnMajorBlock,
     Layout::Strided,
     Layout::Reversed,
+    Layout::RowsReversed,
+    Layout::ColumnsReversed,
 ];
 
 /// A larger array that holds a matrix in some layout; what lies around the matrix is 77.
@@ -133,8 +137,12 @@ impl<A: Scalar> Stored<A> {
         let (r, c) = m.dim();
         let around = A::from_f64(77.0);
         let whole = match layout {
-            Layout::RowMajor | Layout::Reversed => Array2::from_elem((r, c), around),
-            Layout::ColumnMajor => Array2::from_elem((c, r), around).reversed_axes(),
+            Layout::RowMajor | Layout::Reversed | Layout::RowsReversed => {
+                Array2::from_elem((r, c), around)
+            }
+            Layout::ColumnMajor | Layout::ColumnsReversed => {
+                Array2::from_elem((c, r), around).reversed_axes()
+            }
             Layout::RowMajorBlock => Array2::from_elem((r + 3, c + 2), around),
             Layout::ColumnMajorBlock => Array2::from_elem((c + 2, r + 3), around).reversed_axes(),
             Layout::Strided => Array2::from_elem((2 * r + 3, 3 * c + 2), around),
@@ -153,6 +161,8 @@ impl<A: Scalar> Stored<A> {
             }
             Layout::Strided => self.whole.slice(s![1..2 * r + 1;2, 2..3 * c + 2;3]),
             Layout::Reversed => self.whole.slice(s![..;-1, ..;-1]),
+            Layout::RowsReversed => self.whole.slice(s![..;-1, ..]),
+            Layout::ColumnsReversed => self.whole.slice(s![.., ..;-1]),
         }
     }
 
@@ -165,6 +175,8 @@ impl<A: Scalar> Stored<A> {
             }
             Layout::Strided => self.whole.slice_mut(s![1..2 * r + 1;2, 2..3 * c + 2;3]),
             Layout::Reversed => self.whole.slice_mut(s![..;-1, ..;-1]),
+            Layout::RowsReversed => self.whole.slice_mut(s![..;-1, ..]),
+            Layout::ColumnsReversed => self.whole.slice_mut(s![.., ..;-1]),
         }
     }
 

@@ -5,7 +5,7 @@ use layerwise_linalg::{
 
 use crate::common::{
     LAYOUTS, Stored, cast, generator, haar_rows, log_spaced, naive, normal, relative_error,
-    symmetric,
+    symmetric, widen,
 };
 
 const EXPONENTS: [f64; 4] = [1.0, 0.5, 0.25, 0.125];
@@ -42,6 +42,33 @@ fn roots_of_dense_matrices_of_known_spectrum() {
         }
         check::<f32>(n, 10.0, seed);
         check::<f32>(n, 1e3, seed);
+    }
+}
+
+/// Single precision loses no more than the condition explains: for the small matrices of a Kronecker
+/// factor, half of what a norm-wise bound of 2 n ε allows.
+///
+/// To first order ‖(S + E)^(−e) − S^(−e)‖_F ≤ e λₘᵢₙ^(−e−1) ‖E‖_F, so relative to the root, whose norm
+/// is at least λₘᵢₙ^(−e), at most e κ ‖E‖_F / ‖S‖₂. The decomposition applies reflections from two sides,
+/// each with independent errors of about ε ‖S‖₂ in n directions: ‖E‖_F ≤ 2 √n ε ‖S‖₂.
+#[test]
+fn single_precision_roots_of_small_matrices_are_as_good_as_their_condition() {
+    let condition = 1e4;
+    for n in [4, 8, 16] {
+        for seed in 0..20 {
+            let rng = &mut generator(100 + seed);
+            let q = haar_rows(rng, n, n);
+            let s: Array2<f32> = cast(&symmetric(&q, &log_spaced(n, condition), |x| x));
+            for exponent in [0.5, 0.25] {
+                let options = RootOptions::default();
+                let found = inverse_root(s.view(), exponent, &options).unwrap();
+                let expected = inverse_root(widen(s.view()).view(), exponent, &options).unwrap();
+                let error = relative_error(found.view(), &expected);
+                let moved = 2.0 * (n as f64).sqrt() * f64::from(f32::EPSILON);
+                let tolerance = exponent * condition * moved;
+                assert!(error <= tolerance, "{n}, {exponent}: {error:e} > {tolerance:e}");
+            }
+        }
     }
 }
 
