@@ -1,9 +1,7 @@
 //! The kernels of `layerwise-linalg`: at figure 1's sizes (100 inputs, rank 8), and at 256².
 #![expect(clippy::unwrap_used, reason = "a benchmark whose kernel fails has nothing to measure")]
 
-use criterion::{
-    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
-};
+use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use layerwise_benches::{criterion, normals, second_moment};
 use layerwise_linalg::ndarray::{Array1, Array2};
 use layerwise_linalg::{
@@ -99,9 +97,8 @@ fn sizes(c: &mut Criterion) {
     kernels::<f64>(&mut c.benchmark_group("linear_algebra/f64/256"), 256, 64);
 }
 
-criterion_group! {
-    name = benches;
-    config = criterion();
-    targets = sizes
+fn main() {
+    let mut criterion = criterion().configure_from_args();
+    sizes(&mut criterion);
+    criterion.final_summary();
 }
-criterion_main!(benches);

@@ -6,9 +6,7 @@
 //! optimizer_step/`.
 #![expect(clippy::unwrap_used, reason = "a benchmark whose step fails has nothing to measure")]
 
-use criterion::{
-    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
-};
+use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use layerwise_benches::{Calls, Layer, criterion, methods, unavoidable_calls};
 use layerwise_linalg::Scalar;
 use layerwise_linalg::ndarray::Array2;
@@ -59,9 +57,9 @@ fn size_1024(c: &mut Criterion) {
     unavoidable::<f32>(&mut group, 1024);
 }
 
-criterion_group! {
-    name = benches;
-    config = criterion();
-    targets = size_256, size_1024
+fn main() {
+    let mut criterion = criterion().configure_from_args();
+    size_256(&mut criterion);
+    size_1024(&mut criterion);
+    criterion.final_summary();
 }
-criterion_main!(benches);

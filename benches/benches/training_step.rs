@@ -1,7 +1,7 @@
 //! One training step of each method at figure 1's size, with a fresh batch at each step.
 #![expect(clippy::unwrap_used, reason = "a benchmark whose step fails has nothing to measure")]
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use layerwise_benches::{Problem, criterion};
 use layerwise_data::Law;
 use layerwise_experiments::linear::LinearMethod;
@@ -66,9 +66,11 @@ fn batch_sizes(c: &mut Criterion) {
     }
 }
 
-criterion_group! {
-    name = benches;
-    config = criterion();
-    targets = methods, from_samples, drawing, batch_sizes
+fn main() {
+    let mut criterion = criterion().configure_from_args();
+    methods(&mut criterion);
+    from_samples(&mut criterion);
+    drawing(&mut criterion);
+    batch_sizes(&mut criterion);
+    criterion.final_summary();
 }
-criterion_main!(benches);

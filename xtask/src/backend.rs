@@ -122,7 +122,7 @@ pub(crate) const CORETYPE: &str = "OPENBLAS_CORETYPE";
 /// What the program of [`Feature::example`] says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// As in `OpenBLAS 0.3.21, kernel Haswell` or `faer 0.24.4, AVX2`.
+    /// As in `OpenBLAS 0.3.21, kernel Haswell` or `faer 0.24, kernel AVX2`.
     pub(crate) description: String,
     /// The kernel to ask OpenBLAS for, where it took one older than the processor.
     pub(crate) better_kernel: Option<String>,
@@ -224,8 +224,11 @@ mod tests {
         assert!(old.is_openblas(None) && old.is_openblas(Some("Prescott")));
         assert!(!old.is_openblas(Some("Haswell")) && !old.is_openblas(Some("cott")));
 
-        let faer = Answer::parse("faer 0.24.4, AVX2\n").unwrap();
-        assert_eq!((faer.description.as_str(), &faer.better_kernel), ("faer 0.24.4, AVX2", &None));
+        let faer = Answer::parse("faer 0.24, kernel AVX2\n").unwrap();
+        assert_eq!(
+            (faer.description.as_str(), &faer.better_kernel),
+            ("faer 0.24, kernel AVX2", &None)
+        );
         assert!(!faer.is_openblas(None));
         assert_eq!(Answer::parse(""), None);
     }

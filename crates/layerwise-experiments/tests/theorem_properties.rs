@@ -33,7 +33,7 @@ fn check<S: Strategy>(
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..ProptestConfig::default()
     };
-    // Last digits depend on the number of BLAS's threads.
+    // OpenBLAS's last digits depend on the number of its threads.
     layerwise_linalg::set_backend_threads(1);
     let tally = RefCell::new(Tally::default());
     let outcome = TestRunner::new(config).run(strategy, |case| {

@@ -168,7 +168,7 @@ fn memory_is_what_is_stated() {
             let held = (HELD.get() - before) as f64;
             let stated = optimizer.memory_bytes() as f64;
             // Beside the arrays there are the composition, and for each block its configuration,
-            // the structs and LAPACK's vectors: less than 16 KB and a tenth. The statement must not
+            // the structs and the decompositions' vectors: less than 16 KB and a tenth. The statement must not
             // exceed what is held.
             let overhead = 16384.0 * optimizer.blocks() as f64;
             assert!(
