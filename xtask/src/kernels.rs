@@ -58,7 +58,7 @@ pub(crate) fn tests_under(kernel: Option<&str>, feature: Feature) -> Result<(), 
         "-p",
         "layerwise-theory",
     ])?;
-    test(&["-p", "layerwise-experiments", "--test", "theorem*"])?;
+    test(&["-p", "layerwise-experiments", "--test", "theorem*", "--test", "cli_bad_input"])?;
     run_command(in_environment(kernel, &mut statements(feature)?))
 }
 

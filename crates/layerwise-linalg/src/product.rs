@@ -1,7 +1,7 @@
 //! Matrix products and triangular solves.
 //!
 //! None of these allocates, once warmed up, for row- or column-major operands, their transposes and
-//! sub-blocks. OpenBLAS gets a temporary copy of an operand with other strides. NaN and infinities in the
+//! sub-blocks, on one thread. OpenBLAS gets a temporary copy of an operand with other strides. NaN and infinities in the
 //! operands propagate as in IEEE arithmetic.
 
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};

@@ -16,8 +16,8 @@ pub struct Backend {
     pub name: String,
     /// The vector instructions that it uses, or OpenBLAS's kernel, which it chooses by the processor.
     pub kernel: String,
-    /// Only OpenBLAS: the kernel runs, but is older than the processor's vectors, several times slower
-    /// and with other last digits. This one is worth a try: start the program with it in
+    /// Only OpenBLAS: the kernel runs, but is older than the processor's vectors: slower, and
+    /// with other last digits. This one is worth a try: start the program with it in
     /// [`KERNEL_VARIABLE`]. `None` where the user asked for the kernel that runs.
     pub better_kernel: Option<&'static str>,
     /// Only OpenBLAS: what [`KERNEL_VARIABLE`] asks for, where OpenBLAS took another kernel, because it
