@@ -5,7 +5,7 @@ use faer::{
     linalg::cholesky::llt::factor::{LltError, cholesky_in_place, cholesky_in_place_scratch},
 };
 
-use super::{Element, Workspace};
+use super::{Element, Workspace, simd::clear_registers};
 use crate::{LinalgError, Result};
 
 /// Workspace of [`factor`].
@@ -28,7 +28,10 @@ pub(super) fn factor<A: Element>(
     // The upper triangle by rows is the lower one by columns.
     let lower = MatMut::from_column_major_slice_mut(matrix, n, n);
     let stack = work.0.stack();
-    match cholesky_in_place(lower, Default::default(), Par::Seq, stack, Default::default()) {
+    let factored =
+        cholesky_in_place(lower, Default::default(), Par::Seq, stack, Default::default());
+    clear_registers();
+    match factored {
         Ok(_) => Ok(()),
         Err(LltError::NonPositivePivot { index }) => {
             Err(LinalgError::NotPositiveDefinite { minor: index + 1 })

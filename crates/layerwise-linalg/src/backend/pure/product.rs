@@ -12,6 +12,7 @@ use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
 
 use super::{
     Element,
+    simd::clear_registers,
     threads::{both, pieces},
 };
 use crate::Result;
@@ -39,6 +40,7 @@ pub(super) fn gemm<A: Element>(
     let accumulate = scaled(beta, &mut c, false);
     let (a, b) = (a.into_faer(), b.into_faer());
     product(c, accumulate, a, b, alpha, pieces(multiplications));
+    clear_registers();
     Ok(())
 }
 
@@ -62,6 +64,7 @@ pub(super) fn syrk<A: Element>(
     let mut c = c.view_mut().into_faer();
     let accumulate = scaled(beta, &mut c, true);
     lower_gram(c, accumulate, a.into_faer(), alpha, pieces(multiplications));
+    clear_registers();
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use faer::{
 };
 use pulp::{Arch, Simd, WithSimd};
 
-use super::simd::{Buffer, Real, column_stride, dot};
+use super::simd::{Buffer, Real, clear_registers, column_stride, dot};
 use crate::Result;
 
 /// Workspace of [`orthonormalize`].
@@ -154,6 +154,7 @@ pub(super) fn orthonormalize<T: Real>(
     work: &mut QrWork<T>,
 ) -> Result<()> {
     work.orthonormalize(matrix, diagonal);
+    clear_registers();
     Ok(())
 }
 

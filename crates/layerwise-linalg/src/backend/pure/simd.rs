@@ -1,7 +1,9 @@
 //! The scalar types, and the vector operations of the decompositions that are our own.
 
+use std::hint::black_box;
+
 use faer::traits::RealField;
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 /// `f32` or `f64`.
 pub(crate) trait Real: RealField + Copy + Send + Sync + 'static {
@@ -210,4 +212,23 @@ pub(crate) fn dot<T: Real, S: Simd>(simd: S, x: &[T], y: &[T]) -> T {
     }
     let (a, b) = (T::vadd(simd, acc[0], acc[1]), T::vadd(simd, acc[2], acc[3]));
     T::sum(simd, T::vadd(simd, a, b))
+}
+
+/// Ends every routine that calls faer's products: their kernels leave the upper halves of the registers
+/// in use, and until these are cleared a processor runs all that was compiled without AVX several times
+/// slower (`tanh` of the C library: nine times, on Zen 3).
+pub(crate) fn clear_registers() {
+    Arch::new().dispatch(ClearRegisters);
+}
+
+/// A function that uses a whole register: the compiler has it clear them all as it returns.
+struct ClearRegisters;
+
+impl WithSimd for ClearRegisters {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        black_box(simd.splat_f64s(1.0));
+    }
 }

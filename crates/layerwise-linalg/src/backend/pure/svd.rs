@@ -10,7 +10,7 @@ use faer::{
 use faer_ext::IntoFaer;
 use ndarray::{Array1, Array2, ArrayView2};
 
-use super::{super::Svd, Element, Workspace};
+use super::{super::Svd, Element, Workspace, simd::clear_registers};
 use crate::{LinalgError, Result};
 
 /// Workspace of [`destructive`].
@@ -86,7 +86,9 @@ fn run<A: Element>(
 ) -> Result<()> {
     let (v, u) = vectors.unzip();
     let values = DiagMut::from_slice_mut(values);
-    svd(transpose, values, v, u, Par::Seq, workspace.stack(), Default::default()).map_err(|_| {
-        LinalgError::NoConvergence { routine: "singular value decomposition", info: 1 }
-    })
+    let stack = workspace.stack();
+    let outcome = svd(transpose, values, v, u, Par::Seq, stack, Default::default());
+    clear_registers();
+    let routine = "singular value decomposition";
+    outcome.map_err(|_| LinalgError::NoConvergence { routine, info: 1 })
 }

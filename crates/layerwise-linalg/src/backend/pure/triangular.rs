@@ -14,6 +14,7 @@ use super::{
     super::{Action, Side},
     Element,
     product::product,
+    simd::clear_registers,
     threads::{both, pieces},
 };
 use crate::Result;
@@ -47,6 +48,7 @@ pub(super) fn triangular<A: Element>(
         Action::Solve | Action::SolveTransposed => solve,
     };
     columns(l, b, step, pieces);
+    clear_registers();
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use self::{
     iteration::QrIteration,
     tridiagonal::{DEFER, PANEL, Tridiagonalize},
 };
-use super::simd::{ALIGN, Buffer, Real, column_stride, dot};
+use super::simd::{ALIGN, Buffer, Real, clear_registers, column_stride, dot};
 use crate::{LinalgError, Result};
 
 /// An iteration did not converge.
@@ -57,7 +57,9 @@ pub(super) fn decompose<T: Real>(
     values: &mut [T],
     work: &mut EigenWork<T>,
 ) -> Result<()> {
-    work.decompose(matrix, values)
+    let outcome = work.decompose(matrix, values);
+    clear_registers();
+    outcome
 }
 
 /// Vectors of the workspace: the tridiagonal matrix, the reflections' factors, and scratch.
