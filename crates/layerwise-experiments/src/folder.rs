@@ -36,7 +36,15 @@ impl Folder {
             .collect();
         fs::create_dir_all(path).map_err(|e| refuse(format!("cannot be made: {e}")))?;
         let lock = File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
-        match lock.try_lock() {
+        let mut locked = lock.try_lock();
+        // A process that this one starts holds the same lock between its fork and its exec.
+        for _ in 0..20 {
+            if locked.is_err() {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                locked = lock.try_lock();
+            }
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(refuse(
