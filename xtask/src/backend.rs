@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use clap::{Parser, ValueEnum};
 
 use crate::openblas;
-use crate::process::{Failure, capture, describe};
+use crate::process::{Failure, capture, describe, say};
 use crate::workspace;
 
 /// What `--backend` chooses from.
@@ -91,7 +91,7 @@ impl Feature {
         }
     }
 
-    /// Whom it gives.
+    /// The backend that it selects.
     pub(crate) fn backend(self) -> Backend {
         match self {
             Self::PureRust => Backend::PureRust,
@@ -129,6 +129,25 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The answer under the best kernel that OpenBLAS has for this processor, and the kernel to ask for
+    /// where OpenBLAS does not take it by itself, of which the user is told.
+    pub(crate) fn under_best_kernel(
+        mut example: impl FnMut() -> Command,
+    ) -> Result<(Self, Option<String>), Failure> {
+        let (mut answer, mut kernel) = (Self::of(&mut example())?, None);
+        // Each proposal comes after those that this OpenBLAS refused.
+        while let Some(better) = answer.better_kernel.take() {
+            let with_better = Self::of(example().env(CORETYPE, &better))?;
+            if with_better.is_openblas(Some(&better)) {
+                let before = &answer.description;
+                say(&format!("{before}: older than this processor, {CORETYPE}={better} is set"));
+                kernel = Some(better);
+            }
+            answer = with_better;
+        }
+        Ok((answer, kernel))
+    }
+
     /// Runs the program.
     pub(crate) fn of(example: &mut Command) -> Result<Self, Failure> {
         // It has to be built first, of which cargo tells.

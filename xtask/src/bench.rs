@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::backend::{Answer, Backend, CORETYPE};
-use crate::process::{Failure, run as run_command, say};
+use crate::process::{Failure, run as run_command};
 use crate::workspace;
 
 pub(crate) const PACKAGE: &str = "layerwise-benches";
@@ -16,15 +16,7 @@ pub(crate) const PACKAGE: &str = "layerwise-benches";
 /// Runs the benchmarks that match the filter, writes the summary and prints it as a table.
 pub(crate) fn run(backend: Backend, quick: bool, filter: Option<&str>) -> Result<(), Failure> {
     let feature = backend.ensure()?;
-    let mut backend = Answer::of(&mut feature.example("release"))?;
-    let kernel = backend.better_kernel.take();
-    if let Some(kernel) = &kernel {
-        say(&format!(
-            "{}: older than this processor, {CORETYPE}={kernel} is set",
-            backend.description
-        ));
-        backend = Answer::of(feature.example("release").env(CORETYPE, kernel))?;
-    }
+    let (backend, kernel) = Answer::under_best_kernel(|| feature.example("release"))?;
     let target = workspace::target_directory()?;
     let results = target.join("criterion");
     let start = SystemTime::now();

@@ -31,10 +31,16 @@ pub(crate) fn older(feature: Feature) -> [(&'static str, Option<&'static str>); 
 ///
 /// They are built for the first kernel alone: for the others only the environment differs.
 pub(crate) fn tests_under(kernel: Option<&str>, feature: Feature) -> Result<(), Failure> {
-    let answer = |kernel| Answer::of(in_environment(kernel, &mut feature.example("dev")));
-    let best = if kernel.is_none() { answer(None)?.better_kernel } else { None };
-    let kernel = kernel.or(best.as_deref());
-    let answer = answer(kernel)?;
+    let example = |kernel| {
+        let mut example = feature.example("dev");
+        in_environment(kernel, &mut example);
+        example
+    };
+    let (answer, kernel) = match kernel {
+        None => Answer::under_best_kernel(|| example(None))?,
+        Some(name) => (Answer::of(&mut example(kernel))?, Some(name.to_owned())),
+    };
+    let kernel = kernel.as_deref();
     say(&answer.description);
     // OpenBLAS takes another, and says nothing, where it does not have the one asked for.
     if !answer.is_openblas(kernel) {

@@ -13,6 +13,7 @@ mod openblas;
 mod peers;
 mod process;
 mod program;
+mod python;
 mod test;
 mod workspace;
 

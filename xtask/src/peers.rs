@@ -1,8 +1,6 @@
 //! Speed against peers: our examples and Python scripts in turns, and a table of both.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::backend::{Answer, Backend, CORETYPE};
 use crate::bench::{PACKAGE, print, time, write_whole};
-use crate::process::{Failure, capture, run as run_command, say};
-use crate::workspace;
+use crate::process::{Failure, output, run as run_command, say};
+use crate::{python, workspace};
 
 /// Examples of the package, and scripts of the folder `peers` that are their counterparts.
 const PROGRAMS: [&str; 2] = ["kfac_step", "optimizer_step"];
@@ -41,9 +39,9 @@ const THREADS: [usize; 2] = [1, 2];
 pub(crate) fn run(backend: Backend, quick: bool, filter: Option<&str>) -> Result<(), Failure> {
     let (rounds, seconds) = if quick { (1, 0.1) } else { (5, 0.5) };
     let feature = backend.ensure()?;
-    let kernel = Answer::of(&mut feature.example("release"))?.better_kernel;
+    let (_, kernel) = Answer::under_best_kernel(|| feature.example("release"))?;
     let target = workspace::target_directory()?;
-    let python = virtual_environment(&target.join("peers"))?;
+    let python = python::environment(&target.join("peers"), &folder().join("requirements.txt"))?;
     let rows = selected(rows(), filter, &python)?;
 
     run_command(example("build", &PROGRAMS).args(feature.cargo_flags()))?;
@@ -216,22 +214,6 @@ fn printed(command: &mut Command, name: &str) -> Result<Vec<Record>, Failure> {
     text.lines().map(|line| Record::parse(line).ok_or_else(|| garbage(line))).collect()
 }
 
-/// The stdout of a program, or its last word on stderr.
-fn output(command: &mut Command, name: &str) -> Result<String, Failure> {
-    let output = capture(command)?;
-    if !output.status.success() {
-        let failure = Failure::of_child(command, output.status);
-        let word = last_line(&output.stderr);
-        return Err(Failure { message: format!("{name} failed: {word}"), ..failure });
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn last_line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.trim_end().lines().last().unwrap_or("it does not say why").trim().to_owned()
-}
-
 /// The median over the rounds; none where nothing was measured.
 fn median(times: impl Iterator<Item = f64>) -> Option<f64> {
     let mut times: Vec<f64> = times.collect();
@@ -374,57 +356,6 @@ fn table(compared: &[Compared]) -> String {
         cells.join("  ")
     });
     aligned.collect::<Vec<_>>().join("\n")
-}
-
-/// The interpreter of the virtual environment in this folder, which is made unless it is whole and
-/// of the same requirements.
-fn virtual_environment(home: &Path) -> Result<PathBuf, Failure> {
-    let python = home.join(if cfg!(windows) { r"Scripts\python.exe" } else { "bin/python" });
-    let file = folder().join("requirements.txt");
-    let requirements = fs::read_to_string(&file)
-        .map_err(|error| Failure::new(format!("{} cannot be read: {error}", file.display())))?;
-    let stamp = home.join("requirements.txt");
-    if is_whole(&stamp, &requirements) && python.is_file() {
-        return Ok(python);
-    }
-    let unwritable =
-        |error: io::Error| Failure::new(format!("{} cannot be written: {error}", home.display()));
-    remove(&stamp, home).map_err(unwritable)?;
-    say(&format!("peers: installing NumPy and PyTorch, some 2.5 GB, in {}", home.display()));
-    let needed =
-        "install Python 3.11 or newer with venv (Debian, Ubuntu: apt-get install python3-venv)";
-    let mut command = Command::new(if cfg!(windows) { "python" } else { "python3" });
-    let made = capture(command.args(["-m", "venv"]).arg(home));
-    let why = match made {
-        Ok(output) if output.status.success() => None,
-        Ok(_) => Some("python3 cannot make a virtual environment".to_owned()),
-        Err(failure) => Some(failure.message),
-    };
-    if let Some(why) = why {
-        return Err(Failure::new(format!("{why}: {needed}")));
-    }
-    let mut command = Command::new(&python);
-    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
-    let name = format!("pip, which needs PyPI and Python 3.11 or newer for {},", file.display());
-    output(command.args(["--no-deps", "--requirement"]).arg(&file), &name)?;
-    fs::write(&stamp, &requirements).map_err(unwritable)?;
-    Ok(python)
-}
-
-/// Whether the environment was finished, with these requirements.
-fn is_whole(stamp: &Path, requirements: &str) -> bool {
-    fs::read_to_string(stamp).is_ok_and(|text| text == requirements)
-}
-
-/// Removes an environment, its stamp first: what is left of it if that fails is not taken for whole.
-fn remove(stamp: &Path, home: &Path) -> io::Result<()> {
-    for result in [fs::remove_file(stamp), fs::remove_dir_all(home)] {
-        match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -589,19 +520,5 @@ sgd/256          1   40.00 µs  20.00 µs   0.50         –         –     –
             (&json!(0.16), &json!(1))
         );
         assert_eq!(summary["rows"][1]["floor"], Value::Null);
-    }
-
-    #[test]
-    fn only_a_whole_environment_of_the_same_requirements_is_used() {
-        let home = std::env::temp_dir().join(format!("xtask-peers-{}", std::process::id()));
-        let stamp = home.join("requirements.txt");
-        fs::create_dir_all(&home).unwrap();
-        assert!(!is_whole(&stamp, "numpy==2"));
-        fs::write(&stamp, "numpy==2").unwrap();
-        assert!(is_whole(&stamp, "numpy==2"));
-        assert!(!is_whole(&stamp, "numpy==3"));
-        remove(&stamp, &home).unwrap();
-        assert!(!home.exists());
-        remove(&stamp, &home).unwrap();
     }
 }

@@ -95,6 +95,22 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// The stdout of a program, or its last word on stderr.
+pub(crate) fn output(command: &mut Command, name: &str) -> Result<String, Failure> {
+    let output = capture(command)?;
+    if !output.status.success() {
+        let failure = Failure::of_child(command, output.status);
+        let word = last_line(&output.stderr);
+        return Err(Failure { message: format!("{name} failed: {word}"), ..failure });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.trim_end().lines().last().unwrap_or("it does not say why").trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

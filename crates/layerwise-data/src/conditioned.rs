@@ -141,11 +141,11 @@ fn from_factor<R: Rng + ?Sized>(
     let work = &mut out.workspace;
     let reversed = &mut work.white_gram;
     if let Some(cholesky) = &work.cholesky {
-        let lower = cholesky.lower();
-        for i in 0..d {
-            for j in 0..=i {
-                reversed[[i, j]] = lower[[d - 1 - j, d - 1 - i]];
-            }
+        // By rows, as Rᵀ is stored.
+        let upper = cholesky.lower().reversed_axes();
+        let rows = reversed.outer_iter_mut().zip(upper.outer_iter().rev());
+        for (i, (mut to, from)) in rows.enumerate() {
+            to.iter_mut().zip(from.iter().rev()).take(i + 1).for_each(|(to, &from)| *to = from);
         }
     }
     work.white_mean.as_slice_mut().into_iter().for_each(<[f64]>::reverse);

@@ -51,18 +51,11 @@ pub(crate) fn draw<R: Rng + ?Sized>(
     gemv(1.0, factor.view(), constant.view(), 0.0, &mut out.x_mean.view_mut())?;
 
     let (q, mean) = (constant.view(), &mut out.y_mean);
-    if full {
-        let z = &mut out.yx;
-        fill_normal(scale, rng, &mut *z);
-        out.yy_trace = noise_beside(z.view(), q, outside, n, scale, rng, mean)?;
-        triangular_product(factor.view(), &mut z.view_mut().reversed_axes())?;
-    } else {
-        let z = &mut out.workspace.noise;
-        reshape(z, (mean.len(), n));
-        fill_normal(scale, rng, &mut *z);
-        out.yy_trace = noise_beside(z.view(), q, outside, n, scale, rng, mean)?;
-        gemm(1.0, z.view(), factor.t(), 0.0, &mut out.yx.view_mut())?;
-    }
+    let z = &mut out.workspace.noise;
+    reshape(z, (mean.len(), rank));
+    fill_normal(scale, rng, &mut *z);
+    out.yy_trace = noise_beside(z.view(), q, outside, n, scale, rng, mean)?;
+    gemm(1.0, z.view(), factor.t(), 0.0, &mut out.yx.view_mut())?;
     out.lower_is_known = full;
     out.n = n;
     Ok(())

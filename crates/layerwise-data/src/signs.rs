@@ -1,7 +1,9 @@
 //! White signs as bits: n signs of a coordinate are n bits, and the sum of their products with
 //! another coordinate's is n − 2·popcount(xor).
 
+use layerwise_linalg::mirror_lower;
 use ndarray::{Array1, Array2, ArrayViewMut2};
+use pulp::{Arch, Simd, WithSimd};
 use rand::Rng;
 
 use crate::white::sign;
@@ -32,19 +34,36 @@ pub(crate) fn white_moments(
     gram: &mut Array2<f64>,
     mean: &mut Array1<f64>,
 ) {
-    let d = mean.len();
-    let product = |differing: u64| (n as f64 - 2.0 * differing as f64) / n as f64;
-    for i in 0..d {
-        for j in (0..=i).step_by(LANES) {
-            let counts = differing_signs(words, width(d), i, j);
-            for (lane, &count) in counts.iter().enumerate().take(i - j + 1) {
-                let value = product(count);
-                gram[[i, j + lane]] = value;
-                gram[[j + lane, i]] = value;
+    Arch::new().dispatch(Count { n, words, gram, mean });
+}
+
+/// [`white_moments`], compiled for the widest vectors that the processor has: no bit depends on them.
+struct Count<'a> {
+    n: usize,
+    words: &'a [u64],
+    gram: &'a mut Array2<f64>,
+    mean: &'a mut Array1<f64>,
+}
+
+impl WithSimd for Count<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Count { n, words, gram, mean } = self;
+        let d = mean.len();
+        let product = |differing: u64| (n as f64 - 2.0 * differing as f64) / n as f64;
+        for i in 0..d {
+            for j in (0..=i).step_by(LANES) {
+                let counts = differing_signs(words, width(d), i, j);
+                for (lane, &count) in counts.iter().enumerate().take(i - j + 1) {
+                    gram[[i, j + lane]] = product(count);
+                }
             }
+            let own = words.iter().skip(i).step_by(width(d));
+            mean[i] = product(own.map(|word| u64::from(word.count_ones())).sum());
         }
-        let own = words.iter().skip(i).step_by(width(d));
-        mean[i] = product(own.map(|word| u64::from(word.count_ones())).sum());
+        mirror_lower(&mut gram.view_mut());
     }
 }
 
@@ -60,7 +79,8 @@ type Lanes = [u64; LANES];
 /// Counts by carry-save adders: of four words of differing bits, and what was left over before,
 /// one word of carries of weight four is made, and only that one's bits are counted (Harley and
 /// Seal's method; H. S. Warren, *Hacker's Delight*, 2nd ed., §5-1). All of it is elementwise on
-/// the lanes, which compiles to vector instructions on any target.
+/// the lanes, which compiles to the vector instructions of the function that it is a part of.
+#[inline(always)]
 fn differing_signs(words: &[u64], width: usize, i: usize, j: usize) -> Lanes {
     let mut total = [0; LANES];
     let (mut ones, mut twos) = ([0; LANES], [0; LANES]);

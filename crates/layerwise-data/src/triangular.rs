@@ -3,7 +3,7 @@
 //! A third of the multiplications of a general product; `triangular_product` and `gram`, which see one
 //! triangle at most, need half.
 
-use layerwise_linalg::gemm;
+use layerwise_linalg::{gemm, mirror_lower};
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::error::Result;
@@ -50,22 +50,8 @@ pub(crate) fn lower_gram(b: ArrayView2<'_, f64>, out: &mut Array2<f64>) -> Resul
             gemm(1.0, rows, columns.t(), 0.0, block)?;
         }
     }
-    mirror(out);
+    mirror_lower(&mut out.view_mut());
     Ok(())
-}
-
-/// Copies the lower triangle onto the upper one, by blocks that stay in cache.
-fn mirror(a: &mut Array2<f64>) {
-    let d = a.nrows();
-    for (top, bottom) in blocks(d) {
-        for (left, right) in blocks(bottom) {
-            for i in top..bottom {
-                for j in left..right.min(i) {
-                    a[[j, i]] = a[[i, j]];
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, ExitStatus};
 
 use clap::{Args, ValueEnum};
-use layerwise_linalg::KERNEL_VARIABLE;
+use layerwise_linalg::{KERNEL_VARIABLE, Library};
 
 use crate::{ExperimentError, Result};
 
@@ -22,12 +22,13 @@ pub enum Backend {
 
 impl Backend {
     /// What serves in this program.
-    pub const SERVES: Self = if cfg!(any(feature = "openblas-system", feature = "openblas-static"))
-    {
-        Self::Openblas
-    } else {
-        Self::PureRust
-    };
+    #[must_use]
+    pub fn serving() -> Self {
+        match layerwise_linalg::backend().library {
+            Library::OpenBlas => Self::Openblas,
+            _ => Self::PureRust,
+        }
+    }
 
     /// The word on the command line.
     #[must_use]
@@ -53,9 +54,9 @@ impl BackendArguments {
     ///
     /// # Errors
     /// [`ExperimentError::Backend`] for a backend that is not there, and for a kernel that OpenBLAS does
-    /// not have.
+    /// not have, or that the processor cannot run.
     pub(crate) fn prepare(&self, command: &'static str) -> Result<Option<ExitStatus>> {
-        let serves = Backend::SERVES;
+        let serves = Backend::serving();
         if let Some(asked) = self.backend.filter(|&asked| asked != serves) {
             let (serves, asked) = (serves.name(), asked.name());
             return Err(ExperimentError::Backend(format!(
@@ -64,6 +65,13 @@ impl BackendArguments {
             )));
         }
         let backend = layerwise_linalg::backend();
+        if backend.beyond_processor {
+            return Err(ExperimentError::Backend(format!(
+                "{KERNEL_VARIABLE}={} asks for vectors that this processor does not have: \
+                 choose another kernel, or unset the variable",
+                backend.kernel
+            )));
+        }
         let restarted = std::env::var_os(RESTARTED).is_some();
         match (backend.refused_kernel, backend.better_kernel) {
             (Some(refused), _) if !restarted => Err(ExperimentError::Backend(format!(
@@ -79,7 +87,14 @@ impl BackendArguments {
                 ));
                 start_again(better).map(Some)
             }
-            _ => Ok(None),
+            (Some(_), None) => {
+                say(&format!(
+                    "this {} has no kernel for this processor's vectors: going on with {}",
+                    backend.name, backend.kernel
+                ));
+                Ok(None)
+            }
+            (None, None) => Ok(None),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -36,15 +38,7 @@ impl Folder {
             .collect();
         fs::create_dir_all(path).map_err(|e| refuse(format!("cannot be made: {e}")))?;
         let lock = File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
-        let mut locked = lock.try_lock();
-        // A process that this one starts holds the same lock between its fork and its exec.
-        for _ in 0..20 {
-            if locked.is_err() {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-                locked = lock.try_lock();
-            }
-        }
-        match locked {
+        match Self::lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(refuse(
@@ -59,6 +53,19 @@ impl Folder {
         }
         folder.probe().map_err(|e| refuse(format!("cannot be written to: {e}")))?;
         Ok(folder)
+    }
+
+    /// Tries for an instant: a process that was started by the folder's last user while it wrote holds
+    /// the lock too, until it becomes another program.
+    fn lock(folder: &File) -> std::result::Result<(), TryLockError> {
+        const TRIES: usize = 10;
+        for _ in 1..TRIES {
+            match folder.try_lock() {
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+                locked => return locked,
+            }
+        }
+        folder.try_lock()
     }
 
     fn probe(&self) -> std::io::Result<()> {

@@ -45,7 +45,7 @@ fn complaint(output: &Output, status: i32) -> String {
 #[test]
 fn a_backend_that_is_not_there_is_refused_with_what_to_type() {
     let folder = tempfile::tempdir().unwrap();
-    let (other, serves) = match Backend::SERVES {
+    let (other, serves) = match Backend::serving() {
         Backend::PureRust => ("openblas", "pure-rust"),
         Backend::Openblas => ("pure-rust", "openblas"),
     };

@@ -1,6 +1,7 @@
 //! Checks on entries: finiteness, symmetry, shapes.
 
 use ndarray::ArrayView2;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::{LinalgError, Result, Scalar};
 
@@ -25,8 +26,42 @@ pub(crate) fn finite<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
     }
 }
 
-/// 0 · x is zero exactly where x is finite, else NaN.
+/// Loops over entries, compiled for the widest vectors that the processor has: no answer depends on them.
+enum Loop<'a, A> {
+    /// 1 where all entries are finite, else 0.
+    Finite(&'a [A]),
+    /// [`max_abs`].
+    Largest(&'a [A]),
+    /// The largest |a_ij − a_ji| of an n × n matrix without gaps.
+    Asymmetry(&'a [A], usize),
+}
+
+impl<A: Scalar> WithSimd for Loop<'_, A> {
+    type Output = A;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> A {
+        match self {
+            Loop::Finite(entries) if finite_loop(entries) => A::one(),
+            Loop::Finite(_) => A::zero(),
+            Loop::Largest(entries) => largest_loop(entries),
+            Loop::Asymmetry(entries, n) => asymmetry_loop(entries, n),
+        }
+    }
+}
+
 fn all_finite<A: Scalar>(entries: &[A]) -> bool {
+    Arch::new().dispatch(Loop::Finite(entries)) == A::one()
+}
+
+/// The largest modulus; finite entries.
+pub(crate) fn max_abs<A: Scalar>(entries: &[A]) -> A {
+    Arch::new().dispatch(Loop::Largest(entries))
+}
+
+/// 0 · x is zero exactly where x is finite, else NaN.
+#[inline(always)]
+fn finite_loop<A: Scalar>(entries: &[A]) -> bool {
     let mut sums = [A::zero(); LANES];
     let (chunks, rest) = entries.as_chunks::<LANES>();
     for chunk in chunks {
@@ -37,8 +72,8 @@ fn all_finite<A: Scalar>(entries: &[A]) -> bool {
     sums.iter().all(|&sum| sum == A::zero()) && rest.iter().all(|x| x.is_finite())
 }
 
-/// The largest modulus; finite entries.
-pub(crate) fn max_abs<A: Scalar>(entries: &[A]) -> A {
+#[inline(always)]
+fn largest_loop<A: Scalar>(entries: &[A]) -> A {
     let mut largest = [A::zero(); LANES];
     let (chunks, rest) = entries.as_chunks::<LANES>();
     for chunk in chunks {
@@ -68,7 +103,7 @@ pub fn check_symmetric<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
     finite(m)?;
     // Without gaps, but with an axis backwards, a mirror image in memory is not one in the matrix.
     let worst = match m.as_slice().or(m.t().to_slice()) {
-        Some(entries) => worst_asymmetry(entries, n),
+        Some(entries) => Arch::new().dispatch(Loop::Asymmetry(entries, n)),
         None => m
             .indexed_iter()
             .fold(A::zero(), |worst, ((row, col), &x)| worst.max((x - m[[col, row]]).abs())),
@@ -93,9 +128,9 @@ pub fn check_symmetric<A: Scalar>(m: ArrayView2<A>) -> Result<()> {
     Ok(())
 }
 
-/// The largest |a_ij − a_ji| of an n × n matrix without gaps, tile by tile: each row of a tile and
-/// of its mirror image is read once, as a whole.
-fn worst_asymmetry<A: Scalar>(entries: &[A], n: usize) -> A {
+/// Tile by tile: each row of a tile and of its mirror image is read once, as a whole.
+#[inline(always)]
+fn asymmetry_loop<A: Scalar>(entries: &[A], n: usize) -> A {
     let tile = |top: usize, left: usize| {
         let mut tile = [[A::zero(); LANES]; LANES];
         for (row, to) in tile.iter_mut().enumerate() {
@@ -124,7 +159,7 @@ fn worst_asymmetry<A: Scalar>(entries: &[A], n: usize) -> A {
             worst[0] = if difference > worst[0] { difference } else { worst[0] };
         }
     }
-    max_abs(&worst)
+    largest_loop(&worst)
 }
 
 /// Fails unless `found` is `expected`.

@@ -82,8 +82,8 @@ impl<A: Scalar> Cholesky<A> {
             return Err(LinalgError::TooLarge { rows: n, cols: n });
         };
         (A::ROUTINES.cholesky)(n, entries, &mut self.work)?;
-        for i in 0..n {
-            self.spare.slice_mut(s![i, ..i]).fill(A::zero());
+        for (i, row) in entries.chunks_exact_mut(n.max(1)).enumerate() {
+            row[..i].fill(A::zero());
         }
         if ridge == A::zero() {
             self.refuse_rounding(s)?;

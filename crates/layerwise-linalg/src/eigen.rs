@@ -16,7 +16,7 @@ use crate::{
 /// Holds all storage, the backend's workspace included: after construction nothing is allocated. An
 /// error leaves the former decomposition in place.
 ///
-/// Divide and conquer, as LAPACK's `syevd`, on one thread. S is scaled by a power of two first, so that no
+/// Divide and conquer, as LAPACK's `syevd`; in pure Rust on one thread. S is scaled by a power of two first, so that no
 /// square overflows or underflows; an eigenvalue beyond the range of the type becomes infinite or zero.
 ///
 /// Source: J. J. M. Cuppen 1981; M. Gu and S. C. Eisenstat 1995.
@@ -79,10 +79,7 @@ impl<A: Scalar> SymmetricEigen<A> {
         else {
             return Err(LinalgError::TooLarge { rows: n, cols: n });
         };
-        let scaling = Scaling::of(check::max_abs(matrix));
-        for entry in matrix.iter_mut() {
-            *entry = scaling.scale(*entry);
-        }
+        let scaling = Scaling::balance(matrix);
         (A::ROUTINES.eigen)(matrix, values, &mut self.work)?;
         for value in values {
             *value = scaling.undo(*value);

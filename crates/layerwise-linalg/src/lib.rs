@@ -4,7 +4,7 @@
 //!
 //! | subject | items |
 //! |---|---|
-//! | products and triangular solves | [`gemm`], [`gram`], [`gemv`], [`triangular_product`], [`solve_lower`], [`solve_lower_transposed`] |
+//! | products and triangular solves | [`gemm`], [`gram`], [`gemv`], [`mirror_lower`], [`symmetrize`], [`triangular_product`], [`solve_lower`], [`solve_lower_transposed`] |
 //! | symmetric positive definite systems | [`Cholesky`], [`check_symmetric`] |
 //! | symmetric eigenproblems, inverse roots | [`SymmetricEigen`], [`inverse_root`], [`RootOptions`], [`Ridge`], [`Cutoff`], [`CoupledNewton`] |
 //! | orthonormal rows | [`RowOrthonormalizer`], [`orthonormal_rows`] |
@@ -13,16 +13,17 @@
 //! | the backend itself | [`backend()`], [`Backend`], [`set_backend_threads`] |
 //!
 //! Matrices are [`ndarray`] arrays and views. Every function accepts row-major and column-major
-//! storage, transposes and sub-blocks of either without a copy; other strides are copied. The
-//! types named after a factorization hold their storage: after construction their methods do not
-//! allocate, and on an error they keep the factorization that they had. Functions that write into
-//! a caller's array leave it as it was when they return an error.
+//! storage, transposes and sub-blocks of either without a copy; OpenBLAS gets a copy of an operand
+//! with other strides. The types named after a factorization hold their storage: after the first call on
+//! each thread their methods do not allocate, unless a product is shared out to several threads. On an
+//! error they keep the factorization that they had. Functions that write into a caller's array leave it as
+//! it was when they return an error.
 //!
 //! # Choosing a backend
 //!
 //! | feature | linear algebra |
 //! |---|---|
-//! | `pure-rust` (default) | [faer](https://docs.rs/faer), with symmetric eigendecompositions and QR of our own: nothing to install, the best vectors of any processor, results that do not depend on the number of threads |
+//! | `pure-rust` (default) | [faer](https://docs.rs/faer), with symmetric eigendecompositions and QR of our own: nothing to install, products with the best vectors of the processor (decompositions with AVX2 at most), results that do not depend on the number of threads |
 //! | `openblas-system` | the OpenBLAS of the system |
 //! | `openblas-static` | OpenBLAS, built from source: needs make, a C and a Fortran compiler |
 //!
@@ -78,8 +79,9 @@ pub use inverse_root::{Cutoff, Ridge, RootOptions, inverse_root};
 pub use orthonormal::{RowOrthonormalizer, orthonormal_rows};
 pub use polar::{ExactPolar, NewtonSchulz, PolarWorkspace, polar_factor_exact};
 pub use product::{
-    gemm, gemv, gram, solve_lower, solve_lower_transposed, symmetrize, triangular_product,
+    gemm, gemv, gram, mirror_lower, solve_lower, solve_lower_transposed, symmetrize,
+    triangular_product,
 };
-pub use runtime::{Backend, KERNEL_VARIABLE, backend, set_backend_threads};
+pub use runtime::{Backend, KERNEL_VARIABLE, Library, backend, set_backend_threads};
 pub use scalar::Scalar;
 pub use singular::{leading_right_singular_vector, singular_values, thin_svd};

@@ -40,7 +40,8 @@ impl<A: Scalar> RowOrthonormalizer<A> {
     /// G ← Q, without allocating.
     ///
     /// A row counts as dependent on those before it where its distance from their span is at most
-    /// d ε times its norm: a criterion that does not change when rows are scaled.
+    /// 8 d ε times its norm: a criterion that does not change when rows are scaled, and above the d ε that
+    /// rounding may leave of a dependent row, so that no processor's last bits decide.
     ///
     /// # Errors
     ///
@@ -56,12 +57,8 @@ impl<A: Scalar> RowOrthonormalizer<A> {
         if k == 0 {
             return Ok(());
         }
-        let failed = LinalgError::TooLarge { rows: k, cols: d };
-        self.buffer.assign(g);
-        self.balance_rows();
-        let Some(entries) = self.buffer.as_slice_mut() else { return Err(failed) };
-        (A::ROUTINES.orthonormalize)(entries, &mut self.diagonal, &mut self.work)?;
-        let tolerance = d as f64 * A::epsilon().as_f64();
+        self.factorize(g)?;
+        let tolerance = 8.0 * d as f64 * A::epsilon().as_f64();
         let independent = self.diagonal.iter().zip(&self.norms);
         let rank = independent
             .filter(|(diagonal, norm)| diagonal.abs().as_f64() > tolerance * norm.as_f64())
@@ -69,13 +66,47 @@ impl<A: Scalar> RowOrthonormalizer<A> {
         if rank < k {
             return Err(LinalgError::RankDeficient { rank, needed: k });
         }
+        self.take(g);
+        Ok(())
+    }
+
+    /// As [`orthonormalize`](Self::orthonormalize), for rows of any rank: where one depends on those before
+    /// it, rounding chooses a unit vector orthogonal to the others.
+    ///
+    /// # Errors
+    ///
+    /// [`LinalgError::Shape`], also for k > d, and [`LinalgError::NonFinite`]. G stays as it was.
+    pub fn orthonormal_factor(&mut self, g: &mut ArrayViewMut2<A>) -> Result<()> {
+        let (k, d) = self.buffer.dim();
+        check::shape("matrix to orthonormalize", g.dim(), (k.min(d), d))?;
+        check::finite(g.view())?;
+        if k > 0 {
+            self.factorize(g)?;
+            self.take(g);
+        }
+        Ok(())
+    }
+
+    /// The buffer ← rows of Q up to their signs, which are those of the diagonal.
+    fn factorize(&mut self, g: &ArrayViewMut2<A>) -> Result<()> {
+        let (rows, cols) = self.buffer.dim();
+        self.buffer.assign(g);
+        self.balance_rows();
+        match self.buffer.as_slice_mut() {
+            Some(entries) => {
+                (A::ROUTINES.orthonormalize)(entries, &mut self.diagonal, &mut self.work)
+            }
+            None => Err(LinalgError::TooLarge { rows, cols }),
+        }
+    }
+
+    fn take(&self, g: &mut ArrayViewMut2<A>) {
         for ((mut target, source), diagonal) in
             g.rows_mut().into_iter().zip(self.buffer.rows()).zip(&self.diagonal)
         {
             let sign = diagonal.signum();
             target.zip_mut_with(&source, |t, &q| *t = sign * q);
         }
-        Ok(())
     }
 
     /// Scales each row to a largest entry in [1, 2), which does not change Q, and takes its norm.

@@ -212,10 +212,7 @@ impl<A: Scalar> ExactPolar<A> {
             return Err(failed);
         };
         let (values, work) = (&mut self.values, &mut self.work);
-        let scaling = Scaling::of(check::max_abs(matrix));
-        for entry in matrix.iter_mut() {
-            *entry = scaling.scale(*entry);
-        }
+        let scaling = Scaling::balance(matrix);
         (A::ROUTINES.svd)(matrix, values, u, vt, work)?;
         let largest = self.values.first().copied().unwrap_or(A::zero());
         let cutoff = A::from_f64(rows.max(cols) as f64) * A::epsilon() * largest;

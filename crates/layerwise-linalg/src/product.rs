@@ -1,8 +1,8 @@
 //! Matrix products and triangular solves.
 //!
 //! None of these allocates, once warmed up, for row- or column-major operands, their transposes and
-//! sub-blocks, on one thread. OpenBLAS gets a temporary copy of an operand with other strides. NaN and infinities in the
-//! operands propagate as in IEEE arithmetic.
+//! sub-blocks, on one thread. OpenBLAS gets a temporary copy of an operand with other strides. NaN and
+//! infinities in the operands propagate as in IEEE arithmetic.
 
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
@@ -152,9 +152,12 @@ fn scale<A: Scalar>(beta: A, c: &mut ArrayViewMut2<A>) {
     if beta == A::zero() { c.fill(beta) } else { c.mapv_inplace(|v| beta * v) }
 }
 
-/// Copies the lower triangle onto the upper one.
-fn mirror_lower<A: Scalar>(c: &mut ArrayViewMut2<A>) {
+/// Copies a square matrix's lower triangle onto the upper one. Other matrices are left alone.
+pub fn mirror_lower<A: Scalar>(c: &mut ArrayViewMut2<A>) {
     let n = c.nrows();
+    if n != c.ncols() {
+        return;
+    }
     let by_rows = c.is_standard_layout();
     let by_columns = c.t().is_standard_layout();
     match c.as_slice_memory_order_mut() {

@@ -12,17 +12,33 @@ pub const KERNEL_VARIABLE: &str = "OPENBLAS_CORETYPE";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backend {
+    /// Who serves.
+    pub library: Library,
     /// Library and version.
     pub name: String,
-    /// The vector instructions that it uses, or OpenBLAS's kernel, which it chooses by the processor.
+    /// The vector instructions of faer's products, or OpenBLAS's kernel, which it chooses by the
+    /// processor.
     pub kernel: String,
-    /// Only OpenBLAS: the kernel runs, but is older than the processor's vectors: slower, and
-    /// with other last digits. This one is worth a try: start the program with it in
-    /// [`KERNEL_VARIABLE`]. `None` where the user asked for the kernel that runs.
+    /// Where OpenBLAS runs on a kernel older than the processor's vectors, which is slower: a kernel to
+    /// try, by starting the program with it in [`KERNEL_VARIABLE`]. `None` where the user asked for the
+    /// kernel that runs.
     pub better_kernel: Option<&'static str>,
-    /// Only OpenBLAS: what [`KERNEL_VARIABLE`] asks for, where OpenBLAS took another kernel, because it
-    /// does not know or does not have this one.
+    /// What [`KERNEL_VARIABLE`] asks for, where OpenBLAS took another kernel, because it does not know
+    /// or does not have this one.
     pub refused_kernel: Option<String>,
+    /// Whether OpenBLAS was told to take a kernel that uses vectors which this processor does not have:
+    /// its first product would end the program.
+    pub beyond_processor: bool,
+}
+
+/// A library of linear algebra.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Library {
+    /// faer, in pure Rust.
+    Faer,
+    /// OpenBLAS, of the system or built from source.
+    OpenBlas,
 }
 
 impl fmt::Display for Backend {
@@ -37,10 +53,11 @@ pub fn backend() -> Backend {
 }
 
 /// Sets how many threads a product or triangular solve uses from now on, in the whole process; 0 counts
-/// as 1. Without this call it is as many as there are cores. Decompositions use one.
+/// as 1. Without this call it is the size of rayon's pool, or OpenBLAS's own choice: the number of cores,
+/// if their variables (`RAYON_NUM_THREADS`, `OPENBLAS_NUM_THREADS`) do not say otherwise.
 ///
-/// In pure Rust the results do not depend on it, and threads that run side by side already are shared.
-/// OpenBLAS's results differ in the last bits between numbers of threads: set one where they must not
+/// In pure Rust decompositions use one thread, the results do not depend on the number, and threads that
+/// run side by side already are shared. OpenBLAS's decompositions use several too, and its results differ in the last bits between numbers of threads: set one where they must not
 /// depend on the machine's cores, or where threads run side by side already.
 pub fn set_backend_threads(n: usize) {
     set_threads(n);

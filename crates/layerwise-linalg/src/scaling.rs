@@ -1,6 +1,6 @@
 //! Scaling by powers of two, which changes no digit: it keeps squares from overflowing and underflowing.
 
-use crate::Scalar;
+use crate::{Scalar, check};
 
 /// A power of two and its inverse, each as two factors, as one alone may overflow.
 #[derive(Clone, Copy)]
@@ -10,16 +10,21 @@ pub(crate) struct Scaling<A> {
 }
 
 impl<A: Scalar> Scaling<A> {
-    /// The power that brings a finite `largest` ≥ 0 into [1, 2), up to rounding; 1 for 0.
+    /// Brings the largest modulus of finite entries into [1, 2), and says by which power.
+    pub(crate) fn balance(entries: &mut [A]) -> Self {
+        let scaling = Self::of(check::max_abs(entries));
+        for entry in entries {
+            *entry = scaling.scale(*entry);
+        }
+        scaling
+    }
+
+    /// The power that brings a finite `largest` ≥ 0 into [1, 2); 1 for 0.
     pub(crate) fn of(largest: A) -> Self {
-        let exponent = match largest.as_f64() {
-            largest if largest > 0.0 => largest.log2().floor(),
-            _ => 0.0,
-        };
-        let power = |exponent: f64| {
-            let half = (exponent / 2.0).trunc();
-            (A::from_f64(half.exp2()), A::from_f64((exponent - half).exp2()))
-        };
+        let exponent = exponent(largest.as_f64());
+        // Of half an exponent, a power is a normal number of either type.
+        let two_to = |power: i32| A::from_f64(f64::from_bits(((1023 + power) as u64) << 52));
+        let power = |exponent: i32| (two_to(exponent / 2), two_to(exponent - exponent / 2));
         Self { factors: power(-exponent), inverses: power(exponent) }
     }
 
@@ -31,6 +36,16 @@ impl<A: Scalar> Scaling<A> {
     /// x over the power.
     pub(crate) fn undo(&self, x: A) -> A {
         x * self.inverses.0 * self.inverses.1
+    }
+}
+
+/// ⌊log₂ x⌋ of a finite x ≥ 0; 0 for 0.
+fn exponent(x: f64) -> i32 {
+    let (biased, mantissa) = ((x.to_bits() >> 52) as i32, x.to_bits() << 12);
+    match (biased, mantissa) {
+        (0, 0) => 0,
+        (0, _) => -1023 - mantissa.leading_zeros() as i32,
+        _ => biased - 1023,
     }
 }
 

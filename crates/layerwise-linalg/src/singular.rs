@@ -42,8 +42,7 @@ pub fn thin_svd<A: Scalar>(m: ArrayView2<A>) -> Result<(Array2<A>, Array1<A>, Ar
 /// The matrix, row-major, brought to a largest entry in [1, 2), and how.
 fn scaled<A: Scalar>(m: ArrayView2<A>) -> (Array2<A>, Scaling<A>) {
     let mut copy = row_major(m);
-    let scaling = Scaling::of(copy.as_slice().map_or(A::zero(), check::max_abs));
-    copy.mapv_inplace(|x| scaling.scale(x));
+    let scaling = Scaling::balance(copy.as_slice_mut().unwrap_or_default());
     (copy, scaling)
 }
 

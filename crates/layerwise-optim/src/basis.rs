@@ -137,13 +137,11 @@ impl<A: Scalar> BasisSide<A> {
         match found {
             Found::Kept => return Ok(Refreshed::made(Some(finder.condition(found)), false)),
             Found::Iterated => {}
-            Found::Decomposed { .. } => finder.decomposed_into(next),
+            Found::Decomposed => finder.decomposed_into(next),
         }
         basis.propose();
-        let fell_back = found == Found::Decomposed { fell_back: true };
-        let iterated = found == Found::Iterated || fell_back;
-        self.reorders = iterated && config.basis_use == BasisUse::Previous;
-        Ok(Refreshed::made(Some(finder.condition(found)), fell_back))
+        self.reorders = found == Found::Iterated && config.basis_use == BasisUse::Previous;
+        Ok(Refreshed::made(Some(finder.condition(found)), false))
     }
 
     /// The order in which the columns of the basis proposed stood before, where it applies to `v`.

@@ -17,9 +17,8 @@ pub enum BasisMethod {
         tolerance: f64,
     },
     /// Steps of orthogonal iteration from the basis held, each by a QR factorization: under
-    /// [`BasisUse::Refreshed`](crate::BasisUse::Refreshed) those of the QR algorithm on `VᵀSV`. Where
-    /// the product to factor is rank-deficient, an eigendecomposition takes their place, and is counted
-    /// as a fall-back.
+    /// [`BasisUse::Refreshed`](crate::BasisUse::Refreshed) those of the QR algorithm on `VᵀSV`. Of a
+    /// product that is rank-deficient, rounding chooses the columns that it does not determine.
     QrStep {
         /// Multiple of the identity added to the bias-corrected factor, ≥ 0.
         ridge: Schedule,

@@ -233,18 +233,21 @@ impl<A: Scalar> SecondMoments<A> {
     /// some √(m + n) ε of the largest, and a square that rounding made zero would divide the rounding of
     /// another entry by nothing.
     pub(crate) fn apply_rotated(&self, direction: &mut ArrayViewMut2<'_, A>) {
-        let moments = self.moments.latest();
-        let largest = moments.iter().fold(A::zero(), |largest, &v| largest.max(v));
-        let sides = A::from_f64((moments.nrows() + moments.ncols()) as f64);
+        let squares = self.largest.as_ref().unwrap_or(&self.moments).latest();
+        let largest = squares.iter().fold(A::zero(), |largest, &v| largest.max(v));
+        let sides = A::from_f64((squares.nrows() + squares.ncols()) as f64);
         self.apply_above(sides * A::epsilon() * A::epsilon() * largest, direction);
     }
 
+    /// With `v` no smaller than `least`, but where `v` and `ε` are both zero.
     fn apply_above(&self, least: A, direction: &mut ArrayViewMut2<'_, A>) {
         let exponent = A::from_f64(self.config.exponent);
+        let moves = self.rule.epsilon > A::zero();
+        let above = move |v: A| if moves || v > A::zero() { v.max(least) } else { v };
         match self.config.exponent {
-            0.5 => self.divide(direction, |v| v.max(least).sqrt()),
-            1.0 => self.divide(direction, |v| v.max(least)),
-            _ => self.divide(direction, |v| v.max(least).powf(exponent)),
+            0.5 => self.divide(direction, move |v| above(v).sqrt()),
+            1.0 => self.divide(direction, above),
+            _ => self.divide(direction, move |v| above(v).powf(exponent)),
         }
     }
 

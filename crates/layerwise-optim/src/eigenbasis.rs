@@ -38,7 +38,8 @@ pub struct EigenbasisConfig {
     pub basis_use: BasisUse,
     /// When bases are computed anew.
     pub refresh: Refresh,
-    /// The statistic in the basis.
+    /// The statistic in the basis. Of an m × n weight, a second moment counts as no smaller than (m + n) ε²
+    /// times the largest, which is what rotations may leave of zero, but where it and `ε` are both zero.
     pub diagonal: DiagonalConfig,
     /// What it is estimated from.
     pub estimate: DiagonalEstimate,

@@ -1,8 +1,7 @@
 //! The eigenvectors of a factor, from those that are held of it.
 
 use layerwise_linalg::{
-    LinalgError, RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm, gram,
-    symmetrize,
+    RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm, gram, symmetrize,
 };
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
@@ -23,10 +22,7 @@ pub(crate) struct Eigenvectors<A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// By an eigendecomposition, which has them.
-    Decomposed {
-        /// Another routine was asked for.
-        fell_back: bool,
-    },
+    Decomposed,
     /// From those held, in the place for the next ones.
     Iterated,
     /// Those held serve on.
@@ -74,7 +70,6 @@ impl<A: Scalar> Eigenvectors<A> {
         current: &Array2<A>,
         next: &mut Array2<A>,
     ) -> layerwise_linalg::Result<Found> {
-        let mut fell_back = false;
         match (method, &mut self.iteration) {
             (BasisMethod::Eigendecomposition { tolerance }, Some(iteration)) => {
                 if iteration.diagonalizes(moment, current, *tolerance)? {
@@ -85,16 +80,12 @@ impl<A: Scalar> Eigenvectors<A> {
                 // The scale does not matter: S + c r I, c the divisor of the bias correction.
                 let added = ridge.value(step) * correction;
                 let given = (moment, added);
-                match iteration.qr_steps(given, *tolerance, self.order, current, next) {
-                    Ok(()) => return Ok(Found::Iterated),
-                    Err(LinalgError::RankDeficient { .. }) => fell_back = true,
-                    Err(error) => return Err(error),
-                }
+                iteration.qr_steps(given, *tolerance, self.order, current, next)?;
+                return Ok(Found::Iterated);
             }
             (_, None) => {}
         }
-        self.eigen.decompose(moment)?;
-        Ok(Found::Decomposed { fell_back })
+        self.decompose(moment)
     }
 
     /// As [`refresh`](Self::refresh), by one step from the columns of `current` in descending order of
@@ -106,15 +97,9 @@ impl<A: Scalar> Eigenvectors<A> {
         current: &Array2<A>,
         next: &mut Array2<A>,
     ) -> layerwise_linalg::Result<Found> {
-        if let Some(iteration) = &mut self.iteration {
-            match iteration.power_step(moment, added, current, next) {
-                Ok(()) => return Ok(Found::Iterated),
-                Err(LinalgError::RankDeficient { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.eigen.decompose(moment)?;
-        Ok(Found::Decomposed { fell_back: true })
+        let Some(iteration) = &mut self.iteration else { return self.decompose(moment) };
+        iteration.power_step(moment, added, current, next)?;
+        Ok(Found::Iterated)
     }
 
     pub(crate) fn decompose(
@@ -122,7 +107,7 @@ impl<A: Scalar> Eigenvectors<A> {
         moment: ArrayView2<'_, A>,
     ) -> layerwise_linalg::Result<Found> {
         self.eigen.decompose(moment)?;
-        Ok(Found::Decomposed { fell_back: false })
+        Ok(Found::Decomposed)
     }
 
     /// The condition number of what was decomposed, or a lower bound from Rayleigh quotients (of
@@ -133,7 +118,7 @@ impl<A: Scalar> Eigenvectors<A> {
             values.fold((f64::INFINITY, 0.0_f64), |(least, most), x| (least.min(x), most.max(x)))
         };
         let (least, most) = match (found, &self.iteration) {
-            (Found::Decomposed { .. }, _) | (_, None) => {
+            (Found::Decomposed, _) | (_, None) => {
                 extremes(&mut self.eigen.values().iter().map(|x| x.as_f64()))
             }
             (Found::Iterated | Found::Kept, Some(iteration)) => {
@@ -166,7 +151,7 @@ impl<A: Scalar> Eigenvectors<A> {
                 iteration.measure(moment, next)?;
                 self.eigen.set(iteration.values.view(), iteration.product.view())
             }
-            (Found::Decomposed { .. }, _) | (_, None) => {
+            (Found::Decomposed, _) | (_, None) => {
                 self.decomposed_into(next);
                 Ok(())
             }
@@ -274,7 +259,7 @@ impl<A: Scalar> Iteration<A> {
                 self.between.assign(work);
             }
             work.assign(product);
-            self.orthonormalizer.orthonormalize(&mut product.view_mut())?;
+            self.orthonormalizer.orthonormal_factor(&mut product.view_mut())?;
             // R U is UᵀBU; here `product` is Uᵀ and `next` becomes UᵀB.
             gemm(one, product.view(), work.view(), zero, &mut next.view_mut())?;
             for ((quotient, row), u) in
@@ -315,7 +300,7 @@ impl<A: Scalar> Iteration<A> {
         self.quotients_of_columns(current);
         self.sort(ColumnOrder::Descending);
         assign_columns(&mut self.product, &self.work, self.order.iter().copied());
-        self.orthonormalizer.orthonormalize(&mut self.product.view_mut())?;
+        self.orthonormalizer.orthonormal_factor(&mut self.product.view_mut())?;
         assign_columns(next, &self.product, 0..self.product.ncols());
         Ok(())
     }

@@ -7,7 +7,7 @@ use layerwise_linalg::{
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::basis_method::BasisMethod;
-use crate::eigenvectors::{Eigenvectors, Found};
+use crate::eigenvectors::Eigenvectors;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
 use crate::persist::{Persist, check_loaded_symmetric, check_orthonormal, join};
@@ -237,7 +237,7 @@ impl<A: Scalar> FactorRoot<A> {
                         Err(error) => return Err(error),
                     }
                 }
-                let mut fell_back = newton.is_some();
+                let fell_back = newton.is_some();
                 match basis {
                     None => _ = finder.decompose(*moment)?,
                     Some(basis) => {
@@ -247,7 +247,6 @@ impl<A: Scalar> FactorRoot<A> {
                             finder.refresh(&self.basis_method, step, given, current, next)?;
                         finder.take(found, *moment, current, next)?;
                         basis.propose();
-                        fell_back |= found == Found::Decomposed { fell_back: true };
                     }
                 }
                 let eigen = finder.eigen();

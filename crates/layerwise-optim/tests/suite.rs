@@ -388,9 +388,10 @@ fn single_precision_follows_double_precision() {
         let error = largest_difference(weight64.view(), weight32.view()) / scale;
         // A 4 × 4 gradient has a condition number up to 100 here, so its Gram matrices κ up to 10⁴.
         // The sums of a Gram matrix and the backward error of its decomposition are n u ‖S‖ each, with
-        // n = 4 and a unit of rounding u = 6e-8, of which an inverse root with an exponent of up to 1/2
-        // makes κ/2 as much: 2.4e-3 a step, over five steps.
-        assert!(error < 1.2e-2, "{}: relative error {error:e}", case.name);
+        // n = 4 and a unit of rounding u = 6e-8, of which an inverse root of exponent p makes p κ as
+        // much: 2.4e-3 p a step, over five steps. Two sides have roots of ¼, one alone has ½.
+        let exponent = if case.name == "shampoo, one-sided" { 0.5 } else { 0.25 };
+        assert!(error < 1.2e-2 * exponent, "{}: relative error {error:e}", case.name);
         assert!(error > 0.0, "{}: single precision cannot be exact", case.name);
     }
 }

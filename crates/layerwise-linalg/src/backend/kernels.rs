@@ -37,6 +37,12 @@ pub(crate) fn better(
         .map(|(_, name)| *name)
 }
 
+/// Whether a kernel uses vectors that the processor does not have. OpenBLAS does not look where it is told
+/// which kernel to take.
+pub(crate) fn is_beyond(kernel: &str, processor: Vectors) -> bool {
+    of_kernel(kernel).is_some_and(|vectors| vectors > processor)
+}
+
 /// What a kernel uses; `None` for one that is not known here.
 fn of_kernel(name: &str) -> Option<Vectors> {
     const KNOWN: [(Vectors, &[&str]); 4] = [
@@ -101,7 +107,7 @@ pub(crate) fn of_processor() -> Vectors {
 
 #[cfg(test)]
 mod tests {
-    use super::{Vectors, better};
+    use super::{Vectors, better, is_beyond};
 
     #[test]
     fn a_kernel_older_than_the_processor_has_a_better_one() {
@@ -119,6 +125,14 @@ mod tests {
         assert_eq!(better("Cooperlake", None, Vectors::Avx512), None);
         assert_eq!(better("Prescott", None, Vectors::Sse), None);
         assert_eq!(better("NEOVERSEN1", None, Vectors::Sse), None);
+    }
+
+    #[test]
+    fn a_kernel_newer_than_the_processor_is_known_for_one() {
+        assert!(is_beyond("SkylakeX", Vectors::Avx2));
+        assert!(is_beyond("haswell", Vectors::Avx));
+        assert!(!is_beyond("Haswell", Vectors::Avx2));
+        assert!(!is_beyond("NEOVERSEN1", Vectors::Sse));
     }
 
     #[test]

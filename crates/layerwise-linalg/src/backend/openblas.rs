@@ -16,7 +16,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMu
 use ndarray_linalg::{JobSvd, SVDDC};
 
 use super::{Action, Kernel, Routines, Side, Svd, kernels};
-use crate::{Backend, LinalgError, Result, Scalar, runtime::KERNEL_VARIABLE};
+use crate::{Backend, Library, LinalgError, Result, Scalar, runtime::KERNEL_VARIABLE};
 
 // Links the library that the declarations below refer to.
 extern crate openblas_src as _;
@@ -878,7 +878,16 @@ pub(crate) fn description() -> Backend {
     let version: Vec<&str> = config.split_whitespace().take(2).collect();
     let kernel = kernel.to_string_lossy().into_owned();
     let asked = std::env::var(KERNEL_VARIABLE).ok().filter(|asked| !asked.is_empty());
-    let better_kernel = kernels::better(&kernel, asked.as_deref(), kernels::of_processor());
+    let processor = kernels::of_processor();
+    let better_kernel = kernels::better(&kernel, asked.as_deref(), processor);
+    let beyond_processor = kernels::is_beyond(&kernel, processor);
     let refused_kernel = asked.filter(|asked| !asked.eq_ignore_ascii_case(&kernel));
-    Backend { name: version.join(" "), kernel, better_kernel, refused_kernel }
+    Backend {
+        library: Library::OpenBlas,
+        name: version.join(" "),
+        kernel,
+        better_kernel,
+        refused_kernel,
+        beyond_processor,
+    }
 }

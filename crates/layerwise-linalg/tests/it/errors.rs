@@ -2,7 +2,7 @@
 
 use layerwise_linalg::ndarray::{Array1, Array2, array};
 use layerwise_linalg::{
-    Cholesky, Cutoff, LinalgError, NewtonSchulz, PolarWorkspace, Ridge, RootOptions,
+    Cholesky, Cutoff, Library, LinalgError, NewtonSchulz, PolarWorkspace, Ridge, RootOptions,
     RowOrthonormalizer, SymmetricEigen, backend, gemm, gemv, gram, inverse_root,
     polar_factor_exact, set_backend_threads, singular_values, solve_lower, solve_lower_transposed,
     triangular_product,
@@ -242,8 +242,11 @@ fn the_backend_is_described() {
     set_backend_threads(1);
     let backend = backend();
     let openblas = cfg!(any(feature = "openblas-system", feature = "openblas-static"));
-    let library = if openblas { "OpenBLAS " } else { "faer " };
-    let version = backend.name.strip_prefix(library).unwrap();
+    let (library, name) =
+        if openblas { (Library::OpenBlas, "OpenBLAS ") } else { (Library::Faer, "faer ") };
+    assert_eq!(backend.library, library);
+    assert!(!backend.beyond_processor, "{backend:?}");
+    let version = backend.name.strip_prefix(name).unwrap();
     assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{backend:?}");
     assert!(!backend.kernel.is_empty(), "{backend:?}");
     assert_eq!(backend.to_string(), format!("{}, kernel {}", backend.name, backend.kernel));

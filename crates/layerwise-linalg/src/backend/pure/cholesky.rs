@@ -5,7 +5,7 @@ use faer::{
     linalg::cholesky::llt::factor::{LltError, cholesky_in_place, cholesky_in_place_scratch},
 };
 
-use super::{Element, Workspace, simd::clear_registers};
+use super::{Element, Workspace};
 use crate::{LinalgError, Result};
 
 /// Workspace of [`factor`].
@@ -30,7 +30,6 @@ pub(super) fn factor<A: Element>(
     let stack = work.0.stack();
     let factored =
         cholesky_in_place(lower, Default::default(), Par::Seq, stack, Default::default());
-    clear_registers();
     match factored {
         Ok(_) => Ok(()),
         Err(LltError::NonPositivePivot { index }) => {

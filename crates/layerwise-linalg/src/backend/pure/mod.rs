@@ -4,10 +4,12 @@
 //! depend on the shape alone, and the tiles are shared out (`product`, `triangular`): bits do not
 //! depend on the number of threads. A decomposition runs on one thread.
 
+mod buffer;
 mod cholesky;
 mod eigen;
 mod product;
 mod qr;
+mod registers;
 mod simd;
 mod svd;
 mod threads;
@@ -17,12 +19,12 @@ use std::{cell::Cell, fmt};
 
 use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 
-use self::simd::Real;
 pub(crate) use self::{
     cholesky::CholeskyWork, eigen::EigenWork, qr::QrWork, svd::SvdWork, threads::set_threads,
 };
+use self::{registers::cleared, simd::Real};
 use super::{Kernel, Routines};
-use crate::Backend;
+use crate::{Backend, Library};
 
 /// What faer computes with here, with a buffer for each thread.
 pub(crate) trait Element: Real {
@@ -53,20 +55,28 @@ macro_rules! element {
         impl Kernel for $type {
             const ROUTINES: &'static Routines<Self> = {
                 static TABLE: Routines<$type> = Routines {
-                    gemm: product::gemm,
-                    syrk: product::syrk,
-                    gemv: product::gemv,
-                    triangular: triangular::triangular,
+                    gemm: |alpha, a, b, beta, c| cleared(|| product::gemm(alpha, a, b, beta, c)),
+                    syrk: |alpha, a, beta, c| cleared(|| product::syrk(alpha, a, beta, c)),
+                    gemv: |alpha, a, x, beta, y| cleared(|| product::gemv(alpha, a, x, beta, y)),
+                    triangular: |action, side, l, b| {
+                        cleared(|| triangular::triangular(action, side, l, b))
+                    },
                     cholesky_work: CholeskyWork::new::<$type>,
-                    cholesky: cholesky::factor,
+                    cholesky: |n, matrix, work| cleared(|| cholesky::factor(n, matrix, work)),
                     eigen_work: EigenWork::new,
-                    eigen: eigen::decompose,
+                    eigen: |matrix, values, work| {
+                        cleared(|| eigen::decompose(matrix, values, work))
+                    },
                     qr_work: QrWork::new,
-                    orthonormalize: qr::orthonormalize,
+                    orthonormalize: |matrix, diagonal, work| {
+                        cleared(|| qr::orthonormalize(matrix, diagonal, work))
+                    },
                     svd_work: SvdWork::new,
-                    svd: svd::destructive,
-                    thin_svd: svd::thin,
-                    singular_values: svd::values,
+                    svd: |matrix, values, u, vt, work| {
+                        cleared(|| svd::destructive(matrix, values, u, vt, work))
+                    },
+                    thin_svd: |m| cleared(|| svd::thin(m)),
+                    singular_values: |m| cleared(|| svd::values(m)),
                 };
                 &TABLE
             };
@@ -112,10 +122,12 @@ impl fmt::Debug for Workspace {
 /// The library, and the vector instructions that it finds on this processor.
 pub(crate) fn description() -> Backend {
     Backend {
+        library: Library::Faer,
         name: "faer 0.24".to_owned(),
         kernel: vectors().to_owned(),
         better_kernel: None,
         refused_kernel: None,
+        beyond_processor: false,
     }
 }
 

@@ -8,11 +8,10 @@ use faer::{
     },
 };
 use faer_ext::IntoFaer;
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
 
 use super::{
     Element,
-    simd::clear_registers,
     threads::{both, pieces},
 };
 use crate::Result;
@@ -36,11 +35,9 @@ pub(super) fn gemm<A: Element>(
     c: &mut ArrayViewMut2<'_, A>,
 ) -> Result<()> {
     let multiplications = a.len().saturating_mul(b.ncols());
-    let mut c = c.view_mut().into_faer();
-    let accumulate = scaled(beta, &mut c, false);
-    let (a, b) = (a.into_faer(), b.into_faer());
+    let accumulate = scaled(beta, c, false);
+    let (a, b, c) = (a.into_faer(), b.into_faer(), c.view_mut().into_faer());
     product(c, accumulate, a, b, alpha, pieces(multiplications));
-    clear_registers();
     Ok(())
 }
 
@@ -61,24 +58,24 @@ pub(super) fn syrk<A: Element>(
     c: &mut ArrayViewMut2<'_, A>,
 ) -> Result<()> {
     let multiplications = (a.len() / 2).saturating_mul(a.nrows());
-    let mut c = c.view_mut().into_faer();
-    let accumulate = scaled(beta, &mut c, true);
-    lower_gram(c, accumulate, a.into_faer(), alpha, pieces(multiplications));
-    clear_registers();
+    let accumulate = scaled(beta, c, true);
+    let (a, c) = (a.into_faer(), c.view_mut().into_faer());
+    lower_gram(c, accumulate, a, alpha, pieces(multiplications));
     Ok(())
 }
 
-/// faer adds C itself or nothing: C ← β C, and which of both is left to do.
-fn scaled<A: Element>(beta: A, c: &mut MatMut<'_, A>, lower: bool) -> Accum {
+/// faer adds C itself or nothing: C ← β C, line by line as it is stored, and which of both is left to do.
+fn scaled<A: Element>(beta: A, c: &mut ArrayViewMut2<'_, A>, lower: bool) -> Accum {
     if beta == A::zero_impl() {
         return Accum::Replace;
     }
     if beta != A::one_impl() {
-        for j in 0..c.ncols() {
-            let from = if lower { j.min(c.nrows()) } else { 0 };
-            for i in from..c.nrows() {
-                c[(i, j)] *= beta;
-            }
+        let by_rows = c.strides()[0].unsigned_abs() > c.strides()[1].unsigned_abs();
+        let mut lines = if by_rows { c.view_mut() } else { c.view_mut().reversed_axes() };
+        for (i, mut line) in lines.rows_mut().into_iter().enumerate() {
+            let triangle = if by_rows { 0..i + 1 } else { i..line.len() };
+            let part = if lower { triangle } else { 0..line.len() };
+            line.slice_mut(s![part]).mapv_inplace(|x| beta * x);
         }
     }
     Accum::Add

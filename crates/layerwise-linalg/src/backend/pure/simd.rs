@@ -1,9 +1,7 @@
 //! The scalar types, and the vector operations of the decompositions that are our own.
 
-use std::hint::black_box;
-
 use faer::traits::RealField;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 
 /// `f32` or `f64`.
 pub(crate) trait Real: RealField + Copy + Send + Sync + 'static {
@@ -162,38 +160,6 @@ real!(
     reduce_sum_f64s
 );
 
-/// A multiple of every register length, in entries; the columns of the workspaces start at it.
-pub(crate) const ALIGN: usize = 16;
-
-/// The distance of the columns of an `n`-row workspace: a multiple of [`ALIGN`], and an odd one
-/// for large `n`, because columns a power of two apart compete for the same cache sets.
-pub(crate) fn column_stride(n: usize) -> usize {
-    let units = n.div_ceil(ALIGN);
-    ALIGN * if units >= 8 && units.is_multiple_of(2) { units + 1 } else { units }
-}
-
-/// A buffer for `len` entries that start on a cache line.
-#[derive(Debug, Clone)]
-pub(crate) struct Buffer<T>(Vec<T>, usize);
-
-impl<T> Buffer<T> {
-    pub(crate) fn memory_bytes(&self) -> usize {
-        size_of_val(&self.0[..])
-    }
-}
-
-impl<T: Real> Buffer<T> {
-    pub(crate) fn new(len: usize) -> Self {
-        let spare = 64 / size_of::<T>();
-        Self(vec![T::zero(); len + spare], len)
-    }
-
-    pub(crate) fn get(&mut self) -> &mut [T] {
-        let start = self.0.as_ptr().align_offset(64).min(self.0.len() - self.1);
-        &mut self.0[start..start + self.1]
-    }
-}
-
 /// The dot product of two vectors of whole registers.
 #[inline(always)]
 pub(crate) fn dot<T: Real, S: Simd>(simd: S, x: &[T], y: &[T]) -> T {
@@ -212,23 +178,4 @@ pub(crate) fn dot<T: Real, S: Simd>(simd: S, x: &[T], y: &[T]) -> T {
     }
     let (a, b) = (T::vadd(simd, acc[0], acc[1]), T::vadd(simd, acc[2], acc[3]));
     T::sum(simd, T::vadd(simd, a, b))
-}
-
-/// Ends every routine that calls faer's products: their kernels leave the upper halves of the registers
-/// in use, and until these are cleared a processor runs all that was compiled without AVX several times
-/// slower (`tanh` of the C library: nine times, on Zen 3).
-pub(crate) fn clear_registers() {
-    Arch::new().dispatch(ClearRegisters);
-}
-
-/// A function that uses a whole register: the compiler has it clear them all as it returns.
-struct ClearRegisters;
-
-impl WithSimd for ClearRegisters {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        black_box(simd.splat_f64s(1.0));
-    }
 }

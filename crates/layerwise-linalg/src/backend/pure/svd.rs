@@ -10,7 +10,7 @@ use faer::{
 use faer_ext::IntoFaer;
 use ndarray::{Array1, Array2, ArrayView2};
 
-use super::{super::Svd, Element, Workspace, simd::clear_registers};
+use super::{super::Svd, Element, Workspace};
 use crate::{LinalgError, Result};
 
 /// Workspace of [`destructive`].
@@ -88,7 +88,6 @@ fn run<A: Element>(
     let values = DiagMut::from_slice_mut(values);
     let stack = workspace.stack();
     let outcome = svd(transpose, values, v, u, Par::Seq, stack, Default::default());
-    clear_registers();
     let routine = "singular value decomposition";
     outcome.map_err(|_| LinalgError::NoConvergence { routine, info: 1 })
 }

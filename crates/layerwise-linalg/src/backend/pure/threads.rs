@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::registers::cleared;
+
 /// 0: as many as the pool has.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -28,7 +30,8 @@ pub(super) fn pieces(multiplications: usize) -> usize {
 /// Runs both, side by side where there is more than one piece, with its share each.
 pub(super) fn both(pieces: usize, a: impl FnOnce(usize) + Send, b: impl FnOnce(usize) + Send) {
     if pieces > 1 {
-        rayon::join(|| a(pieces.div_ceil(2)), || b(pieces / 2));
+        // Either may run on a thread of the pool, which goes on with other work.
+        rayon::join(|| cleared(|| a(pieces.div_ceil(2))), || cleared(|| b(pieces / 2)));
     } else {
         a(1);
         b(1);

@@ -14,7 +14,6 @@ use super::{
     super::{Action, Side},
     Element,
     product::product,
-    simd::clear_registers,
     threads::{both, pieces},
 };
 use crate::Result;
@@ -23,7 +22,7 @@ use crate::Result;
 const COLUMNS: usize = 256;
 /// The sides up to which a triangle is faer's.
 const SOLVED: usize = 128;
-const MULTIPLIED: usize = 64;
+const MULTIPLIED: usize = 32;
 
 pub(super) fn triangular<A: Element>(
     action: Action,
@@ -48,7 +47,6 @@ pub(super) fn triangular<A: Element>(
         Action::Solve | Action::SolveTransposed => solve,
     };
     columns(l, b, step, pieces);
-    clear_registers();
     Ok(())
 }
 

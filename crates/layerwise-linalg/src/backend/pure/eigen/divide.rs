@@ -7,7 +7,7 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{
-    super::simd::{ALIGN, Real},
+    super::{buffer::ALIGN, simd::Real},
     NoConvergence,
     iteration::QrIteration,
     secular::{Secular, Vectors},

@@ -17,7 +17,8 @@ use self::{
     iteration::QrIteration,
     tridiagonal::{DEFER, PANEL, Tridiagonalize},
 };
-use super::simd::{ALIGN, Buffer, Real, clear_registers, column_stride, dot};
+use super::buffer::{ALIGN, Buffer, column_stride};
+use super::simd::{Real, dot};
 use crate::{LinalgError, Result};
 
 /// An iteration did not converge.
@@ -57,9 +58,7 @@ pub(super) fn decompose<T: Real>(
     values: &mut [T],
     work: &mut EigenWork<T>,
 ) -> Result<()> {
-    let outcome = work.decompose(matrix, values);
-    clear_registers();
-    outcome
+    work.decompose(matrix, values)
 }
 
 /// Vectors of the workspace: the tridiagonal matrix, the reflections' factors, and scratch.
@@ -238,5 +237,54 @@ fn apply_reflections<T: Real>(
         solve_lower_triangular_in_place(c.as_ref(), w.as_mut(), Par::Seq);
         matmul(z.as_mut(), Accum::Add, v, w.as_ref(), -one, Par::Seq);
         start += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries without structure in (−1, 1).
+    fn dense(rows: usize, cols: usize) -> Vec<f64> {
+        let entry = |k: usize| (12.9898 * k as f64).sin() * 43_758.545;
+        (1..=rows * cols).map(|k| 2.0 * (entry(k) - entry(k).floor()) - 1.0).collect()
+    }
+
+    /// The widest vectors of this processor are those of all other tests.
+    #[test]
+    fn a_processor_without_wide_vectors_decomposes_too() {
+        for n in [1, 2, 7, 33, 100, 330] {
+            let m = dense(n, n);
+            let s: Vec<f64> = (0..n * n).map(|at| m[at] + m[at % n * n + at / n]).collect();
+            let decomposed = |arch| {
+                let mut work = EigenWork::new(n);
+                work.arch = arch;
+                let (mut rows, mut values) = (s.clone(), vec![0.0; n]);
+                decompose(&mut rows, &mut values, &mut work).unwrap();
+                (rows, values)
+            };
+            let (rows, values) = decomposed(Arch::Scalar);
+            // ‖S v − λ v‖ and |vᵢ·vⱼ − δ| for each row v, within what the tests of families derive.
+            let bound = 4.0 * n as f64 * f64::EPSILON;
+            let norm = s.iter().map(|x| x * x).sum::<f64>().sqrt();
+            for (v, &value) in rows.chunks_exact(n).zip(&values) {
+                let residual = |row: &[f64], own: f64| {
+                    (row.iter().zip(v).map(|(a, b)| a * b).sum::<f64>() - value * own).powi(2)
+                };
+                let residual =
+                    s.chunks_exact(n).zip(v).map(|(row, &own)| residual(row, own)).sum::<f64>();
+                assert!(residual.sqrt() <= bound * norm, "{n}: {residual:e}");
+                for (at, other) in rows.chunks_exact(n).enumerate() {
+                    let product = v.iter().zip(other).map(|(a, b)| a * b).sum::<f64>();
+                    let same = std::ptr::eq(v, &rows[at * n..(at + 1) * n]);
+                    let expected = if same { 1.0 } else { 0.0 };
+                    assert!((product - expected).abs() <= bound, "{n}, {at}: {product:e}");
+                }
+            }
+            // By Weyl, both err by at most the bound.
+            let (_, wide) = decomposed(Arch::new());
+            let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 2.0 * bound * norm;
+            assert!(values.iter().zip(&wide).all(close), "{n}");
+        }
     }
 }
