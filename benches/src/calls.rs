@@ -1,7 +1,7 @@
 //! The calls that methods cannot do without.
 
 use layerwise_linalg::ndarray::Array2;
-use layerwise_linalg::{Cholesky, Result, Scalar, SymmetricEigen, gemm, gram, solve_lower};
+use layerwise_linalg::{Cholesky, Result, Scalar, SymmetricEigen, gemm, gram};
 
 use crate::{normals, second_moment};
 
@@ -48,9 +48,8 @@ impl<A: Scalar> Calls<A> {
         self.cholesky.solve_right(&mut self.out.view_mut())
     }
 
-    fn trsm(&mut self) -> Result<()> {
-        self.out.assign(&self.dense);
-        solve_lower(self.cholesky.lower(), &mut self.out.view_mut())
+    fn potri(&mut self) -> Result<()> {
+        self.cholesky.inverse_into(&mut self.out.view_mut())
     }
 
     fn syevd(&mut self) -> Result<()> {
@@ -66,8 +65,7 @@ impl<A: Scalar> Calls<A> {
 type Step<A> = (&'static str, fn(&mut Calls<A>) -> Result<()>);
 
 /// Muon: per Newton-Schulz step XXᵀ, its square, and a product with X. KFAC: a factorization and
-/// a pair of solves a side; with inverses, of the identity one solve and a Gram matrix, and a product
-/// for the pair. Shampoo: a Gram matrix and a product a side, and for the root an
+/// a pair of solves a side; with inverses, one a side, and a product for the pair. Shampoo: a Gram matrix and a product a side, and for the root an
 /// eigendecomposition and a Gram matrix. SOAP: a Gram matrix a side; gradient and momentum
 /// rotated into the basis, the direction out of it, two products each; an eigendecomposition a
 /// side.
@@ -86,8 +84,7 @@ pub fn unavoidable_calls<A: Scalar>() -> Vec<Step<A>> {
         ("kfac_inverses_plain", |calls| calls.times(2, Calls::gemm)),
         ("kfac_inverses_refreshing", |calls| {
             calls.times(2, Calls::potrf)?;
-            calls.times(2, Calls::trsm)?;
-            calls.times(2, Calls::syrk)?;
+            calls.times(2, Calls::potri)?;
             calls.times(2, Calls::gemm)
         }),
         ("shampoo_plain", |calls| {
