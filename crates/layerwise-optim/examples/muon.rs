@@ -13,8 +13,7 @@ fn main() -> Result<(), OptimError> {
     let outputs = inputs.dot(&target.t());
 
     let mut weight = Array2::<f64>::zeros(target.dim());
-    let method =
-        Muon { learning_rate: Schedule::cosine(0.1, 0.0, STEPS).warmed_up(5), ..Muon::default() };
+    let method = Muon { learning_rate: Schedule::warmup_cosine(0.1, 5, STEPS), ..Muon::default() };
     let mut optimizer = method.build(weight.dim())?;
     for step in 0..STEPS {
         let errors = inputs.dot(&weight.t()) - &outputs;

@@ -16,7 +16,7 @@ use crate::error::{OptimError, Result};
 /// ```
 /// use layerwise_optim::Schedule;
 ///
-/// let rate = Schedule::cosine(0.1, 0.0, 100).warmed_up(10);
+/// let rate = Schedule::warmup_cosine(0.1, 10, 110);
 /// assert_eq!(rate.value(4), 0.05);
 /// assert_eq!(rate.value(10), 0.1);
 /// assert!(rate.value(60) < 0.1 && rate.value(110) < 1e-9);
@@ -155,7 +155,15 @@ impl Schedule {
         Schedule::Step { start, factor, every }
     }
 
-    /// This schedule after a linear warm-up of `steps` steps.
+    /// A linear warm-up to `peak` over `warmup` steps, and half a cosine down to 0, which step `total`
+    /// would have: the run ends after `total` steps, warm-up included. `warmup` < `total`.
+    #[must_use]
+    pub fn warmup_cosine(peak: f64, warmup: u64, total: u64) -> Self {
+        let cosine = Schedule::cosine(peak, 0.0, total.saturating_sub(warmup));
+        if warmup == 0 { cosine } else { cosine.warmed_up(warmup) }
+    }
+
+    /// This schedule after a linear warm-up of `steps` steps: it ends that many steps later.
     #[must_use]
     pub fn warmed_up(self, steps: u64) -> Self {
         Schedule::WarmUp { steps, then: Box::new(self) }
@@ -214,23 +222,37 @@ impl Schedule {
         matches!(self, Schedule::Constant(value) if *value == 0.0)
     }
 
-    /// A least and a greatest value over all steps; of a function, its first.
-    fn range(&self) -> (f64, f64) {
+    /// A least and a greatest value over the first `steps` ≥ 1 steps, or over all; of a function, its
+    /// first.
+    fn range(&self, steps: Option<u64>) -> (f64, f64) {
         let hull = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
+        let between = |a: f64, b: f64| (a.min(b), a.max(b));
+        // Zero is approached, not met: what underflows is that step's error.
+        let towards_zero = |start: f64, never: bool| match steps {
+            _ if never || start == 0.0 => (start, start),
+            Some(n) => between(start, self.value(n - 1)),
+            None => between(start, f64::MIN_POSITIVE.copysign(start)),
+        };
+        // What is left of the steps after the first `n`.
+        let after = |n: u64| match steps {
+            Some(steps) => steps.checked_sub(n).filter(|&rest| rest > 0).map(Some),
+            None => Some(None),
+        };
         match self {
             Schedule::Constant(value) => (*value, *value),
-            Schedule::Linear { from, to, .. } | Schedule::Cosine { from, to, .. } => {
-                (from.min(*to), from.max(*to))
+            Schedule::Linear { to, .. } | Schedule::Cosine { to, .. } => {
+                between(self.value(0), steps.map_or(*to, |n| self.value(n - 1)))
             }
-            // Both approach zero.
-            Schedule::Step { start, .. } | Schedule::InverseTime { start, .. } => {
-                (start.min(0.0), start.max(0.0))
+            Schedule::Step { start, factor, .. } => towards_zero(*start, *factor == 1.0),
+            Schedule::InverseTime { start, decay } => towards_zero(*start, *decay == 0.0),
+            Schedule::WarmUp { steps: n, then } => {
+                let rise = between(self.value(0), self.value(steps.map_or(*n, |s| s.min(*n)) - 1));
+                after(*n).map_or(rise, |rest| hull(rise, then.range(rest)))
             }
-            Schedule::WarmUp { steps, then } => {
-                let (first, last) = (then.value(0) / *steps as f64, then.value(0));
-                hull(then.range(), (first.min(last), first.max(last)))
+            Schedule::Joined { first, steps: n, then } => {
+                let start = first.range(Some(steps.map_or(*n, |steps| steps.min(*n))));
+                after(*n).map_or(start, |rest| hull(start, then.range(rest)))
             }
-            Schedule::Joined { first, then, .. } => hull(first.range(), then.range()),
             Schedule::Named(_) => (self.value(0), self.value(0)),
         }
     }
@@ -291,7 +313,7 @@ impl Schedule {
         let (low, high) = match when {
             When::Build => {
                 self.check_form()?;
-                self.range()
+                self.range(None)
             }
             When::Step(step) => (self.value(step), self.value(step)),
         };
@@ -360,15 +382,50 @@ mod tests {
             Schedule::linear(0.5, 0.1, 7).warmed_up(3),
             Schedule::cosine(0.1, 0.5, 9).followed_by(4, Schedule::step(0.9, 0.3, 2)),
             Schedule::InverseTime { start: 0.2, decay: 3.0 }.followed_by(2, -0.25),
+            Schedule::step(1.0, 0.5, 4).warmed_up(2).followed_by(11, 0.125),
+            Schedule::step(-0.5, 0.1, 1),
+            Schedule::warmup_cosine(0.5, 4, 13),
         ];
         for schedule in schedules {
-            let (low, high) = schedule.range();
-            let values: Vec<f64> = (0..40).map(|t| schedule.value(t)).collect();
-            // The ends are met, or are the limit zero.
-            assert!(values.iter().all(|v| (low..=high).contains(v)), "{schedule:?}");
-            assert!(low == 0.0 || values.contains(&low), "{schedule:?}");
-            assert!(values.contains(&high), "{schedule:?}");
+            for steps in (1..=40).map(Some).chain([None]) {
+                let (low, high) = schedule.range(steps);
+                let values: Vec<f64> =
+                    (0..steps.unwrap_or(200)).map(|t| schedule.value(t)).collect();
+                // The ends are met, or are as near to zero as a number can be.
+                let met = |end: f64| end.abs() == f64::MIN_POSITIVE || values.contains(&end);
+                let text = format!("{schedule:?}, {steps:?}: {low} to {high}");
+                assert!(values.iter().all(|v| (low..=high).contains(v)), "{text}");
+                assert!(met(low) && met(high), "{text}");
+            }
         }
+    }
+
+    #[test]
+    fn a_warm_up_is_part_of_the_total() {
+        let rate = Schedule::warmup_cosine(0.2, 5, 105);
+        assert_eq!([0, 4, 5].map(|t| rate.value(t)), [0.2 * (1.0 / 5.0), 0.2, 0.2]);
+        // Half a cosine over 100 steps, and two operations on numbers below 1.
+        assert!((rate.value(55) - 0.1).abs() < 4.0 * f64::EPSILON);
+        assert!(rate.value(104) > 0.0);
+        assert_eq!([105, 106].map(|t| rate.value(t)), [0.0, 0.0]);
+        assert_eq!(Schedule::warmup_cosine(0.2, 0, 9), Schedule::cosine(0.2, 0.0, 9));
+        for warmup in [9, 10] {
+            let error = Schedule::warmup_cosine(0.2, warmup, 9).check_form().unwrap_err();
+            let text = "schedule.steps = 0 is not allowed: it must be at least 1";
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_steps_down_to_a_positive_number_is_positive() {
+        let positive = |schedule: Schedule| schedule.check(When::Build, "clip", "> 0", |x| x > 0.0);
+        assert_eq!(positive(Schedule::step(1.0, 0.5, 100).followed_by(300, 0.125)), Ok(()));
+        assert_eq!(positive(Schedule::step(1.0, 0.5, 100)), Ok(()));
+        assert!(positive(Schedule::cosine(1.0, 0.0, 100)).is_err());
+        assert_eq!(positive(Schedule::cosine(1.0, 0.0, 100).followed_by(100, 0.5)), Ok(()));
+        // Step 1100 is 2⁻¹¹⁰⁰, which underflows.
+        let error = Schedule::step(1.0, 0.5, 1).check(When::Step(1100), "clip", "> 0", |x| x > 0.0);
+        assert_eq!(error.unwrap_err().to_string(), "clip = 0 is not allowed: it must be > 0");
     }
 
     #[test]
