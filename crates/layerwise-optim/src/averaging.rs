@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::persist::{join, persist, refuse};
+use crate::persist::{join, persist};
 use crate::schedule::{Schedule, When};
+use crate::values::refuse;
 
 /// How a statistic `S` takes in the observation `X` of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

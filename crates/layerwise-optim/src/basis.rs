@@ -3,13 +3,13 @@
 use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
-use crate::basis_method::{BasisMethod, ColumnOrder};
-use crate::eigenbasis::{BasisUse, EigenbasisConfig};
+use crate::basis_method::{BasisMethod, BasisUse, ColumnOrder};
+use crate::eigenbasis_config::EigenbasisConfig;
 use crate::eigenvectors::{Eigenvectors, Found};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
+use crate::finite::bytes;
 use crate::persist::{check_orthonormal, join, persist};
-use crate::preconditioner::bytes;
 use crate::root::Refreshed;
 use crate::signal::Signal;
 use crate::staged::Staged;

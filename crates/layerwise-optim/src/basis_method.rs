@@ -1,4 +1,4 @@
-//! How eigenvectors of a factor are found.
+//! How eigenvectors of a factor are found, and which ones a step uses.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,26 @@ pub enum ColumnOrder {
     /// The smallest first (Distributed Shampoo), which undoes what a step gained: from refresh to
     /// refresh the basis stays as far from the eigenvectors as the steps of one refresh leave it.
     Ascending,
+}
+
+/// Which basis a step uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum BasisUse {
+    /// The step's gradient enters the factors and, where a refresh is due, the basis; then
+    /// it is projected on that. Every step moves the weight. When the basis changes, `v` stays as
+    /// it is. (Distributed Shampoo.)
+    Refreshed,
+    /// The first step only collects statistics and takes the first basis, by an
+    /// eigendecomposition. Later steps use the basis from before the step, then update factors
+    /// and basis; step `t` refreshes where `every` divides `t − 1`. Columns are in descending
+    /// order of eigenvalue (of Rayleigh quotient, before a QR step), and `v` is permuted with
+    /// them. (The code of SOAP's authors.)
+    ///
+    /// Schedules of `η`, decays, clipping, the factors' averages and the QR ridge count all steps, that
+    /// first one as 0. Those of the direction, of `v` with its `ε`, of velocity and of averaged
+    /// iterates count what these have taken in: step 1 is their 0.
+    Previous,
 }
 
 impl Default for BasisMethod {

@@ -3,16 +3,16 @@
 use layerwise_linalg::Scalar;
 use ndarray::Array2;
 
-use crate::composition::{Composition, Grafting};
+use crate::build::Machine;
+use crate::composition::Composition;
 use crate::diagonal::{Diagonal, SECOND_MOMENT};
 use crate::eigenbasis::EigenbasisDiagonal;
 use crate::error::{OptimError, Result};
-use crate::finite::frobenius_norm;
+use crate::finite::{bytes, frobenius_norm};
 use crate::partition::Extent;
-use crate::persist::{Persist, persist};
-use crate::preconditioner::{Identity, Observation, Preconditioner, bytes};
+use crate::persist::persist;
+use crate::preconditioner::Observation;
 use crate::signal::{Signal, Signals};
-use crate::state::{StateReader, StateWriter};
 
 /// What is added to the norm that a grafted direction is divided by.
 const GRAFTING_FLOOR: f64 = 1e-16;
@@ -26,8 +26,8 @@ pub(crate) struct Blocks<A> {
 
 struct Block<A> {
     extent: Extent,
-    preconditioner: Box<dyn Preconditioner<A>>,
-    graft: Option<Box<dyn Preconditioner<A>>>,
+    preconditioner: Machine<A>,
+    graft: Option<Machine<A>>,
     /// Of the latest observation.
     warming_up: bool,
 }
@@ -46,16 +46,6 @@ fn locate(extent: &Extent, error: OptimError) -> OptimError {
     }
 }
 
-impl<A: Scalar> Persist<A> for Box<dyn Preconditioner<A>> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        self.save_state(path, out);
-    }
-
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        self.load_state(path, from)
-    }
-}
-
 impl<A: Scalar> Blocks<A> {
     /// The composition must have been checked.
     pub(crate) fn new(composition: &Composition, shape: (usize, usize)) -> Result<Self> {
@@ -69,14 +59,10 @@ impl<A: Scalar> Blocks<A> {
             });
         }
         let build = |extent: Extent| {
-            let preconditioner = composition.build_preconditioner(&extent)?;
-            let graft: Option<Box<dyn Preconditioner<A>>> = match &composition.grafting {
-                None => None,
-                Some(Grafting::Direction) => Some(Box::new(Identity)),
-                Some(Grafting::Diagonal(config)) => {
-                    Some(Box::new(Diagonal::new(config, extent.shape())?))
-                }
-            };
+            let preconditioner = Machine::new(composition, &extent)?;
+            let grafting = composition.grafting.as_ref();
+            let graft = grafting.map(|grafting| Machine::grafted(grafting, extent.shape()));
+            let graft = graft.transpose()?;
             Ok(Block { extent, preconditioner, graft, warming_up: false })
         };
         Ok(Blocks {
@@ -154,10 +140,13 @@ impl<A: Scalar> Blocks<A> {
 
     /// The preconditioner, where it is a diagonal.
     pub(crate) fn as_diagonal(&mut self) -> Option<&mut Diagonal<A>> {
-        self.blocks.first_mut()?.preconditioner.as_diagonal()
+        match &mut self.blocks.first_mut()?.preconditioner {
+            Machine::Diagonal(diagonal) => Some(diagonal),
+            _ => None,
+        }
     }
 
-    /// As [`Preconditioner::apply_curvature`], of a change in standard layout.
+    /// As [`Preconditioner`](crate::Preconditioner::apply_curvature), of a change in standard layout.
     pub(crate) fn apply_curvature(
         &mut self,
         signal: &Signal<'_, A>,
@@ -195,15 +184,18 @@ impl<A: Scalar> Blocks<A> {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        let held = |preconditioner: &dyn Preconditioner<A>| preconditioner.memory_bytes();
         let grafted = if self.grafted.is_some() { bytes::<A>(self.shape) } else { 0 };
         let blocks = self.blocks.iter().map(|block| {
-            held(&*block.preconditioner) + block.graft.as_ref().map_or(0, |graft| held(&**graft))
+            block.preconditioner.memory_bytes()
+                + block.graft.as_ref().map_or(0, |graft| graft.memory_bytes())
         });
         grafted + blocks.sum::<usize>()
     }
 
     pub(crate) fn eigenbases_mut(&mut self) -> impl Iterator<Item = &mut EigenbasisDiagonal<A>> {
-        self.blocks.iter_mut().filter_map(|block| block.preconditioner.as_eigenbasis())
+        self.blocks.iter_mut().filter_map(|block| match &mut block.preconditioner {
+            Machine::Eigenbasis(eigenbasis) => Some(&mut **eigenbasis),
+            _ => None,
+        })
     }
 }

@@ -1,24 +1,19 @@
 //! A whole method as plain data, and its checks.
 
-use layerwise_linalg::Scalar;
 use serde::{Deserialize, Serialize};
 
 use crate::adaptation::LevenbergMarquardt;
 use crate::clipping::Clipping;
-use crate::diagonal::{Diagonal, DiagonalConfig};
+use crate::diagonal::DiagonalConfig;
 use crate::direction::{Direction, Momentum};
-use crate::eigenbasis::{EigenbasisConfig, EigenbasisDiagonal};
+use crate::eigenbasis_config::EigenbasisConfig;
 use crate::error::{OptimError, Result};
-use crate::factor::{FactorConfig, Statistic};
-use crate::finite::check_weight;
 use crate::iterates::IterateAveraging;
-use crate::kronecker::{Kronecker, KroneckerConfig};
-use crate::optimizer::Optimizer;
-use crate::partition::{Extent, Partition};
-use crate::polar::{Polar, PolarConfig};
-use crate::preconditioner::{Identity, Preconditioner};
+use crate::kronecker::KroneckerConfig;
+use crate::partition::Partition;
+use crate::polar::PolarConfig;
 use crate::schedule::{Schedule, When};
-use crate::sign::{Sign, SignScale};
+use crate::sign::SignScale;
 use crate::signal::Signals;
 
 /// A method, unchecked: anything can be written here, and only what is valid can be
@@ -156,35 +151,6 @@ pub enum Grafting {
 }
 
 impl Composition {
-    /// The optimizer of a weight of this shape (m × n; 1 × n for a vector).
-    ///
-    /// A layer that does not give the signals of [`Composition::required`] fails at its first
-    /// step; [`Composition::build_for`] refuses it here.
-    ///
-    /// # Errors
-    ///
-    /// Any hyperparameter out of range, combinations that make no sense, empty shapes, and those
-    /// of which the weight or a factor would have more entries than can be addressed.
-    pub fn build<A: Scalar>(&self, shape: (usize, usize)) -> Result<Optimizer<A>> {
-        self.check(When::Build)?;
-        check_weight::<A>(shape)?;
-        Optimizer::new(self.clone(), shape)
-    }
-
-    /// The optimizer of a weight whose layer gives these signals beyond the gradient.
-    ///
-    /// # Errors
-    ///
-    /// As [`Composition::build`], and [`OptimError::MissingSignal`] where the method needs more.
-    pub fn build_for<A: Scalar>(
-        &self,
-        shape: (usize, usize),
-        available: Signals,
-    ) -> Result<Optimizer<A>> {
-        self.required().check_available(available)?;
-        self.build(shape)
-    }
-
     /// Which signals beyond the gradient the method needs.
     #[must_use]
     pub fn required(&self) -> Signals {
@@ -271,50 +237,5 @@ impl Composition {
             | WeightDecay::DecoupledAfter(rate)
             | WeightDecay::Direction(rate) => rate.check_non_negative(when, "weight_decay"),
         }
-    }
-}
-
-impl Composition {
-    /// The preconditioner of a part of a weight.
-    pub(crate) fn build_preconditioner<A: Scalar>(
-        &self,
-        extent: &Extent,
-    ) -> Result<Box<dyn Preconditioner<A>>> {
-        let shape = extent.shape();
-        Ok(match &self.preconditioner {
-            PreconditionerConfig::Identity => Box::new(Identity),
-            PreconditionerConfig::Sign(scale) => Box::new(Sign::new(*scale, shape)),
-            PreconditionerConfig::Diagonal(config) => Box::new(Diagonal::new(config, shape)?),
-            PreconditionerConfig::Kronecker(config) => {
-                let mut config = config.clone();
-                if extent.is_vector() {
-                    config.right = self.partition.vector_factor(&config.left, &config.right);
-                }
-                for (alone, factor) in
-                    [(extent.alone.0, &mut config.left), (extent.alone.1, &mut config.right)]
-                {
-                    if alone {
-                        *factor = FactorConfig::identity();
-                    }
-                }
-                let kronecker = Kronecker::new(&config, shape)?;
-                Box::new(if self.predicts() { kronecker.giving_curvature() } else { kronecker })
-            }
-            PreconditionerConfig::Eigenbasis(config) => {
-                let mut config = config.clone();
-                if extent.is_vector() && config.right == Statistic::Identity {
-                    config.right = config.left;
-                }
-                for (alone, statistic) in
-                    [(extent.alone.0, &mut config.left), (extent.alone.1, &mut config.right)]
-                {
-                    if alone {
-                        *statistic = Statistic::Identity;
-                    }
-                }
-                Box::new(EigenbasisDiagonal::new(&config, shape)?)
-            }
-            PreconditionerConfig::Polar(config) => Box::new(Polar::new(config, shape)?),
-        })
     }
 }

@@ -5,16 +5,16 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::{AverageClock, Averaging};
-use crate::entrywise::{update1, update2};
+use crate::entrywise::{InOut, update1, update2};
 use crate::error::{OptimError, Result};
-use crate::finite::{check_shape, check_weight, first_non_finite};
-use crate::fused::Stage;
-use crate::persist::{Persist, join, persist, refuse};
-use crate::preconditioner::{Observation, Preconditioner, bytes};
+use crate::finite::{bytes, check_shape, check_weight, first_non_finite};
+use crate::persist::{Persist, join, persist};
+use crate::preconditioner::sealed::Sealed;
+use crate::preconditioner::{Observation, Preconditioner};
 use crate::schedule::{Schedule, When, check_number};
 use crate::signal::Signal;
 use crate::staged::Staged;
-use crate::state::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter, refuse};
 
 /// What overflows, where its entries are those of the weight.
 pub(crate) const SECOND_MOMENT: &str = "the second moment of the gradient";
@@ -219,7 +219,7 @@ impl<A: Scalar> SecondMoments<A> {
 
     /// For a step in one loop, where that [is possible](DiagonalConfig::is_average_and_root): the rule
     /// of an entry, `v`, and the place of the next `v`.
-    pub(crate) fn begin_fused(&mut self) -> Option<Stage<'_, SecondMomentRule<A>, A>> {
+    pub(crate) fn begin_fused(&mut self) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
         let rule = self.begin();
         let (moments, next) = self.moments.split_proposed();
         Some((rule, moments.as_slice()?, next.as_slice_mut()?))
@@ -335,6 +335,8 @@ impl<A: Scalar> Diagonal<A> {
     }
 }
 
+impl<A> Sealed for Diagonal<A> {}
+
 impl<A: Scalar> Preconditioner<A> for Diagonal<A> {
     fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
         let gradient = signal.gradient();
@@ -363,9 +365,5 @@ impl<A: Scalar> Preconditioner<A> for Diagonal<A> {
 
     fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
         self.moments.load(path, from)
-    }
-
-    fn as_diagonal(&mut self) -> Option<&mut Diagonal<A>> {
-        Some(self)
     }
 }

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::averaging::{AverageClock, Averaging};
 use crate::entrywise::update_pair;
 use crate::error::Result;
+use crate::finite::bytes;
 use crate::persist::{Persist, persist};
-use crate::preconditioner::bytes;
 use crate::schedule::{Schedule, When};
 use crate::staged::Staged;
-use crate::state::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 
 /// The direction `D` made of gradients `g`, before it is preconditioned.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -4,8 +4,7 @@ use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::Result;
-use crate::finite::frobenius_norm;
-use crate::preconditioner::bytes;
+use crate::finite::{bytes, frobenius_norm};
 
 /// Workspace of the criterion on one side.
 #[derive(Debug)]

@@ -2,137 +2,24 @@
 
 use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
-use serde::{Deserialize, Serialize};
 
-use crate::averaging::Averaging;
 use crate::basis::{BasisSide, Rotation};
-use crate::basis_method::BasisMethod;
-use crate::diagonal::{DiagonalConfig, SecondMoments};
+use crate::basis_method::BasisUse;
+use crate::diagonal::SecondMoments;
 use crate::drift::DriftProbe;
+use crate::eigenbasis_config::{DiagonalEstimate, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
-use crate::factor::Statistic;
-use crate::finite::{check_finite, check_shape, check_weight};
+use crate::finite::{bytes, check_finite, check_shape, check_weight};
 use crate::persist::{Persist, departure_from_orthonormal, persist};
-use crate::preconditioner::{Observation, Preconditioner, bytes};
-use crate::refresh::{Progress, Refresh};
+use crate::preconditioner::sealed::Sealed;
+use crate::preconditioner::{Observation, Preconditioner};
+use crate::refresh::Progress;
 use crate::root::Refreshed;
 use crate::schedule::When;
 use crate::signal::{Factor, Signal, Signals};
 use crate::staged::Staged;
-use crate::state::{StateReader, StateWriter};
 use crate::statistic::{FactorStatistic, Reading, Source};
-
-/// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
-/// and `v` the entry-wise second moment of the gradient in that basis (Vyas et al. 2024, SOAP).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EigenbasisConfig {
-    /// Of what the left factor is a second moment.
-    pub left: Statistic,
-    /// Of what the right factor is a second moment.
-    pub right: Statistic,
-    /// How both remember.
-    pub averaging: Averaging,
-    /// How bases are computed.
-    pub basis: BasisMethod,
-    /// Which basis a step uses.
-    pub basis_use: BasisUse,
-    /// When bases are computed anew.
-    pub refresh: Refresh,
-    /// The statistic in the basis. Of an m × n weight, a second moment counts as no smaller than (m + n) ε²
-    /// times the largest, which is what rotations may leave of zero, but where it and `ε` are both zero.
-    pub diagonal: DiagonalConfig,
-    /// What it is estimated from.
-    pub estimate: DiagonalEstimate,
-}
-
-/// What the entry-wise second moment in the eigenbases is estimated from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum DiagonalEstimate {
-    /// The squares of the gradient's entries (SOAP). For a batch these are squares of means: less
-    /// than the mean of the samples' squares, and dominated by noise where gradients cancel.
-    #[default]
-    Gradient,
-    /// The layer's samples, where its signal has them on both sides, row by row of one another: the
-    /// mean of `(Uᵀδ)ᵢ² (Vᵀx)ⱼ²` over outputs' derivatives `δ` and inputs `x`, which is the diagonal
-    /// of the samples' second moment `Ê[vec(δxᵀ) vec(δxᵀ)ᵀ]` in the eigenbases, exactly (George et
-    /// al. 2018, EKFAC).
-    Samples,
-}
-
-/// Which basis a step uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum BasisUse {
-    /// The step's gradient enters the factors and, where a refresh is due, the basis; then
-    /// it is projected on that. Every step moves the weight. When the basis changes, `v` stays as
-    /// it is. (Distributed Shampoo.)
-    Refreshed,
-    /// The first step only collects statistics and takes the first basis, by an
-    /// eigendecomposition. Later steps use the basis from before the step, then update factors
-    /// and basis; step `t` refreshes where `every` divides `t − 1`. Columns are in descending
-    /// order of eigenvalue (of Rayleigh quotient, before a QR step), and `v` is permuted with
-    /// them. (The code of SOAP's authors.)
-    ///
-    /// Schedules of `η`, decays, clipping, the factors' averages and the QR ridge count all steps, that
-    /// first one as 0. Those of the direction, of `v` with its `ε`, of velocity and of averaged
-    /// iterates count what these have taken in: step 1 is their 0.
-    Previous,
-}
-
-impl EigenbasisConfig {
-    pub(crate) fn check(&self, when: When) -> Result<()> {
-        self.averaging.check(when, "eigenbasis.averaging.beta")?;
-        self.refresh.check()?;
-        self.diagonal.check(when)?;
-        if self.diagonal.centered {
-            return Err(OptimError::Incompatible {
-                first: "a centred second moment",
-                second: "eigenbases",
-                why: "a mean does not survive the arbitrary signs of eigenvectors",
-            });
-        }
-        self.basis.check(when)?;
-        if self.basis_use == BasisUse::Previous && !self.basis.is_one_descending_step() {
-            return Err(OptimError::Incompatible {
-                first: "the basis from before the step",
-                second: "several QR steps, a tolerance, or an ascending order",
-                why: "its columns are put in descending order, before a single step",
-            });
-        }
-        let whitened = |statistic| matches!(statistic, Statistic::Whitened { .. });
-        if whitened(self.left) || whitened(self.right) {
-            return Err(OptimError::Incompatible {
-                first: "eigenbases",
-                second: "statistics of whitened gradients",
-                why: "these need the roots of factors",
-            });
-        }
-        if self.basis_use == BasisUse::Previous && self.refresh.start != 1 {
-            return Err(OptimError::Incompatible {
-                first: "the basis from before the step",
-                second: "a first refresh after step 1",
-                why: "the first step is the one that takes the first basis",
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether the diagonal is that of the samples' curvature in the bases.
-    pub(crate) fn models_curvature(&self) -> bool {
-        self.estimate == DiagonalEstimate::Samples
-            && self.basis_use == BasisUse::Refreshed
-            && !self.diagonal.maximum
-    }
-
-    pub(crate) fn required(&self) -> Signals {
-        let samples = self.estimate == DiagonalEstimate::Samples;
-        Signals {
-            input: samples || self.right == Statistic::Signal,
-            output: samples || self.left == Statistic::Signal,
-        }
-    }
-}
+use crate::values::{StateReader, StateWriter};
 
 /// Entry-wise preconditioning in eigenbases.
 #[derive(Debug)]
@@ -348,6 +235,8 @@ fn in_eigenbases(error: OptimError) -> OptimError {
     }
 }
 
+impl<A> Sealed for EigenbasisDiagonal<A> {}
+
 impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
     fn required(&self) -> Signals {
         self.config.required()
@@ -446,10 +335,6 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
             + bytes::<A>(self.samples.0.dim())
             + bytes::<A>(self.samples.1.dim())
             + self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>()
-    }
-
-    fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
-        Some(self)
     }
 
     fn save_state(&self, path: &str, out: &mut StateWriter<A>) {

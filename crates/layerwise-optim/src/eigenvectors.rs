@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use crate::basis_method::{BasisMethod, ColumnOrder};
 use crate::drift::off_diagonal_share;
-use crate::preconditioner::bytes;
+use crate::finite::bytes;
 
 /// Finds the eigenvectors of factors of one size, n × n.
 #[derive(Debug)]

@@ -142,6 +142,9 @@ pub(crate) fn all_finite<A: Scalar>(slice: &[A]) -> bool {
     })
 }
 
+/// A state with its rule: as it is, and the place of the next.
+pub(crate) type InOut<'a, R, A> = (R, &'a [A], &'a mut [A]);
+
 #[cfg(test)]
 mod tests {
     use super::*;

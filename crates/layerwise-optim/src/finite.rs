@@ -110,6 +110,11 @@ pub(crate) fn root_of_sum<I: Iterator<Item = f64>>(squares: f64, entries: impl F
     largest * entries().map(|x| square(x / largest)).sum::<f64>().sqrt()
 }
 
+/// Bytes of an array of this shape.
+pub(crate) fn bytes<A>(shape: (usize, usize)) -> usize {
+    shape.0 * shape.1 * size_of::<A>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

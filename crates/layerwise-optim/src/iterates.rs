@@ -5,8 +5,8 @@ use ndarray::{Array2, ArrayView2, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::finite::bytes;
 use crate::persist::persist;
-use crate::preconditioner::bytes;
 use crate::schedule::{Schedule, When};
 use crate::staged::Staged;
 

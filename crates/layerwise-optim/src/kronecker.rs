@@ -7,17 +7,18 @@ use serde::{Deserialize, Serialize};
 use crate::drift::DriftProbe;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
-use crate::finite::{check_shape, check_weight, frobenius_norm};
+use crate::finite::{bytes, check_shape, check_weight, frobenius_norm};
 use crate::joint::JointRoots;
 use crate::persist::{Persist, join, persist};
-use crate::preconditioner::{Observation, Preconditioner, bytes};
+use crate::preconditioner::sealed::Sealed;
+use crate::preconditioner::{Observation, Preconditioner};
 use crate::refresh::{Progress, Refresh};
 use crate::root::{FactorRoot, Refreshed, ResolvedDamping, mean_diagonal};
 use crate::schedule::{Schedule, When};
 use crate::signal::{Signal, Signals};
 use crate::staged::Staged;
-use crate::state::{StateReader, StateWriter};
 use crate::statistic::{FactorStatistic, Reading, Source};
+use crate::values::{StateReader, StateWriter};
 
 /// `D ← P^{-p} D Q^{-q}` with a factor for each side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -389,6 +390,8 @@ impl<A: Scalar> Kronecker<A> {
         }
     }
 }
+
+impl<A> Sealed for Kronecker<A> {}
 
 impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
     fn required(&self) -> Signals {

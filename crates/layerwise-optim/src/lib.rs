@@ -51,12 +51,14 @@ mod averaging;
 mod basis;
 mod basis_method;
 mod blocks;
+mod build;
 mod clipping;
 mod composition;
 mod diagonal;
 mod direction;
 mod drift;
 mod eigenbasis;
+mod eigenbasis_config;
 mod eigenvectors;
 mod entrywise;
 mod error;
@@ -84,6 +86,10 @@ mod signal;
 mod staged;
 mod state;
 mod statistic;
+#[cfg(test)]
+mod tests;
+mod values;
+mod weight;
 
 pub use layerwise_linalg::{
     Backend, KERNEL_VARIABLE, LinalgError, Scalar, backend, ndarray, set_backend_threads,
@@ -91,12 +97,13 @@ pub use layerwise_linalg::{
 
 pub use adaptation::{LevenbergMarquardt, QuadraticModel};
 pub use averaging::Averaging;
-pub use basis_method::{BasisMethod, ColumnOrder};
+pub use basis_method::{BasisMethod, BasisUse, ColumnOrder};
 pub use clipping::Clipping;
 pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay};
 pub use diagonal::{Diagonal, DiagonalConfig, EpsilonPlacement};
 pub use direction::{Direction, Filter, Momentum};
-pub use eigenbasis::{BasisUse, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal};
+pub use eigenbasis::EigenbasisDiagonal;
+pub use eigenbasis_config::{DiagonalEstimate, EigenbasisConfig};
 pub use error::{OptimError, Result, Side};
 pub use factor::{Cutoff, Damping, FactorConfig, RootMethod, Sides, Statistic};
 pub use iterates::IterateAveraging;
@@ -115,4 +122,5 @@ pub use schedule::{NamedSchedule, Schedule};
 pub use set::{Group, OptimizerSet, Selector, Update};
 pub use sign::{Sign, SignScale};
 pub use signal::{Factor, Signal, Signals};
-pub use state::{OptimizerSetState, OptimizerState, STATE_VERSION, StateReader, StateWriter};
+pub use state::{OptimizerSetState, OptimizerState, STATE_VERSION};
+pub use values::{StateReader, StateWriter};

@@ -13,15 +13,17 @@ use crate::eigenbasis::EigenbasisDiagonal;
 use crate::entrywise::{update1, update2};
 use crate::error::{OptimError, Result};
 use crate::finite::{
-    check_finite, check_shape, distance, first_non_finite, frobenius_norm, inner_product,
+    bytes, check_finite, check_shape, check_weight, distance, first_non_finite, frobenius_norm,
+    inner_product,
 };
 use crate::fused::Fused;
 use crate::iterates::IterateState;
 use crate::persist::{Persist, persist};
-use crate::preconditioner::bytes;
 use crate::schedule::When;
 use crate::signal::{Signal, Signals};
-use crate::state::{OptimizerState, StateWriter};
+use crate::state::OptimizerState;
+use crate::values::StateWriter;
+use crate::weight::WeightRule;
 
 /// What is added to the root mean square that a normalized direction is divided by.
 const NORMALIZATION_FLOOR: f64 = 1e-30;
@@ -46,18 +48,34 @@ pub struct Optimizer<A> {
     change: Option<Array2<A>>,
 }
 
-/// What a direction `d` does to an entry `w` of the weight: `(before w − rate d) after`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WeightRule<A> {
-    before: A,
-    rate: A,
-    after: A,
-}
+impl Composition {
+    /// The optimizer of a weight of this shape (m × n; 1 × n for a vector).
+    ///
+    /// A layer that does not give the signals of [`Composition::required`] fails at its first
+    /// step; [`Composition::build_for`] refuses it here.
+    ///
+    /// # Errors
+    ///
+    /// Any hyperparameter out of range, combinations that make no sense, empty shapes, and those
+    /// of which the weight or a factor would have more entries than can be addressed.
+    pub fn build<A: Scalar>(&self, shape: (usize, usize)) -> Result<Optimizer<A>> {
+        self.check(When::Build)?;
+        check_weight::<A>(shape)?;
+        Optimizer::new(self.clone(), shape)
+    }
 
-impl<A: Scalar> WeightRule<A> {
-    #[inline(always)]
-    pub(crate) fn entry(self, w: A, d: A) -> A {
-        (self.before * w - self.rate * d) * self.after
+    /// The optimizer of a weight whose layer gives these signals beyond the gradient.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::build`], and [`OptimError::MissingSignal`] where the method needs more.
+    pub fn build_for<A: Scalar>(
+        &self,
+        shape: (usize, usize),
+        available: Signals,
+    ) -> Result<Optimizer<A>> {
+        self.required().check_available(available)?;
+        self.build(shape)
     }
 }
 
@@ -119,7 +137,7 @@ persist!(Optimizer<A> { direction, blocks, velocity, iterates, damping });
 
 impl<A: Scalar> Optimizer<A> {
     /// The composition must have been checked.
-    pub(crate) fn new(composition: Composition, shape: (usize, usize)) -> Result<Self> {
+    fn new(composition: Composition, shape: (usize, usize)) -> Result<Self> {
         let blocks = Blocks::new(&composition, shape)?;
         let velocity =
             composition.velocity.as_ref().map(|config| MomentumState::new(config, shape));
@@ -230,7 +248,8 @@ impl<A: Scalar> Optimizer<A> {
         self.composition.check(When::Step(self.steps)).ok()?;
         self.prepare(gradient, weight).ok()?;
         let learning_rate = self.composition.learning_rate.value(self.steps);
-        let weight_rule = self.weight_rule(learning_rate);
+        let weight_rule =
+            WeightRule::new(&self.composition.weight_decay, learning_rate, self.steps);
         let direction = match self.direction.begin() {
             Some((rule, state, next)) => Some((rule, state.as_slice()?, next.as_slice_mut()?)),
             None => None,
@@ -328,24 +347,9 @@ impl<A: Scalar> Optimizer<A> {
         Ok(())
     }
 
-    fn weight_rule(&self, learning_rate: f64) -> WeightRule<A> {
-        let (before, after) = match &self.composition.weight_decay {
-            WeightDecay::None | WeightDecay::L2(_) | WeightDecay::Direction(_) => (1.0, 1.0),
-            WeightDecay::Decoupled(decay) => (1.0 - learning_rate * decay.value(self.steps), 1.0),
-            WeightDecay::DecoupledAfter(decay) => {
-                (1.0, 1.0 - learning_rate * decay.value(self.steps))
-            }
-        };
-        WeightRule {
-            before: A::from_f64(before),
-            rate: A::from_f64(learning_rate),
-            after: A::from_f64(after),
-        }
-    }
-
     /// Replaces the direction by the new weight; returns the norm of the change.
     fn propose_weight(&mut self, weight: &ArrayViewMut2<'_, A>, learning_rate: f64) -> Result<f64> {
-        let rule = self.weight_rule(learning_rate);
+        let rule = WeightRule::new(&self.composition.weight_decay, learning_rate, self.steps);
         update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, *d));
         if let Some(iterates) = &mut self.iterates {
             iterates.propose(&weight.view(), &mut self.proposal, learning_rate);

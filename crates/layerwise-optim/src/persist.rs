@@ -3,8 +3,8 @@
 use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, check_symmetric, gram};
 use ndarray::{Array2, ArrayView2};
 
-use crate::error::{OptimError, Result};
-use crate::state::{StateReader, StateValue, StateWriter};
+use crate::error::Result;
+use crate::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
 
 /// Something whose value is kept in an optimizer's state, at a path such as
 /// `preconditioner.left.average`.
@@ -33,14 +33,14 @@ macro_rules! persist {
         }
     };
     (@methods $($field:ident),+ $(; $check:ident)?) => {
-        fn save(&self, path: &str, out: &mut crate::state::StateWriter<A>) {
+        fn save(&self, path: &str, out: &mut crate::values::StateWriter<A>) {
             $(self.$field.save(&crate::persist::join(path, stringify!($field)), out);)+
         }
 
         fn load(
             &mut self,
             path: &str,
-            from: &mut crate::state::StateReader<'_, A>,
+            from: &mut crate::values::StateReader<'_, A>,
         ) -> crate::error::Result<()> {
             $(self.$field.load(&crate::persist::join(path, stringify!($field)), from)?;)+
             $(self.$check(path)?;)?
@@ -73,9 +73,6 @@ impl<A: Scalar> Persist<A> for Array2<A> {
         Ok(())
     }
 }
-
-/// The largest count that is read: no run reaches it, and none that starts there overflows.
-pub(crate) const LARGEST_COUNT: u64 = u64::MAX / 2;
 
 impl<A> Persist<A> for u64 {
     fn save(&self, path: &str, out: &mut StateWriter<A>) {
@@ -223,8 +220,4 @@ pub(crate) fn check_loaded_symmetric<A: Scalar>(
     matrix: ArrayView2<'_, A>,
 ) -> Result<()> {
     check_symmetric(matrix).map_err(|_| refuse(path, "is not symmetric"))
-}
-
-pub(crate) fn refuse(path: &str, problem: &'static str) -> OptimError {
-    OptimError::StateEntry { name: path.to_owned(), problem }
 }

@@ -5,11 +5,12 @@ use ndarray::ArrayViewMut2;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::finite::{check_shape, check_weight};
-use crate::preconditioner::{Observation, Preconditioner, bytes};
+use crate::finite::{bytes, check_shape, check_weight};
+use crate::preconditioner::sealed::Sealed;
+use crate::preconditioner::{Observation, Preconditioner};
 use crate::schedule::check_number;
 use crate::signal::Signal;
-use crate::state::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 
 /// Replaces a direction `D` (m × n) by its polar factor, times a [`scale`](Self::scale).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -145,6 +146,8 @@ impl<A: Scalar> Polar<A> {
         Ok(Polar { routine, scale: config.scale.of_shape(shape), shape })
     }
 }
+
+impl<A> Sealed for Polar<A> {}
 
 impl<A: Scalar> Preconditioner<A> for Polar<A> {
     fn observe(&mut self, _signal: &Signal<'_, A>) -> Result<Observation> {

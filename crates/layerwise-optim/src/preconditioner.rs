@@ -3,11 +3,9 @@
 use layerwise_linalg::Scalar;
 use ndarray::ArrayViewMut2;
 
-use crate::diagonal::Diagonal;
-use crate::eigenbasis::EigenbasisDiagonal;
 use crate::error::Result;
 use crate::signal::{Signal, Signals};
-use crate::state::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 
 /// What observing a signal led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -98,28 +96,13 @@ pub trait Preconditioner<A: Scalar>: Send + sealed::Sealed {
     /// Values that are missing, of another kind or shape, or not finite. What was read before
     /// the error has replaced the state.
     fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()>;
-
-    /// Itself, where it is a diagonal in eigenbases, so that bases can be read and replaced.
-    fn as_eigenbasis(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
-        None
-    }
-
-    /// Itself, where it is a diagonal in the coordinates of the weight.
-    fn as_diagonal(&mut self) -> Option<&mut Diagonal<A>> {
-        None
-    }
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
-
-    impl Sealed for super::Identity {}
-    impl Sealed for crate::sign::Sign {}
-    impl<A> Sealed for super::Diagonal<A> {}
-    impl<A> Sealed for crate::kronecker::Kronecker<A> {}
-    impl<A> Sealed for crate::eigenbasis::EigenbasisDiagonal<A> {}
-    impl<A> Sealed for crate::polar::Polar<A> {}
 }
+
+impl sealed::Sealed for Identity {}
 
 /// No preconditioning: SGD and its relatives.
 #[derive(Clone, Copy, Debug, Default)]
@@ -145,9 +128,4 @@ impl<A: Scalar> Preconditioner<A> for Identity {
     fn load_state(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
         Ok(())
     }
-}
-
-/// Bytes of an array of this shape.
-pub(crate) fn bytes<A>(shape: (usize, usize)) -> usize {
-    shape.0 * shape.1 * size_of::<A>()
 }

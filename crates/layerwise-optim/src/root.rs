@@ -10,11 +10,12 @@ use crate::basis_method::BasisMethod;
 use crate::eigenvectors::Eigenvectors;
 use crate::error::{OptimError, Result, Side};
 use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
+use crate::finite::bytes;
 use crate::persist::{Persist, check_loaded_symmetric, check_orthonormal, join};
-use crate::preconditioner::{Observation, bytes};
+use crate::preconditioner::Observation;
 use crate::staged::Staged;
-use crate::state::{StateReader, StateWriter};
 use crate::statistic::{FactorStatistic, Reading, Source};
+use crate::values::{StateReader, StateWriter};
 
 /// The damped inverse root of one side.
 #[derive(Debug)]

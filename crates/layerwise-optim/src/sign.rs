@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::finite::check_shape;
+use crate::preconditioner::sealed::Sealed;
 use crate::preconditioner::{Observation, Preconditioner};
 use crate::signal::Signal;
-use crate::state::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 
 /// What the signs of a direction `D` are multiplied by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ impl Sign {
         Sign { scale, shape }
     }
 }
+
+impl Sealed for Sign {}
 
 impl<A: Scalar> Preconditioner<A> for Sign {
     fn observe(&mut self, _signal: &Signal<'_, A>) -> Result<Observation> {

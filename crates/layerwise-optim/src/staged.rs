@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::persist::Persist;
-use crate::state::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 
 /// A value and its proposed successor.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The state of an optimizer as data: saved, loaded, and refused by name where it does not fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use layerwise_linalg::Scalar;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::composition::Composition;
 use crate::error::{OptimError, Result};
-use crate::persist::{LARGEST_COUNT, refuse};
+use crate::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
 
 /// The version of the layout in which states are saved. It changes whenever a state of an earlier
 /// version of this crate would be read wrongly; such a state is refused by
@@ -54,15 +54,6 @@ pub struct OptimizerState<A> {
     values: BTreeMap<String, StateValue<A>>,
 }
 
-/// One value of a state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum StateValue<A> {
-    Array { rows: usize, cols: usize, entries: Vec<A> },
-    Number(f64),
-    Count(u64),
-    Flag(bool),
-}
-
 impl<A: Scalar> OptimizerState<A> {
     pub(crate) fn new(
         composition: &Composition,
@@ -76,7 +67,7 @@ impl<A: Scalar> OptimizerState<A> {
             shape,
             composition: composition.clone(),
             steps,
-            values: values.values,
+            values: values.into_values(),
         }
     }
 
@@ -127,7 +118,7 @@ impl<A: Scalar> OptimizerState<A> {
     }
 
     pub(crate) fn reader(&self) -> StateReader<'_, A> {
-        StateReader { values: &self.values, taken: BTreeSet::new() }
+        StateReader::new(&self.values)
     }
 
     /// The state as JSON; every number survives in every bit.
@@ -205,49 +196,6 @@ impl<A: Scalar> OptimizerSetState<A> {
         A: DeserializeOwned,
     {
         read_json(text)
-    }
-}
-
-/// Collects the state of a [`Preconditioner`](crate::Preconditioner), value by value.
-#[derive(Debug)]
-pub struct StateWriter<A> {
-    values: BTreeMap<String, StateValue<A>>,
-}
-
-impl<A> StateWriter<A> {
-    pub(crate) fn new() -> Self {
-        StateWriter { values: BTreeMap::new() }
-    }
-
-    pub(crate) fn put(&mut self, path: &str, value: StateValue<A>) {
-        self.values.insert(path.to_owned(), value);
-    }
-}
-
-/// Hands the values of a state out to a [`Preconditioner`](crate::Preconditioner).
-#[derive(Debug)]
-pub struct StateReader<'s, A> {
-    values: &'s BTreeMap<String, StateValue<A>>,
-    taken: BTreeSet<&'s str>,
-}
-
-impl<'s, A> StateReader<'s, A> {
-    pub(crate) fn take(&mut self, path: &str) -> Result<&'s StateValue<A>> {
-        let Some((name, value)) = self.values.get_key_value(path) else {
-            return Err(OptimError::StateEntry { name: path.to_owned(), problem: "is missing" });
-        };
-        self.taken.insert(name);
-        Ok(value)
-    }
-
-    /// Refuses a state with values that nobody asked for.
-    pub(crate) fn finish(self) -> Result<()> {
-        match self.values.keys().find(|name| !self.taken.contains(name.as_str())) {
-            None => Ok(()),
-            Some(name) => {
-                Err(OptimError::StateEntry { name: name.clone(), problem: "is not known" })
-            }
-        }
     }
 }
 

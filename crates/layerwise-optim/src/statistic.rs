@@ -6,9 +6,8 @@ use ndarray::{Array2, ArrayView2, Zip};
 use crate::averaging::{AverageClock, AverageWeights, Averaging};
 use crate::error::{OptimError, Result, Side};
 use crate::factor::Statistic;
-use crate::finite::{check_finite, check_shape, check_size, first_non_finite};
+use crate::finite::{bytes, check_finite, check_shape, check_size, first_non_finite};
 use crate::persist::{check_loaded_symmetric, join, persist};
-use crate::preconditioner::bytes;
 use crate::signal::{Factor, Signal};
 use crate::staged::Staged;
 

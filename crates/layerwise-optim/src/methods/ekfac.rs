@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::adaptation::LevenbergMarquardt;
 use crate::averaging::Averaging;
-use crate::basis_method::BasisMethod;
+use crate::basis_method::{BasisMethod, BasisUse};
 use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
 use crate::diagonal::DiagonalConfig;
 use crate::direction::Direction;
-use crate::eigenbasis::{BasisUse, DiagonalEstimate, EigenbasisConfig};
+use crate::eigenbasis_config::{DiagonalEstimate, EigenbasisConfig};
 use crate::factor::Statistic;
 use crate::method::Method;
 use crate::refresh::Refresh;

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
-use crate::basis_method::BasisMethod;
+use crate::basis_method::{BasisMethod, BasisUse};
 use crate::composition::{Composition, Normalization, PreconditionerConfig, WeightDecay};
 use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::direction::{Direction, Filter};
-use crate::eigenbasis::{BasisUse, DiagonalEstimate, EigenbasisConfig};
+use crate::eigenbasis_config::{DiagonalEstimate, EigenbasisConfig};
 use crate::factor::{Sides, Statistic};
 use crate::method::Method;
 use crate::partition::{LargeDimension, Partition};
