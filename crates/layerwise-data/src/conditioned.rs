@@ -11,9 +11,9 @@ use rand::Rng;
 
 use crate::batch::reshape;
 use crate::covariance::Covariance;
-use crate::covariates::Law;
 use crate::error::Result;
 use crate::exact::noise_beside;
+use crate::law::Law;
 use crate::moments::{Moments, scale_rows};
 use crate::normal::fill_normal;
 use crate::signs;

@@ -8,6 +8,7 @@ use crate::conditioned;
 use crate::covariance::Covariance;
 use crate::error::{Result, at_least, require_noise, require_shape};
 use crate::exact;
+use crate::law::Law;
 use crate::moments::Moments;
 use crate::normal::fill_normal;
 use crate::white::{colour, fill_white};
@@ -57,17 +58,6 @@ pub trait Covariates {
         out.workspace.samples = samples;
         set
     }
-}
-
-/// The law of a white coordinate: mean zero, variance one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Law {
-    /// N(0, 1).
-    Gaussian,
-    /// ±1 with probability one half each: uniform on {±1}^d.
-    Signs,
-    /// Uniform on [−√3, √3].
-    Interval,
 }
 
 /// x = Σ^{1/2} u, u with independent coordinates of one [`Law`] (in the paper normal, or uniform

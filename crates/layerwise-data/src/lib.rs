@@ -42,6 +42,7 @@ mod covariance;
 mod covariates;
 mod error;
 mod exact;
+mod law;
 mod linear_task;
 mod link;
 mod moments;
@@ -57,8 +58,9 @@ mod workspace;
 
 pub use batch::Batch;
 pub use covariance::{Basis, Covariance, haar};
-pub use covariates::{Covariates, Law, LinearCovariates};
+pub use covariates::{Covariates, LinearCovariates};
 pub use error::{DataError, Result};
+pub use law::Law;
 pub use layerwise_linalg::ndarray;
 pub use linear_task::{LinearTask, LinearTaskSpec};
 pub use link::Link;

@@ -8,10 +8,11 @@ use rand::Rng;
 
 use crate::batch::{Batch, reshape};
 use crate::covariance::{Basis, Covariance, haar};
-use crate::covariates::{Covariates, Law, LinearCovariates};
+use crate::covariates::{Covariates, LinearCovariates};
 use crate::error::{
     DataError, Result, at_least, require, require_finite, require_noise, require_shape,
 };
+use crate::law::Law;
 use crate::moments::Moments;
 use crate::normal::fill_normal;
 use crate::spectrum::{Spectrum, log_spaced};

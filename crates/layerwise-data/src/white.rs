@@ -5,8 +5,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use rand::Rng;
 
 use crate::covariance::Covariance;
-use crate::covariates::Law;
 use crate::error::{DataError, Result};
+use crate::law::Law;
 use crate::normal::fill_normal;
 
 /// Fills the rows of `out` (n × d, any layout) with independent white samples.

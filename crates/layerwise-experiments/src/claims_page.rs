@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::claim::{Claim, Side, Verdict, Whose};
-use crate::output::{FigureFile, RunInfo};
+use crate::record::{FigureFile, RunInfo};
 
 const PREAMBLE: &str = "\
 Each claim is one number with a threshold that was fixed before the results were seen. It

@@ -7,27 +7,20 @@ use std::process::ExitCode;
 use clap::error::ErrorKind as UsageError;
 use clap::{Args, Parser, Subcommand};
 
+use crate::arguments::{parse_seed, parse_threads, whole_number};
 use crate::backend::BackendArguments;
 use crate::claim::Verdict;
 use crate::figures::{FIGURES, Figure, Report};
 use crate::monitor::Monitor;
-use crate::output::{OutputFolder, RunInfo};
+use crate::output::OutputFolder;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::record::RunInfo;
 use crate::runner::{self, Demand};
 use crate::theorems_cli::{self, TheoremsArguments};
 use crate::{ExperimentError, Result};
 
-/// Done.
-pub const SUCCESS: u8 = 0;
-/// Something failed: the results, or the words about them, could not be made or written.
-pub const FAILURE: u8 = 1;
-/// The arguments are not valid.
-pub const USAGE: u8 = 2;
-/// All files are written, but with `--require-claims` a claim does not hold, or a statement fails.
-pub const CLAIM_FAILED: u8 = 3;
-/// Interrupted by the user.
-pub const INTERRUPTED: u8 = 130;
+pub use crate::status::{CLAIM_FAILED, FAILURE, INTERRUPTED, SUCCESS, USAGE};
 
 #[derive(Debug, Parser)]
 #[command(name = "layerwise", version, about = "Layer-wise preconditioning: the evidence")]
@@ -98,24 +91,6 @@ fn parse_numbers(text: &str) -> std::result::Result<Numbers, String> {
 
 fn parse_trials(text: &str) -> std::result::Result<u64, String> {
     whole_number(text, 1, 100_000)
-}
-
-pub(crate) fn parse_seed(text: &str) -> std::result::Result<u64, String> {
-    whole_number(text, 0, u64::MAX)
-}
-
-pub(crate) fn parse_threads(text: &str) -> std::result::Result<u16, String> {
-    whole_number(text, 1, 1024)
-}
-
-fn whole_number<T>(text: &str, least: T, largest: T) -> std::result::Result<T, String>
-where
-    T: std::str::FromStr + std::fmt::Display + PartialOrd,
-{
-    text.parse()
-        .ok()
-        .filter(|number| (&least..=&largest).contains(&number))
-        .ok_or_else(|| format!("choose a whole number from {least} to {largest}"))
 }
 
 /// Runs the program on its command line.

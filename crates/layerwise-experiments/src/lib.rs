@@ -5,6 +5,7 @@
 //! to a picture, a table and claims. The [`runner`] knows no figure, a figure knows no thread,
 //! file or clock.
 
+mod arguments;
 pub mod backend;
 pub mod claim;
 mod claims_page;
@@ -18,9 +19,11 @@ pub mod output;
 pub mod plan;
 pub mod plot;
 mod progress;
+pub mod record;
 pub mod runner;
 pub mod single_index;
 pub mod statistics;
+mod status;
 pub mod table;
 pub mod theorems;
 pub mod theorems_cli;

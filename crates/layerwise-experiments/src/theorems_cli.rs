@@ -7,12 +7,13 @@ use clap::Args;
 use layerwise_data::Streams;
 use serde::Deserialize;
 
+use crate::arguments::{parse_seed, parse_threads};
 use crate::backend::BackendArguments;
-use crate::cli::{CLAIM_FAILED, SUCCESS, parse_seed, parse_threads};
 use crate::folder::Folder;
 use crate::monitor::Monitor;
 use crate::plot::{self, Picture};
 use crate::progress::Progress;
+use crate::status::{CLAIM_FAILED, SUCCESS};
 use crate::theorems::page::{self, TheoremsRun};
 use crate::theorems::{self, RealSteps, Row, Scale, Statement, Steps, pictures};
 use crate::{ExperimentError, Result};

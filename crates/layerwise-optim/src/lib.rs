@@ -46,73 +46,61 @@
 //! `openblas-static`); [`backend()`] says what serves. The [guide] has what either needs, and when to
 //! call [`set_backend_threads`].
 
-mod adaptation;
-mod averaging;
-mod basis;
-mod basis_method;
-mod blocks;
-mod clipping;
-mod composition;
-mod diagonal;
-mod direction;
-mod drift;
-mod eigenbasis;
-mod eigenvectors;
-mod entrywise;
+mod config;
 mod error;
-mod factor;
-mod finite;
-mod fused;
 pub mod guide;
-mod iterates;
-mod joint;
-mod kronecker;
-mod method;
 mod methods;
-mod optimizer;
-mod partition;
-mod persist;
-mod polar;
-mod preconditioner;
+mod numeric;
 pub mod references;
-mod refresh;
-mod root;
 mod schedule;
 mod set;
-mod sign;
 mod signal;
-mod staged;
+mod stages;
 mod state;
-mod statistic;
+mod statistics;
+mod step;
 
 pub use layerwise_linalg::{
     Backend, KERNEL_VARIABLE, LinalgError, Scalar, backend, ndarray, set_backend_threads,
 };
 
-pub use adaptation::{LevenbergMarquardt, QuadraticModel};
-pub use averaging::Averaging;
-pub use basis_method::{BasisMethod, ColumnOrder};
-pub use clipping::Clipping;
-pub use composition::{Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay};
-pub use diagonal::{Diagonal, DiagonalConfig, EpsilonPlacement};
-pub use direction::{Direction, Filter, Momentum};
-pub use eigenbasis::{BasisUse, DiagonalEstimate, EigenbasisConfig, EigenbasisDiagonal};
+pub use config::adaptation::LevenbergMarquardt;
+pub use config::averaging::Averaging;
+pub use config::basis::{BasisMethod, BasisUse, ColumnOrder};
+pub use config::clipping::Clipping;
+pub use config::composition::{
+    Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay,
+};
+pub use config::damping::{Damping, JointDamping};
+pub use config::diagonal::{DiagonalConfig, EpsilonPlacement};
+pub use config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+pub use config::factor::FactorConfig;
+pub use config::kronecker::KroneckerConfig;
+pub use config::momentum::{Direction, Filter, Momentum};
+pub use config::partition::{LargeDimension, Merging, Partition};
+pub use config::polar::{PolarConfig, PolarDivisor, PolarMethod, PolarScale};
+pub use config::refresh::Refresh;
+pub use config::root::{Cutoff, RootMethod};
+pub use config::sign::SignScale;
+pub use config::statistic::{Sides, Statistic};
+pub use config::weight_averaging::IterateAveraging;
 pub use error::{OptimError, Result, Side};
-pub use factor::{Cutoff, Damping, FactorConfig, RootMethod, Sides, Statistic};
-pub use iterates::IterateAveraging;
-pub use kronecker::{JointDamping, Kronecker, KroneckerConfig};
-pub use method::Method;
 pub use methods::{
     Adagrad, Adam, AdamW, Ekfac, Exponents, Kfac, KfacDamping, KlShampoo, Lion, Muon, OneSidedKfac,
     OutputFactor, RmsProp, Sgd, Shampoo, Soap,
 };
-pub use optimizer::{Optimizer, StepReport};
-pub use partition::{LargeDimension, Merging, Partition};
-pub use polar::{Polar, PolarConfig, PolarDivisor, PolarMethod, PolarScale};
-pub use preconditioner::{Identity, Observation, Preconditioner};
-pub use refresh::Refresh;
 pub use schedule::{NamedSchedule, Schedule};
-pub use set::{Group, OptimizerSet, Selector, Update};
-pub use sign::{Sign, SignScale};
+pub use set::selector::Selector;
+pub use set::{Group, OptimizerSet, Update};
 pub use signal::{Factor, Signal, Signals};
-pub use state::{OptimizerSetState, OptimizerState, STATE_VERSION, StateReader, StateWriter};
+pub use stages::diagonal::Diagonal;
+pub use stages::eigenbasis::EigenbasisDiagonal;
+pub use stages::kronecker::Kronecker;
+pub use stages::polar::Polar;
+pub use stages::preconditioner::{Identity, Observation, Preconditioner};
+pub use stages::sign::Sign;
+pub use state::saved::{OptimizerSetState, OptimizerState, STATE_VERSION};
+pub use state::values::{StateReader, StateWriter};
+pub use step::method::Method;
+pub use step::optimizer::Optimizer;
+pub use step::report::{QuadraticModel, StepReport};

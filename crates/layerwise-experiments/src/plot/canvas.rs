@@ -8,6 +8,12 @@ pub(super) type Place = (f64, f64);
 /// White, the page's colour.
 pub(super) const PAPER: Colour = Colour(255, 255, 255);
 
+/// Blank border of the page.
+pub(super) const MARGIN: f64 = 14.0;
+
+/// Size of labels, titles and legend, 7.2 pt.
+pub(super) const LABEL: u32 = 30;
+
 /// Width of the rim around a marker.
 const RIM: f64 = 2.5;
 

@@ -1,6 +1,6 @@
 //! Where panels stand on the page, and what is drawn around their frames.
 
-use super::canvas::{Anchor, Canvas, Item, PAPER, Place, Setting};
+use super::canvas::{Anchor, Canvas, Item, LABEL, MARGIN, PAPER, Place, Setting};
 use super::clip::Frame;
 use super::marks::{Along, Field};
 use super::palette::Colour;
@@ -13,16 +13,12 @@ use std::ops::Range;
 const NARROW: f64 = 1050.0;
 /// Page width of two and more columns, 6 inches.
 const WIDE: f64 = 1800.0;
-/// Blank border of the page.
-pub(super) const MARGIN: f64 = 14.0;
 /// Space between neighbouring panels.
 const GAP: f64 = 34.0;
 /// Room for a number that is centred below the last frame's right edge.
 const OVERHANG: f64 = 32.0;
 /// Size of the axes' numbers, 6.5 pt.
 const NUMBER: u32 = 27;
-/// Size of labels, titles and legend, 7.2 pt.
-pub(super) const LABEL: u32 = 30;
 /// Smallest size of titles, 6.2 pt.
 const SMALL: u32 = 26;
 /// Length of a tick.

@@ -1,8 +1,7 @@
 //! The figure's one legend.
 
 use super::LegendEntry;
-use super::canvas::{Anchor, Canvas, Item, Setting};
-use super::layout::{LABEL, MARGIN};
+use super::canvas::{Anchor, Canvas, Item, LABEL, MARGIN, Setting};
 use super::marks::{BAND, LINE, MARKER, line_width};
 use super::palette::Stroke;
 use super::text::{fit, width};

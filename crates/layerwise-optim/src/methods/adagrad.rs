@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::averaging::Averaging;
-use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::diagonal::DiagonalConfig;
-use crate::method::Method;
+use crate::config::averaging::Averaging;
+use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::diagonal::DiagonalConfig;
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// Adagrad, entry-wise (Duchi et al. 2011): `s ← s + g²`, `W ← W − η g / (√s + ε)`. PyTorch's
 /// `lr_decay` is the learning rate [`Schedule::InverseTime`].

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::averaging::Averaging;
-use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::diagonal::DiagonalConfig;
-use crate::direction::{Direction, Filter};
-use crate::method::Method;
+use crate::config::averaging::Averaging;
+use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::diagonal::DiagonalConfig;
+use crate::config::momentum::{Direction, Filter};
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// Adam (Kingma and Ba 2015, algorithm 1): `W ← W − η m̂ / (√v̂ + ε)`.
 ///

@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::adaptation::LevenbergMarquardt;
-use crate::averaging::Averaging;
-use crate::basis_method::BasisMethod;
-use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::diagonal::DiagonalConfig;
-use crate::direction::Direction;
-use crate::eigenbasis::{BasisUse, DiagonalEstimate, EigenbasisConfig};
-use crate::factor::Statistic;
-use crate::method::Method;
-use crate::refresh::Refresh;
+use crate::config::adaptation::LevenbergMarquardt;
+use crate::config::averaging::Averaging;
+use crate::config::basis::{BasisMethod, BasisUse};
+use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::diagonal::DiagonalConfig;
+use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+use crate::config::momentum::Direction;
+use crate::config::refresh::Refresh;
+use crate::config::statistic::Statistic;
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// Eigenvalue-corrected KFAC (George et al. 2018):
 /// `W ← W − η U [(UᵀDV) / (v̂ + λ)] Vᵀ`, with `U` and `V` the eigenvectors of the layer's output and

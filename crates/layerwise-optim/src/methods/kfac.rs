@@ -2,15 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::adaptation::LevenbergMarquardt;
-use crate::averaging::Averaging;
-use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::direction::Direction;
-use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
-use crate::kronecker::{JointDamping, KroneckerConfig};
-use crate::method::Method;
-use crate::refresh::Refresh;
+use crate::config::adaptation::LevenbergMarquardt;
+use crate::config::averaging::Averaging;
+use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::damping::{Damping, JointDamping};
+use crate::config::factor::FactorConfig;
+use crate::config::kronecker::KroneckerConfig;
+use crate::config::momentum::Direction;
+use crate::config::refresh::Refresh;
+use crate::config::root::RootMethod;
+use crate::config::statistic::Statistic;
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// Kronecker-factored approximate curvature (Martens and Grosse 2015):
 /// `W ← W − η (P + λ_P I)⁻¹ D (Q + λ_Q I)⁻¹`, with `P` the layer's output factor and `Q` its input

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::direction::{Direction, Filter};
-use crate::method::Method;
+use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::momentum::{Direction, Filter};
+use crate::config::sign::SignScale;
 use crate::schedule::Schedule;
-use crate::sign::SignScale;
+use crate::step::method::Method;
 
 /// Lion (Chen et al. 2023, algorithm 2): `W ← W − η (sign(β₁ m + (1−β₁) g) + λ W)`, then
 /// `m ← β₂ m + (1−β₂) g`.

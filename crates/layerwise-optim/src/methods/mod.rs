@@ -1,4 +1,5 @@
-//! The named methods.
+//! The named methods, each by the hyperparameters of its paper: the top floor. They import
+//! configuration, and the trait that builds it.
 
 mod adagrad;
 mod adam;

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::direction::{Direction, Filter};
-use crate::method::Method;
-use crate::polar::PolarConfig;
+use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::momentum::{Direction, Filter};
+use crate::config::polar::PolarConfig;
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// Muon (Jordan et al. 2024): the approximate polar factor of an average of gradients.
 ///

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::averaging::Averaging;
-use crate::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::diagonal::DiagonalConfig;
-use crate::direction::Momentum;
-use crate::method::Method;
+use crate::config::averaging::Averaging;
+use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::diagonal::DiagonalConfig;
+use crate::config::momentum::Momentum;
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// RMSprop, as `torch.optim.RMSprop`: `v ← α v + (1−α) g²` without bias correction,
 /// `b ← μ b + g / (√v + ε)`, `W ← W − η b`.

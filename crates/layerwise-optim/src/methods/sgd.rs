@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::composition::{Composition, WeightDecay};
-use crate::direction::{Direction, Momentum};
-use crate::method::Method;
+use crate::config::composition::{Composition, WeightDecay};
+use crate::config::momentum::{Direction, Momentum};
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// Gradient descent, as `torch.optim.SGD`: `b ← μ b + (1−δ) g`, `W ← W − η b`.
 ///

@@ -2,15 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::averaging::Averaging;
-use crate::composition::{Composition, Grafting, PreconditionerConfig, WeightDecay};
-use crate::direction::{Direction, Momentum};
-use crate::factor::{Damping, FactorConfig, RootMethod, Statistic};
-use crate::kronecker::{JointDamping, KroneckerConfig};
-use crate::method::Method;
-use crate::partition::Partition;
-use crate::refresh::Refresh;
+use crate::config::averaging::Averaging;
+use crate::config::composition::{Composition, Grafting, PreconditionerConfig, WeightDecay};
+use crate::config::damping::{Damping, JointDamping};
+use crate::config::factor::FactorConfig;
+use crate::config::kronecker::KroneckerConfig;
+use crate::config::momentum::{Direction, Momentum};
+use crate::config::partition::Partition;
+use crate::config::refresh::Refresh;
+use crate::config::root::RootMethod;
+use crate::config::statistic::Statistic;
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// Shampoo (Gupta, Koren and Singer 2018): `W ← W − η L^{-e} D R^{-e}` with `L` and `R` averages
 /// or sums of `G Gᵀ` and `GᵀG`; one-sided with [`Exponents::left`] or [`Exponents::right`].

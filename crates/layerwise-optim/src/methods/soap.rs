@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::averaging::Averaging;
-use crate::basis_method::BasisMethod;
-use crate::composition::{Composition, Normalization, PreconditionerConfig, WeightDecay};
-use crate::diagonal::{DiagonalConfig, EpsilonPlacement};
-use crate::direction::{Direction, Filter};
-use crate::eigenbasis::{BasisUse, DiagonalEstimate, EigenbasisConfig};
-use crate::factor::{Sides, Statistic};
-use crate::method::Method;
-use crate::partition::{LargeDimension, Partition};
-use crate::refresh::Refresh;
+use crate::config::averaging::Averaging;
+use crate::config::basis::{BasisMethod, BasisUse};
+use crate::config::composition::{Composition, Normalization, PreconditionerConfig, WeightDecay};
+use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+use crate::config::momentum::{Direction, Filter};
+use crate::config::partition::{LargeDimension, Partition};
+use crate::config::refresh::Refresh;
+use crate::config::statistic::{Sides, Statistic};
 use crate::schedule::Schedule;
+use crate::step::method::Method;
 
 /// SOAP (Vyas et al. 2024): Adam in the eigenbases of Shampoo's factors.
 ///

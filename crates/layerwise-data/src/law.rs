@@ -1,0 +1,12 @@
+//! Laws of white coordinates.
+
+/// The law of a white coordinate: mean zero, variance one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    /// N(0, 1).
+    Gaussian,
+    /// ±1 with probability one half each: uniform on {±1}^d.
+    Signs,
+    /// Uniform on [−√3, √3].
+    Interval,
+}

@@ -1,0 +1,30 @@
+//! Bounds of gradients and updates, as data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::schedule::{Schedule, When};
+
+/// Bounds of a gradient or a direction `D`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Clipping {
+    /// None.
+    #[default]
+    None,
+    /// `D ← D min(1, c/‖D‖_F)`, `c` > 0.
+    Norm(Schedule),
+    /// Each entry into `[−c, c]`, `c` > 0.
+    Value(Schedule),
+}
+
+impl Clipping {
+    pub(crate) fn check(&self, when: When, name: &'static str) -> Result<()> {
+        match self {
+            Clipping::None => Ok(()),
+            Clipping::Norm(bound) | Clipping::Value(bound) => {
+                bound.check(when, name, "finite and > 0", |x| x > 0.0)
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Entry-wise preconditioning, as data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::averaging::Averaging;
+use crate::error::{OptimError, Result};
+use crate::schedule::{Schedule, When, check_number};
+
+/// Entry-wise second moments `v` of gradients, and the map `D ← D / (v̂^p + ε)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiagonalConfig {
+    /// How `v` takes in `g²`.
+    pub averaging: Averaging,
+    /// `ε` ≥ 0. Where `v` and `ε` are both zero, the entry does not move.
+    pub epsilon: Schedule,
+    /// Where `ε` enters.
+    pub epsilon_placement: EpsilonPlacement,
+    /// `p` > 0: ½ for a root of squares.
+    pub exponent: f64,
+    /// Use the largest `v` so far in place of `v`, entry by entry and before the bias correction
+    /// (Reddi et al. 2018, AMSGrad; PyTorch).
+    pub maximum: bool,
+    /// Take the square of the averaged gradient off `v`, so that it is a variance (Graves 2013,
+    /// centred RMSprop). Where rounding makes that negative, it counts as zero.
+    pub centered: bool,
+    /// What `v` starts from, ≥ 0 (Adagrad's initial accumulator).
+    pub initial: f64,
+}
+
+impl Default for DiagonalConfig {
+    /// Adam's: an average with β = 0.999, corrected; ε = 10⁻⁸ after the correction.
+    fn default() -> Self {
+        DiagonalConfig {
+            averaging: Averaging::Ema { beta: 0.999.into(), bias_correction: true },
+            epsilon: 1e-8.into(),
+            epsilon_placement: EpsilonPlacement::default(),
+            exponent: 0.5,
+            maximum: false,
+            centered: false,
+            initial: 0.0,
+        }
+    }
+}
+
+/// Where `ε` enters relative to the bias correction `c`. They agree where `c = 1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EpsilonPlacement {
+    /// `(v/c)^p + ε` (Kingma and Ba 2015, algorithm 1; PyTorch; Distributed Shampoo).
+    #[default]
+    AfterCorrection,
+    /// `(v^p + ε)/c^p` (Kingma and Ba 2015, end of §2; SOAP's authors).
+    BeforeCorrection,
+}
+
+impl DiagonalConfig {
+    /// Whether an entry is divided by the root of an average, or of a sum, and nothing else.
+    pub(crate) fn is_average_and_root(&self) -> bool {
+        !self.maximum && !self.centered && self.exponent == 0.5
+    }
+
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.averaging.check(when, "diagonal.averaging.beta")?;
+        self.epsilon.check_non_negative(when, "diagonal.epsilon")?;
+        check_number("diagonal.exponent", self.exponent, "finite and > 0", |x| x > 0.0)?;
+        check_number("diagonal.initial", self.initial, "finite and ≥ 0", |x| x >= 0.0)?;
+        let no_average = matches!(self.averaging, Averaging::Sum | Averaging::Decay { .. });
+        if self.centered && (self.maximum || no_average) {
+            return Err(OptimError::Incompatible {
+                first: "a centred second moment",
+                second: "its maximum, or a statistic that is not an average",
+                why: "the square of a mean is taken off the mean of squares",
+            });
+        }
+        Ok(())
+    }
+}

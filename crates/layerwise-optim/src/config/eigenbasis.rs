@@ -1,0 +1,104 @@
+//! Entry-wise preconditioning in eigenbases, as data: SOAP, EKFAC.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::averaging::Averaging;
+use crate::config::basis::{BasisMethod, BasisUse};
+use crate::config::diagonal::DiagonalConfig;
+use crate::config::refresh::Refresh;
+use crate::config::statistic::Statistic;
+use crate::error::{OptimError, Result};
+use crate::schedule::When;
+use crate::signal::Signals;
+
+/// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
+/// and `v` the entry-wise second moment of the gradient in that basis (Vyas et al. 2024, SOAP).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EigenbasisConfig {
+    /// Of what the left factor is a second moment.
+    pub left: Statistic,
+    /// Of what the right factor is a second moment.
+    pub right: Statistic,
+    /// How both remember.
+    pub averaging: Averaging,
+    /// How bases are computed.
+    pub basis: BasisMethod,
+    /// Which basis a step uses.
+    pub basis_use: BasisUse,
+    /// When bases are computed anew.
+    pub refresh: Refresh,
+    /// The statistic in the basis. Of an m × n weight, a second moment counts as no smaller than (m + n) ε²
+    /// times the largest, which is what rotations may leave of zero, but where it and `ε` are both zero.
+    pub diagonal: DiagonalConfig,
+    /// What it is estimated from.
+    pub estimate: DiagonalEstimate,
+}
+
+/// What the entry-wise second moment in the eigenbases is estimated from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DiagonalEstimate {
+    /// The squares of the gradient's entries (SOAP). For a batch these are squares of means: less
+    /// than the mean of the samples' squares, and dominated by noise where gradients cancel.
+    #[default]
+    Gradient,
+    /// The layer's samples, where its signal has them on both sides, row by row of one another: the
+    /// mean of `(Uᵀδ)ᵢ² (Vᵀx)ⱼ²` over outputs' derivatives `δ` and inputs `x`, which is the diagonal
+    /// of the samples' second moment `Ê[vec(δxᵀ) vec(δxᵀ)ᵀ]` in the eigenbases, exactly (George et
+    /// al. 2018, EKFAC).
+    Samples,
+}
+
+impl EigenbasisConfig {
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.averaging.check(when, "eigenbasis.averaging.beta")?;
+        self.refresh.check()?;
+        self.diagonal.check(when)?;
+        if self.diagonal.centered {
+            return Err(OptimError::Incompatible {
+                first: "a centred second moment",
+                second: "eigenbases",
+                why: "a mean does not survive the arbitrary signs of eigenvectors",
+            });
+        }
+        self.basis.check(when)?;
+        if self.basis_use == BasisUse::Previous && !self.basis.is_one_descending_step() {
+            return Err(OptimError::Incompatible {
+                first: "the basis from before the step",
+                second: "several QR steps, a tolerance, or an ascending order",
+                why: "its columns are put in descending order, before a single step",
+            });
+        }
+        let whitened = |statistic| matches!(statistic, Statistic::Whitened { .. });
+        if whitened(self.left) || whitened(self.right) {
+            return Err(OptimError::Incompatible {
+                first: "eigenbases",
+                second: "statistics of whitened gradients",
+                why: "these need the roots of factors",
+            });
+        }
+        if self.basis_use == BasisUse::Previous && self.refresh.start != 1 {
+            return Err(OptimError::Incompatible {
+                first: "the basis from before the step",
+                second: "a first refresh after step 1",
+                why: "the first step is the one that takes the first basis",
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the diagonal is that of the samples' curvature in the bases.
+    pub(crate) fn models_curvature(&self) -> bool {
+        self.estimate == DiagonalEstimate::Samples
+            && self.basis_use == BasisUse::Refreshed
+            && !self.diagonal.maximum
+    }
+
+    pub(crate) fn required(&self) -> Signals {
+        let samples = self.estimate == DiagonalEstimate::Samples;
+        Signals {
+            input: samples || self.right == Statistic::Signal,
+            output: samples || self.left == Statistic::Signal,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Methods as plain data that a user writes, and its checks: no machine. It imports errors,
+//! schedules and signals alone.
+
+pub(crate) mod adaptation;
+pub(crate) mod averaging;
+pub(crate) mod basis;
+pub(crate) mod clipping;
+pub(crate) mod composition;
+pub(crate) mod damping;
+pub(crate) mod diagonal;
+pub(crate) mod eigenbasis;
+pub(crate) mod factor;
+pub(crate) mod kronecker;
+pub(crate) mod momentum;
+pub(crate) mod partition;
+pub(crate) mod polar;
+pub(crate) mod refresh;
+pub(crate) mod root;
+pub(crate) mod sign;
+pub(crate) mod statistic;
+pub(crate) mod weight_averaging;

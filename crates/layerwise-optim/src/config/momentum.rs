@@ -1,0 +1,100 @@
+//! The direction that is preconditioned, as data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::schedule::{Schedule, When};
+
+/// The direction `D` made of gradients `g`, before it is preconditioned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Direction {
+    /// `D = g`.
+    #[default]
+    Gradient,
+    /// Heavy-ball or Nesterov momentum.
+    Momentum(Momentum),
+    /// An exponential moving average of gradients, `m ← β m + (1−β) g` from zero.
+    Ema {
+        /// `β`, in [0, 1).
+        beta: Schedule,
+        /// Divide by the sum of the gradients' weights: `1 − Π β` for the average itself.
+        bias_correction: bool,
+        /// What of the average is the direction.
+        filter: Filter,
+    },
+}
+
+/// Momentum as in `torch.optim.SGD` (Sutskever et al. 2013): `b ← μ b + (1−δ) g`, where the first
+/// buffer is the first gradient, undampened, unless it is to start [from zero](Self::from_zero).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Momentum {
+    /// `μ`, in [0, 1]; with 1 the buffer is a sum.
+    pub momentum: Schedule,
+    /// `δ`, in [0, 1].
+    pub dampening: Schedule,
+    /// Step along `(1−δ) g + μ b` instead of `b`; needs `μ > 0`, and `δ = 0` where the buffer does
+    /// not start from zero.
+    pub nesterov: bool,
+    /// The buffer starts from zero, so that the first gradient is dampened as all others
+    /// (Distributed Shampoo).
+    pub from_zero: bool,
+}
+
+impl Momentum {
+    /// Heavy-ball momentum without dampening.
+    #[must_use]
+    pub fn heavy_ball(momentum: impl Into<Schedule>) -> Self {
+        Momentum {
+            momentum: momentum.into(),
+            dampening: 0.0.into(),
+            nesterov: false,
+            from_zero: false,
+        }
+    }
+
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        self.momentum.check_share(when, "momentum")?;
+        self.dampening.check_share(when, "dampening")?;
+        if self.nesterov {
+            if !self.from_zero {
+                self.dampening
+                    .check(when, "dampening", "0 with Nesterov momentum", |x| x == 0.0)?;
+            }
+            self.momentum
+                .check(when, "momentum", "in (0, 1] with Nesterov momentum", |x| x > 0.0)?;
+        }
+        Ok(())
+    }
+}
+
+/// What of an exponential moving average is the direction. `m` is the average before the step's
+/// gradient `g` enters, `m₊` after.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Filter {
+    /// `D = m₊`.
+    #[default]
+    Average,
+    /// `D = β m₊ + (1−β) g`, Nesterov's look-ahead as Muon takes it.
+    Nesterov,
+    /// `D = β₃ m + (1−β₃) g` with a `β₃` in [0, 1) of its own (Distributed Shampoo's `beta3`,
+    /// Lion's `β₁`).
+    Separate(Schedule),
+}
+
+impl Direction {
+    pub(crate) fn check(&self, when: When) -> Result<()> {
+        match self {
+            Direction::Gradient => Ok(()),
+            Direction::Momentum(momentum) => momentum.check(when),
+            Direction::Ema { beta, filter, .. } => {
+                beta.check_decay(when, "direction.beta")?;
+                match filter {
+                    Filter::Separate(beta) => beta.check_decay(when, "direction.filter"),
+                    Filter::Average | Filter::Nesterov => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How a weight is laid out for its preconditioner, as data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::factor::FactorConfig;
+use crate::config::statistic::Statistic;
+use crate::error::{OptimError, Result};
+use crate::schedule::check_number;
+
+/// How a weight is laid out for its preconditioner, which bounds the size of its factors.
+///
+/// The default takes every weight as the matrix that it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Partition {
+    /// The largest dimension of a factor, ≥ 1; `None` for any.
+    pub max_dimension: Option<usize>,
+    /// What happens to larger dimensions.
+    pub large: LargeDimension,
+    /// Which weights are taken as one vector, row by row, with a single factor.
+    pub merging: Merging,
+    /// The exponent of that factor's root, ≥ 0; with 0 the vector is left alone. (A diagonal in an
+    /// eigenbasis keeps its own.)
+    pub vector_exponent: f64,
+}
+
+impl Default for Partition {
+    /// No limit, no merging; vectors, where they are asked for, with exponent ½.
+    fn default() -> Self {
+        Partition {
+            max_dimension: None,
+            large: LargeDimension::Blocks,
+            merging: Merging::None,
+            vector_exponent: 0.5,
+        }
+    }
+}
+
+/// What happens to a dimension above the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum LargeDimension {
+    /// It is cut at each multiple of the limit. Every block has statistics, roots and a grafted
+    /// step length of its own (Distributed Shampoo).
+    #[default]
+    Blocks,
+    /// Its side is left alone: the factor is the identity (SOAP's authors).
+    LeftAlone,
+}
+
+/// Which weights are taken as one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Merging {
+    /// None: a single row or column is a matrix too, with two factors.
+    #[default]
+    None,
+    /// Those with a single row or column.
+    Vectors,
+    /// Those, and matrices with no more entries than the largest dimension of a factor: every matrix,
+    /// with a single factor of mn × mn, where that is not limited.
+    Small,
+}
+
+impl Partition {
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.max_dimension == Some(0) {
+            return Err(OptimError::InvalidHyperparameter {
+                name: "partition.max_dimension",
+                value: 0.0,
+                allowed: "at least 1",
+            });
+        }
+        check_number("partition.vector_exponent", self.vector_exponent, "finite and ≥ 0", |x| {
+            x >= 0.0
+        })
+    }
+
+    /// The factor of a vector: that of the side which has one, with the exponent for vectors.
+    pub(crate) fn vector_factor(&self, left: &FactorConfig, right: &FactorConfig) -> FactorConfig {
+        if self.vector_exponent == 0.0 {
+            return FactorConfig::identity();
+        }
+        let factor = if right.statistic == Statistic::Identity { left } else { right };
+        factor.clone().with_exponent(self.vector_exponent)
+    }
+}

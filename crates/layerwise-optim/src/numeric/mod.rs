@@ -1,0 +1,4 @@
+//! Loops over entries, norms and checks of arrays. It imports errors alone, and knows no optimizer.
+
+pub(crate) mod entrywise;
+pub(crate) mod finite;

@@ -1,0 +1,337 @@
+//! Many parameters, each with the method of its group, stepped together. It imports the step of one
+//! weight, and what is below.
+
+pub(crate) mod selector;
+
+use std::collections::HashMap;
+
+use layerwise_linalg::Scalar;
+use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2, Axis};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use serde::{Deserialize, Serialize};
+
+use crate::config::composition::Composition;
+use crate::error::{OptimError, Result};
+use crate::set::selector::Selector;
+use crate::signal::{Signal, Signals};
+use crate::state::saved::OptimizerSetState;
+use crate::step::method::Method;
+use crate::step::optimizer::Optimizer;
+use crate::step::report::StepReport;
+
+/// Parameters that share a method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Which parameters.
+    pub selector: Selector,
+    /// Their method.
+    pub composition: Composition,
+}
+
+impl Group {
+    /// Parameters by a method, named or composed.
+    #[must_use]
+    pub fn new(selector: Selector, method: &impl Method) -> Self {
+        Group { selector, composition: method.composition() }
+    }
+}
+
+/// One parameter's part of a step.
+#[derive(Debug)]
+pub struct Update<'w, 's, A> {
+    /// Its name.
+    pub name: &'s str,
+    /// Its weight; a vector is a 1 × n matrix (`view_mut().insert_axis(Axis(0))`).
+    pub weight: ArrayViewMut2<'w, A>,
+    /// What its layer reports.
+    pub signal: Signal<'s, A>,
+}
+
+impl<'w, 's, A: Scalar> Update<'w, 's, A> {
+    /// A matrix, and its gradient (a view of it will do) or all that its layer reports.
+    pub fn new(
+        name: &'s str,
+        weight: ArrayViewMut2<'w, A>,
+        signal: impl Into<Signal<'s, A>>,
+    ) -> Self {
+        Update { name, weight, signal: signal.into() }
+    }
+
+    /// A vector and its gradient; to the set it is a 1 × n matrix.
+    pub fn vector(
+        name: &'s str,
+        weight: ArrayViewMut1<'w, A>,
+        gradient: ArrayView1<'s, A>,
+    ) -> Self {
+        Update { name, weight: weight.insert_axis(Axis(0)), signal: gradient.into() }
+    }
+}
+
+/// Optimizers of named matrices and vectors.
+///
+/// One call steps many of them: all or, where one is refused, none. Where there is more than one
+/// and enough to do, they are stepped side by side on rayon's threads; each is computed on its own,
+/// so that the result is the same for any number of them. In Rust a layer's large products are shared
+/// out to the same threads, to the same bits. OpenBLAS has threads of its own, which compete with
+/// them and change bits, unless [`layerwise_linalg::set_backend_threads`]`(1)` is called.
+///
+/// A step of a set that is warmed up does not allocate, with one exception: what comes from outside
+/// of rayon's pool, a call or in Rust a large product, passes through rayon's queue, which takes a
+/// block of some 1.5 KB every few dozen times. Inside of `rayon::ThreadPool::install`, or after
+/// [`set_parallel`](OptimizerSet::set_parallel)`(false)` and `set_backend_threads(1)`, nothing is
+/// allocated.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{
+///     AdamW, Group, OptimError, OptimizerSet, Selector, Signals, Soap, Update,
+/// };
+///
+/// // Hidden matrices to SOAP, the rest (embedding and biases) to AdamW.
+/// let hidden = Selector::Matrices.except(Selector::named(["embedding"]));
+/// let mut set = OptimizerSet::<f64>::new(vec![
+///     Group::new(hidden, &Soap::default()),
+///     Group::new(Selector::All, &AdamW::default()),
+/// ]);
+/// let mut weight = array![[1.0, 2.0], [3.0, 5.0]];
+/// let mut bias = array![0.5, -0.5];
+/// set.register("hidden.weight", weight.dim(), Signals::GRADIENT)?;
+/// set.register("hidden.bias", (1, bias.len()), Signals::GRADIENT)?;
+///
+/// let (weight_gradient, bias_gradient) = (weight.clone(), bias.clone());
+/// set.step(&mut [
+///     Update::new("hidden.weight", weight.view_mut(), weight_gradient.view()),
+///     Update::vector("hidden.bias", bias.view_mut(), bias_gradient.view()),
+/// ])?;
+/// assert!(set.report("hidden.bias").is_some_and(|report| report.step == 1));
+/// # Ok::<(), OptimError>(())
+/// ```
+#[derive(Debug)]
+pub struct OptimizerSet<A> {
+    groups: Vec<Group>,
+    parameters: Vec<Parameter<A>>,
+    index: HashMap<String, usize>,
+    parallel: bool,
+}
+
+#[derive(Debug)]
+struct Parameter<A> {
+    name: String,
+    optimizer: Optimizer<A>,
+    report: Option<StepReport>,
+    /// Which update of the step under way is its, and what that led to.
+    update: Option<usize>,
+    proposed: Option<Result<StepReport>>,
+}
+
+/// Entries of the weights of a step below which waking other threads costs more than it saves.
+const PARALLEL_ENTRIES: usize = 1 << 14;
+
+impl<A: Scalar> OptimizerSet<A> {
+    /// A set with these groups; a parameter joins the first that selects it.
+    #[must_use]
+    pub fn new(groups: Vec<Group>) -> Self {
+        OptimizerSet { groups, parameters: Vec::new(), index: HashMap::new(), parallel: true }
+    }
+
+    /// Adds a parameter of this shape, whose layer gives these signals beyond the gradient.
+    ///
+    /// # Errors
+    ///
+    /// A name that is taken, a parameter that no group selects, and, under the parameter's name,
+    /// whatever [`Composition::build_for`] refuses.
+    pub fn register(
+        &mut self,
+        name: impl Into<String>,
+        shape: (usize, usize),
+        available: Signals,
+    ) -> Result<()> {
+        let name = name.into();
+        if self.index.contains_key(&name) {
+            return Err(OptimError::DuplicateParameter { name });
+        }
+        let Some(group) = self.groups.iter().find(|group| group.selector.selects(&name, shape))
+        else {
+            return Err(OptimError::NoGroup { name, rows: shape.0, cols: shape.1 });
+        };
+        let optimizer = match group.composition.build_for(shape, available) {
+            Ok(optimizer) => optimizer,
+            Err(source) => return Err(named(&name, source)),
+        };
+        self.index.insert(name.clone(), self.parameters.len());
+        self.parameters.push(Parameter {
+            name,
+            optimizer,
+            report: None,
+            update: None,
+            proposed: None,
+        });
+        Ok(())
+    }
+
+    /// Steps the given parameters, each at most once; others stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Names that are unknown or given twice, and, under the parameter's name, whatever
+    /// [`Optimizer::step`] refuses. No parameter of the set has changed then.
+    pub fn step(&mut self, updates: &mut [Update<'_, '_, A>]) -> Result<()> {
+        for parameter in &mut self.parameters {
+            parameter.update = None;
+            parameter.proposed = None;
+        }
+        let mut entries = 0;
+        for (at, update) in updates.iter().enumerate() {
+            let parameter = find(&mut self.parameters, &self.index, update.name)?;
+            if parameter.update.replace(at).is_some() {
+                return Err(OptimError::DuplicateParameter { name: update.name.to_owned() });
+            }
+            entries += update.weight.len();
+        }
+        if self.parallel && updates.len() > 1 && entries >= PARALLEL_ENTRIES {
+            let updates = &*updates;
+            self.parameters.par_iter_mut().with_max_len(1).for_each(|p| p.propose(updates));
+        } else {
+            self.parameters.iter_mut().for_each(|p| p.propose(updates));
+        }
+        // The first error in the order of the updates, whichever thread met one first.
+        for update in updates.iter() {
+            let parameter = find(&mut self.parameters, &self.index, update.name)?;
+            if let Some(Err(error)) = parameter.proposed.take_if(|proposed| proposed.is_err()) {
+                return Err(named(update.name, error));
+            }
+        }
+        for update in updates.iter_mut() {
+            let parameter = find(&mut self.parameters, &self.index, update.name)?;
+            if let Some(Ok(report)) = parameter.proposed.take() {
+                parameter.optimizer.accept(&mut update.weight, &report);
+                parameter.report = Some(report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether steps with enough to do use rayon's threads (the default), or the caller's alone.
+    /// The results are the same.
+    pub fn set_parallel(&mut self, parallel: bool) {
+        self.parallel = parallel;
+    }
+
+    /// The states of all parameters. Groups are not part of it: a parameter's method is.
+    #[must_use]
+    pub fn state(&self) -> OptimizerSetState<A> {
+        OptimizerSetState::new(
+            self.parameters.iter().map(|p| (p.name.clone(), p.optimizer.state())).collect(),
+        )
+    }
+
+    /// Takes the state of a set with the same parameters (in any order), each with the same
+    /// method. Reports begin anew.
+    ///
+    /// # Errors
+    ///
+    /// Parameters that only one of the two has, and, under the parameter's name, whatever
+    /// [`Optimizer::load`] refuses. No parameter of the set has changed then.
+    pub fn load(&mut self, state: &OptimizerSetState<A>) -> Result<()> {
+        state.check_version()?;
+        if let Some(name) = state.names().find(|&name| !self.index.contains_key(name)) {
+            return Err(OptimError::UnknownParameter { name: name.to_owned() });
+        }
+        let mut loaded = Vec::with_capacity(self.parameters.len());
+        for Parameter { name, optimizer, .. } in &self.parameters {
+            let Some(state) = state.parameter(name) else {
+                return Err(OptimError::StateParameter { name: name.clone() });
+            };
+            loaded.push(optimizer.loaded(state).map_err(|source| named(name, source))?);
+        }
+        for (parameter, optimizer) in self.parameters.iter_mut().zip(loaded) {
+            parameter.optimizer = optimizer;
+            parameter.report = None;
+        }
+        Ok(())
+    }
+
+    /// What the parameter's latest step did; `None` before it, and for unknown names.
+    #[must_use]
+    pub fn report(&self, name: &str) -> Option<&StepReport> {
+        self.get(name).and_then(|parameter| parameter.report.as_ref())
+    }
+
+    /// What the latest step of each parameter did, in the order of registration; those that have
+    /// not been stepped are left out.
+    pub fn reports(&self) -> impl Iterator<Item = (&str, &StepReport)> {
+        self.parameters.iter().filter_map(|p| p.report.as_ref().map(|r| (p.name.as_str(), r)))
+    }
+
+    /// The parameter's optimizer.
+    #[must_use]
+    pub fn optimizer(&self, name: &str) -> Option<&Optimizer<A>> {
+        self.get(name).map(|parameter| &parameter.optimizer)
+    }
+
+    /// The parameter's optimizer, for instance to adapt its damping alone.
+    pub fn optimizer_mut(&mut self, name: &str) -> Option<&mut Optimizer<A>> {
+        let at = *self.index.get(name)?;
+        self.parameters.get_mut(at).map(|parameter| &mut parameter.optimizer)
+    }
+
+    /// All optimizers by name, in the order of registration.
+    pub fn optimizers_mut(&mut self) -> impl Iterator<Item = (&str, &mut Optimizer<A>)> {
+        self.parameters.iter_mut().map(|p| (p.name.as_str(), &mut p.optimizer))
+    }
+
+    /// Adapts the damping of every parameter whose method asks for it, by the reduction of a loss
+    /// that they share; see [`Optimizer::report_reduction`]. Returns how many there are.
+    ///
+    /// # Errors
+    ///
+    /// A ratio that is NaN, under the name of the first such parameter. Nothing has changed then.
+    pub fn report_reduction(&mut self, ratio: f64) -> Result<usize> {
+        let mut adapted = 0;
+        for Parameter { name, optimizer, .. } in &mut self.parameters {
+            if optimizer.composition().damping_adaptation.is_some() {
+                optimizer.report_reduction(ratio).map_err(|source| named(name, source))?;
+                adapted += 1;
+            }
+        }
+        Ok(adapted)
+    }
+
+    /// The names, in the order of registration.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.iter().map(|parameter| parameter.name.as_str())
+    }
+
+    /// Bytes of the arrays held by all optimizers.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.parameters.iter().map(|parameter| parameter.optimizer.memory_bytes()).sum()
+    }
+
+    fn get(&self, name: &str) -> Option<&Parameter<A>> {
+        self.index.get(name).and_then(|&at| self.parameters.get(at))
+    }
+}
+
+impl<A: Scalar> Parameter<A> {
+    fn propose(&mut self, updates: &[Update<'_, '_, A>]) {
+        if let Some(update) = self.update.and_then(|at| updates.get(at)) {
+            self.proposed = Some(self.optimizer.propose(&update.weight, &update.signal));
+        }
+    }
+}
+
+fn find<'p, A>(
+    parameters: &'p mut [Parameter<A>],
+    index: &HashMap<String, usize>,
+    name: &str,
+) -> Result<&'p mut Parameter<A>> {
+    index
+        .get(name)
+        .and_then(|&at| parameters.get_mut(at))
+        .ok_or_else(|| OptimError::UnknownParameter { name: name.to_owned() })
+}
+
+fn named(name: &str, source: OptimError) -> OptimError {
+    OptimError::Parameter { name: name.to_owned(), source: Box::new(source) }
+}

@@ -1,0 +1,348 @@
+//! Entry-wise preconditioning in the eigenbases of Kronecker factors: SOAP.
+
+mod side;
+
+use layerwise_linalg::{Scalar, gemm};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+
+use crate::config::basis::BasisUse;
+use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+use crate::error::{OptimError, Result, Side};
+use crate::numeric::finite::{bytes, check_finite, check_shape, check_weight};
+use crate::schedule::When;
+use crate::signal::{Factor, Signal, Signals};
+use crate::stages::drift::DriftProbe;
+use crate::stages::eigenbasis::side::{BasisSide, Rotation};
+use crate::stages::preconditioner::sealed::Sealed;
+use crate::stages::preconditioner::{Observation, Preconditioner};
+use crate::stages::refresh::{Progress, Refreshed};
+use crate::state::persist::{Persist, departure_from_orthonormal, persist};
+use crate::state::staged::Staged;
+use crate::state::values::{StateReader, StateWriter};
+use crate::statistics::factor::{FactorStatistic, Reading, Source};
+use crate::statistics::second_moments::SecondMoments;
+
+/// Entry-wise preconditioning in eigenbases.
+#[derive(Debug)]
+pub struct EigenbasisDiagonal<A> {
+    config: EigenbasisConfig,
+    shape: (usize, usize),
+    left: BasisSide<A>,
+    right: BasisSide<A>,
+    moments: SecondMoments<A>,
+    progress: Staged<Progress>,
+    projected: Array2<A>,
+    scratch: Array2<A>,
+    /// Places for the squares of the samples' coordinates, outputs' and inputs'; they grow with the
+    /// number of samples.
+    samples: (Array2<A>, Array2<A>),
+    probes: Option<[DriftProbe<A>; 2]>,
+}
+
+persist!(EigenbasisDiagonal<A> { left, right, moments, progress });
+
+impl<A: Scalar> EigenbasisDiagonal<A> {
+    /// For weights of this shape.
+    ///
+    /// # Errors
+    ///
+    /// Hyperparameters out of range, and shapes that are empty or too large.
+    pub fn new(config: &EigenbasisConfig, shape: (usize, usize)) -> Result<Self> {
+        config.check(When::Build)?;
+        check_weight::<A>(shape)?;
+        let statistic =
+            |side, kind| FactorStatistic::<A>::new(side, kind, &config.averaging, shape);
+        let (left, right) =
+            (statistic(Side::Left, config.left)?, statistic(Side::Right, config.right)?);
+        let (left, right) = (BasisSide::new(config, left), BasisSide::new(config, right));
+        let probe =
+            |side: &BasisSide<A>| DriftProbe::with_dimension(side.statistic.probed_dimension());
+        Ok(EigenbasisDiagonal {
+            probes: config.refresh.drift.map(|_| [&left, &right].map(probe)),
+            left,
+            right,
+            moments: SecondMoments::new(&config.diagonal, shape),
+            progress: Staged::twice(Progress::default()),
+            projected: Array2::zeros(shape),
+            scratch: Array2::zeros(shape),
+            samples: (Array2::zeros((0, 0)), Array2::zeros((0, 0))),
+            config: config.clone(),
+            shape,
+        })
+    }
+
+    /// The basis of a side, its columns the vectors; `None` for a side left alone.
+    #[must_use]
+    pub fn basis(&self, side: Side) -> Option<ArrayView2<'_, A>> {
+        match side {
+            Side::Left => &self.left,
+            Side::Right => &self.right,
+        }
+        .basis
+        .as_ref()
+        .map(|basis| basis.current().view())
+    }
+
+    /// Replaces the basis of a side, for instance by one recorded elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// A side that is left alone, another shape, entries that are not finite, or columns that are
+    /// not orthonormal to `32 n` units of rounding.
+    pub fn set_basis(&mut self, side: Side, vectors: ArrayView2<'_, A>) -> Result<()> {
+        let target = match side {
+            Side::Left => &mut self.left,
+            Side::Right => &mut self.right,
+        };
+        let n = target.statistic.dimension();
+        let Some(basis) = &mut target.basis else {
+            return Err(OptimError::Shape {
+                what: "a basis for a side that is left alone",
+                expected: (0, 0),
+                found: vectors.dim(),
+            });
+        };
+        check_shape("basis", &vectors, (n, n))?;
+        check_finite("basis", &vectors)?;
+        let departure = departure_from_orthonormal(vectors)?;
+        if departure > 32.0 * n as f64 * A::epsilon().as_f64() {
+            return Err(OptimError::InvalidHyperparameter {
+                name: "departure of a basis from orthonormality",
+                value: departure,
+                allowed: "at most 32 n units of rounding",
+            });
+        }
+        basis.split().1.assign(&vectors);
+        basis.propose();
+        basis.commit();
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        self.left.discard();
+        self.right.discard();
+        self.moments.discard();
+        self.progress.discard();
+    }
+
+    /// Projects the gradient on the bases that the step uses, and takes its squares in.
+    fn observe_projection(&mut self, signal: &Signal<'_, A>) -> Result<()> {
+        if self.config.estimate == DiagonalEstimate::Samples {
+            return self.observe_samples(signal);
+        }
+        self.projected.assign(&signal.gradient());
+        let used = self.config.basis_use;
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::Into, &mut self.projected.view_mut(), &mut self.scratch)?;
+        }
+        self.moments.observe(&self.projected.view()).map_err(in_eigenbases)
+    }
+
+    /// Takes in the mean of the samples' squares in the bases that the step uses.
+    fn observe_samples(&mut self, signal: &Signal<'_, A>) -> Result<()> {
+        let used = self.config.basis_use;
+        let samples = |side| match signal.factor(side)? {
+            Factor::Samples(array) => Ok(*array),
+            _ => Err(OptimError::MissingSamples { side }),
+        };
+        let (outputs, inputs) = (samples(Side::Left)?, samples(Side::Right)?);
+        let count = inputs.nrows();
+        check_shape("output samples", &outputs, (count.max(1), self.shape.0))?;
+        check_shape("input samples", &inputs, (count.max(1), self.shape.1))?;
+        check_finite("output samples", &outputs)?;
+        check_finite("input samples", &inputs)?;
+        let (storage_of_outputs, storage_of_inputs) = &mut self.samples;
+        let outputs = self.left.squares(used, outputs, storage_of_outputs)?;
+        let inputs = self.right.squares(used, inputs, storage_of_inputs)?;
+        gemm(
+            A::from_f64(1.0 / count as f64),
+            outputs.t(),
+            inputs,
+            A::zero(),
+            &mut self.projected.view_mut(),
+        )?;
+        self.moments.observe_squares(&self.projected.view()).map_err(in_eigenbases)
+    }
+
+    /// Whether a factor has turned away from the basis held.
+    fn has_drifted(&mut self, signal: &Signal<'_, A>) -> Result<bool> {
+        let (Some([left, right]), Some(threshold)) = (&mut self.probes, self.config.refresh.drift)
+        else {
+            return Ok(false);
+        };
+        if !self.progress.current().ready {
+            return Ok(false);
+        }
+        for (probe, side) in [(left, &self.left), (right, &self.right)] {
+            if let (Some(basis), Source::Moment(moment)) =
+                (&side.basis, side.statistic.source(signal, Reading::Moment))
+                && probe.measure(basis.current().view(), moment)? > threshold
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What the second moment does to a matrix in the bases that the step uses.
+    fn apply_in_bases(
+        &mut self,
+        matrix: &mut ArrayViewMut2<'_, A>,
+        change: fn(&SecondMoments<A>, &mut ArrayViewMut2<'_, A>),
+    ) -> Result<()> {
+        let used = self.config.basis_use;
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::Into, matrix, &mut self.scratch)?;
+        }
+        change(&self.moments, matrix);
+        for side in [&self.left, &self.right] {
+            side.rotate(used, Rotation::OutOf, matrix, &mut self.scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Proposes new bases. A side where that fails keeps the basis that it had, if that is tolerated.
+    fn refresh(
+        &mut self,
+        signal: &Signal<'_, A>,
+        step: u64,
+        next: &mut Progress,
+        observation: &mut Observation,
+    ) -> Result<()> {
+        let ready = self.progress.current().ready;
+        let config = &self.config;
+        let refresh = |side: &mut BasisSide<A>| side.refresh(config, signal, step, !ready);
+        let results = [(refresh(&mut self.left), ready), (refresh(&mut self.right), ready)];
+        let settled = next.settle(&config.refresh, results)?;
+        for (side, result) in [&mut self.left, &mut self.right].into_iter().zip(&settled) {
+            if result.is_none() {
+                side.discard_basis();
+            }
+        }
+        observation.take_refresh(settled.map(|result| result.unwrap_or(Refreshed::FAILED)));
+        next.ready = true;
+        Ok(())
+    }
+}
+
+/// Entries are those of the projection here, not of the weight.
+fn in_eigenbases(error: OptimError) -> OptimError {
+    match error {
+        OptimError::Overflow { row, col, value, .. } => {
+            let what = "the second moment of the gradient in the eigenbases";
+            OptimError::Overflow { what, row, col, value }
+        }
+        other => other,
+    }
+}
+
+impl<A> Sealed for EigenbasisDiagonal<A> {}
+
+impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
+    fn required(&self) -> Signals {
+        self.config.required()
+    }
+
+    fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
+        self.discard();
+        let gradient = signal.gradient();
+        check_shape("gradient", &gradient, self.shape)?;
+        let step = self.progress.current().steps;
+        let mut next = Progress { steps: step + 1, ..*self.progress.current() };
+        let mut observation = Observation::default();
+        let refresh = &self.config.refresh;
+        let due = match self.config.basis_use {
+            BasisUse::Refreshed => self.progress.current().is_due(refresh),
+            BasisUse::Previous => step.is_multiple_of(refresh.every),
+        };
+        let reading = if due || self.probes.is_some() { Reading::Moment } else { Reading::Nothing };
+        self.left.statistic.observe(signal, None, reading)?;
+        self.right.statistic.observe(signal, None, reading)?;
+        match self.config.basis_use {
+            BasisUse::Refreshed => {
+                if due || self.has_drifted(signal)? {
+                    self.refresh(signal, step, &mut next, &mut observation)?;
+                }
+                self.observe_projection(signal)?;
+                observation.warming_up = !next.ready;
+            }
+            BasisUse::Previous => {
+                observation.skip = step == 0;
+                if step > 0 {
+                    self.observe_projection(signal)?;
+                }
+                if due || self.has_drifted(signal)? {
+                    self.refresh(signal, step, &mut next, &mut observation)?;
+                }
+            }
+        }
+        observation.scale = Some(self.moments.scale());
+        *self.progress.split().1 = next;
+        self.progress.propose();
+        Ok(observation)
+    }
+
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+        check_shape("direction", &direction.view(), self.shape)?;
+        self.apply_in_bases(direction, SecondMoments::apply_rotated)
+    }
+
+    fn apply_curvature(
+        &mut self,
+        _signal: &Signal<'_, A>,
+        change: &mut ArrayViewMut2<'_, A>,
+    ) -> Result<bool> {
+        if !self.config.models_curvature() {
+            return Ok(false);
+        }
+        check_shape("change", &change.view(), self.shape)?;
+        self.apply_in_bases(change, SecondMoments::multiply)?;
+        Ok(true)
+    }
+
+    fn commit(&mut self) {
+        // v follows the columns' new order; the step itself used the former.
+        for side in [&self.left, &self.right] {
+            if let Some(order) = side.new_order() {
+                let axis = match side.statistic.side {
+                    Side::Left => Axis(0),
+                    Side::Right => Axis(1),
+                };
+                for moments in self.moments.arrays_mut() {
+                    let moments = moments.latest_mut();
+                    self.scratch.assign(moments);
+                    for (mut to, &from) in moments.axis_iter_mut(axis).zip(order) {
+                        to.assign(&self.scratch.index_axis(axis, from));
+                    }
+                }
+            }
+        }
+        self.left.commit();
+        self.right.commit();
+        self.moments.commit();
+        self.progress.commit();
+    }
+
+    /// `ε` is the damping of `v`.
+    fn set_damping_factor(&mut self, factor: f64) {
+        self.moments.set_epsilon_factor(factor);
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.left.memory_bytes()
+            + self.right.memory_bytes()
+            + self.moments.memory_bytes()
+            + 2 * bytes::<A>(self.shape)
+            + bytes::<A>(self.samples.0.dim())
+            + bytes::<A>(self.samples.1.dim())
+            + self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>()
+    }
+
+    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
+        self.save(path, out);
+    }
+
+    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.load(path, from)
+    }
+}

@@ -1,0 +1,177 @@
+//! One side's eigenbasis, and how it is refreshed.
+
+use layerwise_linalg::{Scalar, gemm};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+
+use crate::config::basis::{BasisMethod, BasisUse, ColumnOrder};
+use crate::config::eigenbasis::EigenbasisConfig;
+use crate::config::statistic::Statistic;
+use crate::error::{OptimError, Result, Side};
+use crate::numeric::finite::bytes;
+use crate::signal::Signal;
+use crate::stages::eigenvectors::{Eigenvectors, Found};
+use crate::stages::refresh::Refreshed;
+use crate::state::persist::{check_orthonormal, join, persist};
+use crate::state::staged::Staged;
+use crate::statistics::factor::{FactorStatistic, Reading, Source};
+
+#[derive(Clone, Copy)]
+pub(crate) enum Rotation {
+    Into,
+    OutOf,
+}
+
+/// One side: its factor, its basis, and what refreshing it needs.
+#[derive(Debug)]
+pub(crate) struct BasisSide<A> {
+    pub(crate) statistic: FactorStatistic<A>,
+    /// Columns are the vectors; none for a side left alone.
+    pub(crate) basis: Option<Staged<Array2<A>>>,
+    finder: Option<Eigenvectors<A>>,
+    /// The order of the columns applies to `v` when the step is committed.
+    reorders: bool,
+}
+
+persist!(BasisSide<A> { statistic, basis } checked by check_loaded);
+
+impl<A: Scalar> BasisSide<A> {
+    pub(crate) fn new(config: &EigenbasisConfig, statistic: FactorStatistic<A>) -> Self {
+        let n = statistic.dimension();
+        let active = statistic.kind != Statistic::Identity;
+        let order = match config.basis_use {
+            BasisUse::Previous => ColumnOrder::Descending,
+            BasisUse::Refreshed => config.basis.order(),
+        };
+        BasisSide {
+            basis: active.then(|| Staged::twice(Array2::eye(n))),
+            finder: active.then(|| Eigenvectors::new(n, &config.basis, order)),
+            reorders: false,
+            statistic,
+        }
+    }
+
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        let Some(basis) = &self.basis else { return Ok(()) };
+        check_orthonormal(&join(path, "basis"), basis.current().view())
+    }
+
+    /// Rotates a matrix into the basis or out of it.
+    pub(crate) fn rotate(
+        &self,
+        used: BasisUse,
+        rotation: Rotation,
+        matrix: &mut ArrayViewMut2<'_, A>,
+        scratch: &mut Array2<A>,
+    ) -> Result<()> {
+        let Some(basis) = &self.basis else { return Ok(()) };
+        let basis = match used {
+            BasisUse::Refreshed => basis.latest().view(),
+            BasisUse::Previous => basis.current().view(),
+        };
+        scratch.assign(matrix);
+        let (one, zero) = (A::one(), A::zero());
+        match (self.statistic.side, rotation) {
+            (Side::Left, Rotation::Into) => gemm(one, basis.t(), scratch.view(), zero, matrix),
+            (Side::Left, Rotation::OutOf) => gemm(one, basis, scratch.view(), zero, matrix),
+            (Side::Right, Rotation::Into) => gemm(one, scratch.view(), basis, zero, matrix),
+            (Side::Right, Rotation::OutOf) => gemm(one, scratch.view(), basis.t(), zero, matrix),
+        }?;
+        Ok(())
+    }
+
+    /// The squares of samples' coordinates in the basis, one sample a row, in the first rows of
+    /// `storage`, which grows where there are more samples than ever before.
+    pub(crate) fn squares<'s>(
+        &self,
+        used: BasisUse,
+        samples: ArrayView2<'_, A>,
+        storage: &'s mut Array2<A>,
+    ) -> Result<ArrayView2<'s, A>> {
+        if storage.nrows() < samples.nrows() {
+            *storage = Array2::zeros(samples.dim());
+        }
+        let mut squares = storage.slice_mut(s![..samples.nrows(), ..]);
+        match &self.basis {
+            None => squares.assign(&samples),
+            Some(basis) => {
+                let basis = match used {
+                    BasisUse::Refreshed => basis.latest(),
+                    BasisUse::Previous => basis.current(),
+                };
+                gemm(A::one(), samples, basis.view(), A::zero(), &mut squares)?;
+            }
+        }
+        squares.mapv_inplace(|x| x * x);
+        Ok(storage.slice(s![..samples.nrows(), ..]))
+    }
+
+    /// Proposes a new basis.
+    pub(crate) fn refresh(
+        &mut self,
+        config: &EigenbasisConfig,
+        signal: &Signal<'_, A>,
+        step: u64,
+        first: bool,
+    ) -> Result<Refreshed> {
+        let (Some(basis), Some(finder)) = (&mut self.basis, &mut self.finder) else {
+            return Ok(Refreshed::default());
+        };
+        let Source::Moment(moment) = self.statistic.source(signal, Reading::Moment) else {
+            return Ok(Refreshed::default());
+        };
+        let side = self.statistic.side;
+        let correction = self.statistic.correction;
+        let wrap = |source| OptimError::Factor { side, source };
+        let (current, next) = basis.split();
+        let found = match (config.basis_use, &config.basis) {
+            (BasisUse::Previous, BasisMethod::QrStep { ridge, .. }) if !first => {
+                let added = ridge.value(step) * correction;
+                finder.power_step(moment, added, current, next)
+            }
+            (BasisUse::Previous, _) => finder.decompose(moment),
+            (BasisUse::Refreshed, method) => {
+                finder.refresh(method, step, (moment, correction), current, next)
+            }
+        }
+        .map_err(wrap)?;
+        match found {
+            Found::Kept => return Ok(Refreshed::made(Some(finder.condition(found)), false)),
+            Found::Iterated => {}
+            Found::Decomposed => finder.decomposed_into(next),
+        }
+        basis.propose();
+        self.reorders = found == Found::Iterated && config.basis_use == BasisUse::Previous;
+        Ok(Refreshed::made(Some(finder.condition(found)), false))
+    }
+
+    /// The order in which the columns of the basis proposed stood before, where it applies to `v`.
+    pub(crate) fn new_order(&self) -> Option<&[usize]> {
+        self.finder.as_ref().filter(|_| self.reorders).map(Eigenvectors::order)
+    }
+
+    pub(crate) fn discard_basis(&mut self) {
+        self.reorders = false;
+        if let Some(basis) = &mut self.basis {
+            basis.discard();
+        }
+    }
+
+    pub(crate) fn discard(&mut self) {
+        self.statistic.discard();
+        self.discard_basis();
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.statistic.commit();
+        self.reorders = false;
+        if let Some(basis) = &mut self.basis {
+            basis.commit();
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let held = self.basis.as_ref().map_or(0, |basis| 2 * bytes::<A>(basis.current().dim()));
+        let finder = self.finder.as_ref().map_or(0, Eigenvectors::memory_bytes);
+        self.statistic.memory_bytes() + held + finder
+    }
+}

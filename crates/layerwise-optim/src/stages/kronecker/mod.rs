@@ -1,0 +1,408 @@
+//! Kronecker-factored preconditioning: KFAC, Shampoo, and one-sided relatives.
+
+mod damping;
+mod joint;
+mod root;
+
+use layerwise_linalg::{Scalar, gemm};
+use ndarray::{Array2, ArrayViewMut2};
+
+use crate::config::damping::JointDamping;
+use crate::config::factor::FactorConfig;
+use crate::config::kronecker::KroneckerConfig;
+use crate::config::statistic::Statistic;
+use crate::error::{OptimError, Result, Side};
+use crate::numeric::finite::{bytes, check_shape, check_weight, frobenius_norm};
+use crate::schedule::When;
+use crate::signal::{Signal, Signals};
+use crate::stages::drift::DriftProbe;
+use crate::stages::kronecker::damping::{ResolvedDamping, mean_diagonal};
+use crate::stages::kronecker::joint::JointRoots;
+use crate::stages::kronecker::root::FactorRoot;
+use crate::stages::preconditioner::sealed::Sealed;
+use crate::stages::preconditioner::{Observation, Preconditioner};
+use crate::stages::refresh::{Progress, Refreshed};
+use crate::state::persist::{Persist, join, persist};
+use crate::state::staged::Staged;
+use crate::state::values::{StateReader, StateWriter};
+use crate::statistics::factor::{FactorStatistic, Reading, Source};
+
+/// The Kronecker-factored preconditioner.
+#[derive(Debug)]
+pub struct Kronecker<A> {
+    config: KroneckerConfig,
+    shape: (usize, usize),
+    left: FactorStatistic<A>,
+    right: FactorStatistic<A>,
+    roots: Roots<A>,
+    scratch: Array2<A>,
+    /// The gradient times a root, where a statistic is of that.
+    whitened: Option<Array2<A>>,
+    /// What dampings are multiplied by.
+    damping_factor: f64,
+    /// The curvature is asked for at each step.
+    gives_curvature: bool,
+    probes: Option<[DriftProbe<A>; 2]>,
+    progress: Staged<Progress>,
+}
+
+#[derive(Debug)]
+enum Roots<A> {
+    Separate { left: Box<FactorRoot<A>>, right: Box<FactorRoot<A>> },
+    Joint(Box<JointRoots<A>>),
+}
+
+persist!(Kronecker<A> { left, right, roots, progress });
+
+impl<A: Scalar> Persist<A> for Roots<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        match self {
+            Roots::Separate { left, right } => {
+                left.save(&join(path, "left"), out);
+                right.save(&join(path, "right"), out);
+            }
+            Roots::Joint(joint) => joint.save(path, out),
+        }
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        match self {
+            Roots::Separate { left, right } => {
+                left.load(&join(path, "left"), from)?;
+                right.load(&join(path, "right"), from)
+            }
+            Roots::Joint(joint) => joint.load(path, from),
+        }
+    }
+}
+
+impl<A: Scalar> Kronecker<A> {
+    /// For weights of this shape.
+    ///
+    /// # Errors
+    ///
+    /// Hyperparameters out of range, and shapes that are empty or too large.
+    pub fn new(config: &KroneckerConfig, shape: (usize, usize)) -> Result<Self> {
+        config.check(When::Build)?;
+        check_weight::<A>(shape)?;
+        let statistic = |side, factor: &FactorConfig| {
+            FactorStatistic::new(side, factor.statistic, &factor.averaging, shape)
+        };
+        let left = statistic(Side::Left, &config.left)?;
+        let right = statistic(Side::Right, &config.right)?;
+        let watches_drift = config.refresh.drift.is_some();
+        let root = |config: &FactorConfig, statistic: &FactorStatistic<A>| {
+            Box::new(FactorRoot::new(config, statistic, watches_drift))
+        };
+        let roots = match &config.damping {
+            JointDamping::Exact(damping) => {
+                Roots::Joint(Box::new(JointRoots::new(damping, &left, &right)))
+            }
+            JointDamping::None | JointDamping::FactoredTikhonov(_) => Roots::Separate {
+                left: root(&config.left, &left),
+                right: root(&config.right, &right),
+            },
+        };
+        let probe = |side: &FactorStatistic<A>| DriftProbe::with_dimension(side.probed_dimension());
+        let probes = config.refresh.drift.map(|_| [&left, &right].map(probe));
+        Ok(Kronecker {
+            config: config.clone(),
+            shape,
+            left,
+            right,
+            roots,
+            scratch: Array2::zeros(shape),
+            damping_factor: 1.0,
+            gives_curvature: false,
+            probes,
+            whitened: config.whitens().then(|| Array2::zeros(shape)),
+            progress: Staged::twice(Progress::default()),
+        })
+    }
+
+    /// The same with factors at hand at each step, not their Cholesky factors alone.
+    pub(crate) fn giving_curvature(self) -> Self {
+        Kronecker { gives_curvature: self.config.models_curvature(), ..self }
+    }
+
+    fn discard(&mut self) {
+        self.left.discard();
+        self.right.discard();
+        self.roots.discard();
+        self.progress.discard();
+    }
+
+    /// Takes a signal in on one side. The other's root is still that from before the step.
+    fn observe_side(&mut self, side: Side, signal: &Signal<'_, A>, reading: Reading) -> Result<()> {
+        let (own, other) = match (&mut self.roots, side) {
+            (Roots::Separate { right, .. }, Side::Left) => (&mut self.left, Some(right)),
+            (Roots::Separate { left, .. }, Side::Right) => (&mut self.right, Some(left)),
+            (Roots::Joint(_), Side::Left) => (&mut self.left, None),
+            (Roots::Joint(_), Side::Right) => (&mut self.right, None),
+        };
+        if let (Some(whitened), Some(root), Statistic::Whitened { .. }) =
+            (&mut self.whitened, other, own.kind)
+            && !own.forgets(reading)
+        {
+            whitened.assign(&signal.gradient());
+            root.apply(&mut whitened.view_mut(), &mut self.scratch)?;
+            if own.kind == (Statistic::Whitened { normalized: true }) && !root.is_made() {
+                let entries = whitened.len() as f64;
+                let size = frobenius_norm(&whitened.view()) / entries.sqrt();
+                if !size.is_finite() {
+                    let what = "the root mean square of the gradient";
+                    return Err(OptimError::Overflow { what, row: 0, col: 0, value: size });
+                }
+                if size > 0.0 {
+                    let factor = A::from_f64(1.0 / size.sqrt());
+                    whitened.mapv_inplace(|x| x * factor);
+                }
+            }
+            return own.observe(signal, Some(whitened.view()), reading);
+        }
+        own.observe(signal, None, reading)
+    }
+
+    /// Whether a factor has turned away from the eigenvectors that its root was made of.
+    fn has_drifted(&mut self, signal: &Signal<'_, A>) -> Result<bool> {
+        let (Some([left, right]), Some(threshold)) = (&mut self.probes, self.config.refresh.drift)
+        else {
+            return Ok(false);
+        };
+        if !self.progress.current().ready {
+            return Ok(false);
+        }
+        let bases = match &self.roots {
+            Roots::Separate { left, right } => (left.basis(), right.basis()),
+            Roots::Joint(joint) => joint.bases(),
+        };
+        for (probe, statistic, basis) in
+            [(left, &self.left, bases.0), (right, &self.right, bases.1)]
+        {
+            if let (Some(basis), Source::Moment(moment)) =
+                (basis, statistic.source(signal, Reading::Moment))
+                && probe.measure(basis, moment)? > threshold
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The damping of each side. π needs the statistics of this step.
+    fn damping(&self, signal: &Signal<'_, A>, step: u64) -> (ResolvedDamping, ResolvedDamping) {
+        match &self.config.damping {
+            JointDamping::FactoredTikhonov(damping) => {
+                let root = (damping.value(step) * self.damping_factor).sqrt();
+                if root == 0.0 {
+                    return (ResolvedDamping::None, ResolvedDamping::None);
+                }
+                let mean = |statistic: &FactorStatistic<A>| match statistic
+                    .source(signal, Reading::Moment)
+                {
+                    Source::Moment(moment) => mean_diagonal(&moment) / statistic.correction,
+                    _ => 1.0,
+                };
+                let pi = (mean(&self.right) / mean(&self.left)).sqrt();
+                let pi = if pi.is_finite() && pi > 0.0 { pi } else { 1.0 };
+                (ResolvedDamping::Absolute(root / pi), ResolvedDamping::Absolute(root * pi))
+            }
+            JointDamping::None | JointDamping::Exact(_) => (
+                ResolvedDamping::at(&self.config.left.damping, step).times(self.damping_factor),
+                ResolvedDamping::at(&self.config.right.damping, step).times(self.damping_factor),
+            ),
+        }
+    }
+
+    /// What of this step's observation is read on each side, where a refresh is due or not.
+    fn readings(&self, step: u64, due: bool) -> (Reading, Reading) {
+        if self.probes.is_some() || self.gives_curvature {
+            return (Reading::Moment, Reading::Moment);
+        }
+        if !due {
+            return (Reading::Nothing, Reading::Nothing);
+        }
+        let Roots::Separate { left, right } = &self.roots else {
+            return (Reading::Moment, Reading::Moment);
+        };
+        match &self.config.damping {
+            JointDamping::FactoredTikhonov(damping) if damping.value(step) > 0.0 => {
+                (Reading::Moment, Reading::Moment)
+            }
+            _ => (
+                left.reading(ResolvedDamping::at(&self.config.left.damping, step)),
+                right.reading(ResolvedDamping::at(&self.config.right.damping, step)),
+            ),
+        }
+    }
+
+    /// Proposes new roots, left and right. A side where that fails keeps the root that it had, if that
+    /// is tolerated.
+    fn refresh(
+        &mut self,
+        signal: &Signal<'_, A>,
+        step: u64,
+        readings: (Reading, Reading),
+        next: &mut Progress,
+    ) -> Result<[Refreshed; 2]> {
+        let damping = self.damping(signal, step);
+        let source = (self.left.source(signal, readings.0), self.right.source(signal, readings.1));
+        let correction = (self.left.correction, self.right.correction);
+        let wrap = |side| move |source| OptimError::Factor { side, source };
+        let config = &self.config.refresh;
+        match &mut self.roots {
+            Roots::Separate { left, right } => {
+                let made = [left.is_made(), right.is_made()];
+                let results = [
+                    left.refresh(&source.0, correction.0, damping.0, step)
+                        .map_err(wrap(Side::Left)),
+                    right
+                        .refresh(&source.1, correction.1, damping.1, step)
+                        .map_err(wrap(Side::Right)),
+                ];
+                let [first, second] = results;
+                let results = [(first, made[0]), (second, made[1])];
+                let settled = next.settle(config, results)?;
+                for (root, result) in [left, right].into_iter().zip(&settled) {
+                    if result.is_none() {
+                        root.discard();
+                    }
+                }
+                Ok(settled.map(|result| result.unwrap_or(Refreshed::FAILED)))
+            }
+            Roots::Joint(joint) => {
+                let factor = self.damping_factor;
+                let result = joint.refresh(source, correction, step, factor);
+                let [condition] = next.settle(config, [(result, next.ready)])?;
+                let refreshed = match condition {
+                    Some(condition) => Refreshed::made(Some(condition), false),
+                    None => {
+                        joint.discard();
+                        Refreshed::FAILED
+                    }
+                };
+                Ok([refreshed; 2])
+            }
+        }
+    }
+}
+
+impl<A> Sealed for Kronecker<A> {}
+
+impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
+    fn required(&self) -> Signals {
+        self.config.required()
+    }
+
+    fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
+        self.discard();
+        check_shape("gradient", &signal.gradient(), self.shape)?;
+        let progress = *self.progress.current();
+        let step = progress.steps;
+        let due = progress.is_due(&self.config.refresh);
+        let readings = self.readings(step, due);
+        self.observe_side(Side::Left, signal, readings.0)?;
+        self.observe_side(Side::Right, signal, readings.1)?;
+        let mut observation = Observation::default();
+        let mut next = Progress { steps: step + 1, ..progress };
+        if due || self.has_drifted(signal)? {
+            observation.take_refresh(self.refresh(signal, step, readings, &mut next)?);
+            next.ready |= observation.refreshed;
+        }
+        observation.warming_up = !next.ready;
+        *self.progress.split().1 = next;
+        self.progress.propose();
+        Ok(observation)
+    }
+
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+        check_shape("direction", &direction.view(), self.shape)?;
+        if !self.progress.latest().ready {
+            return Ok(());
+        }
+        match &mut self.roots {
+            Roots::Separate { left, right } => {
+                left.apply(direction, &mut self.scratch)?;
+                right.apply(direction, &mut self.scratch)
+            }
+            Roots::Joint(joint) => Ok(joint.apply(direction, &mut self.scratch)?),
+        }
+    }
+
+    fn apply_curvature(
+        &mut self,
+        signal: &Signal<'_, A>,
+        change: &mut ArrayViewMut2<'_, A>,
+    ) -> Result<bool> {
+        if !self.gives_curvature {
+            return Ok(false);
+        }
+        check_shape("change", &change.view(), self.shape)?;
+        for statistic in [&self.left, &self.right] {
+            let Source::Moment(moment) = statistic.source(signal, Reading::Moment) else {
+                continue;
+            };
+            self.scratch.assign(change);
+            let scale = A::from_f64(1.0 / statistic.correction);
+            let (a, b) = match statistic.side {
+                Side::Left => (moment, self.scratch.view()),
+                Side::Right => (self.scratch.view(), moment),
+            };
+            gemm(scale, a, b, A::zero(), change)?;
+        }
+        Ok(true)
+    }
+
+    fn commit(&mut self) {
+        self.left.commit();
+        self.right.commit();
+        self.roots.commit();
+        self.progress.commit();
+    }
+
+    fn set_damping_factor(&mut self, factor: f64) {
+        self.damping_factor = factor;
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let probes = self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>();
+        self.left.memory_bytes()
+            + self.right.memory_bytes()
+            + probes
+            + bytes::<A>(self.shape) * (1 + usize::from(self.whitened.is_some()))
+            + match &self.roots {
+                Roots::Separate { left, right } => left.memory_bytes() + right.memory_bytes(),
+                Roots::Joint(joint) => joint.memory_bytes(),
+            }
+    }
+
+    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
+        self.save(path, out);
+    }
+
+    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.load(path, from)
+    }
+}
+
+impl<A: Scalar> Roots<A> {
+    fn discard(&mut self) {
+        match self {
+            Roots::Separate { left, right } => {
+                left.discard();
+                right.discard();
+            }
+            Roots::Joint(joint) => joint.discard(),
+        }
+    }
+
+    fn commit(&mut self) {
+        match self {
+            Roots::Separate { left, right } => {
+                left.commit();
+                right.commit();
+            }
+            Roots::Joint(joint) => joint.commit(),
+        }
+    }
+}

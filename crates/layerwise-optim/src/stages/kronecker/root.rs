@@ -1,0 +1,389 @@
+//! The damped inverse root of one side.
+
+use layerwise_linalg::{
+    Cholesky, CoupledNewton, CoupledNewtonWorkspace, Cutoff, LinalgError, RootOptions, Scalar,
+    SymmetricEigen, gemm,
+};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+use crate::config::basis::BasisMethod;
+use crate::config::factor::FactorConfig;
+use crate::config::root::RootMethod;
+use crate::config::statistic::Statistic;
+use crate::error::{OptimError, Result, Side};
+use crate::numeric::finite::bytes;
+use crate::stages::eigenvectors::Eigenvectors;
+use crate::stages::kronecker::damping::{ResolvedDamping, is_negligible, mean_diagonal};
+use crate::stages::refresh::Refreshed;
+use crate::state::persist::{Persist, check_loaded_symmetric, check_orthonormal, join};
+use crate::state::staged::Staged;
+use crate::state::values::{StateReader, StateWriter};
+use crate::statistics::factor::{FactorStatistic, Reading, Source};
+
+/// The damped inverse root of one side.
+#[derive(Debug)]
+pub(crate) struct FactorRoot<A> {
+    side: Side,
+    exponent: f64,
+    pseudo_inverse: Option<Cutoff>,
+    basis_method: BasisMethod,
+    trace_scaling: f64,
+    kind: RootKind<A>,
+    /// What the root below has still to be multiplied by.
+    scale: Staged<A>,
+    /// It is a root of a factor, not the identity of the start.
+    made: Staged<bool>,
+}
+
+#[derive(Debug)]
+enum RootKind<A> {
+    /// Of the identity: a number, which is the scale.
+    Scalar,
+    Cholesky(Staged<Cholesky<A>>),
+    Inverse {
+        cholesky: Box<Cholesky<A>>,
+        root: Staged<Array2<A>>,
+    },
+    /// Formed, by an eigendecomposition, or by an iteration where there is one.
+    Formed {
+        finder: Box<Eigenvectors<A>>,
+        newton: Option<(CoupledNewton, Box<CoupledNewtonWorkspace<A>>)>,
+        root: Staged<Array2<A>>,
+        /// The eigenvectors that the root was made of, where later ones are found from them, or their
+        /// drift is watched.
+        basis: Option<Staged<Array2<A>>>,
+    },
+}
+
+impl<A: Scalar> Persist<A> for FactorRoot<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        match &self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => factor.save(&join(path, "cholesky"), out),
+            RootKind::Inverse { root, .. } => root.save(&join(path, "root"), out),
+            RootKind::Formed { root, basis, .. } => {
+                root.save(&join(path, "root"), out);
+                basis.save(&join(path, "basis"), out);
+            }
+        }
+        self.scale.current().as_f64().save(&join(path, "scale"), out);
+        self.made.save(&join(path, "made"), out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        match &mut self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => factor.load(&join(path, "cholesky"), from)?,
+            RootKind::Inverse { root, .. } => {
+                root.load(&join(path, "root"), from)?;
+                check_loaded_symmetric(&join(path, "root"), root.current().view())?;
+            }
+            RootKind::Formed { root, basis, .. } => {
+                root.load(&join(path, "root"), from)?;
+                check_loaded_symmetric(&join(path, "root"), root.current().view())?;
+                basis.load(&join(path, "basis"), from)?;
+                if let Some(basis) = basis {
+                    check_orthonormal(&join(path, "basis"), basis.current().view())?;
+                }
+            }
+        }
+        let mut scale = 0.0;
+        scale.load(&join(path, "scale"), from)?;
+        self.scale = Staged::twice(A::from_f64(scale));
+        self.made.load(&join(path, "made"), from)
+    }
+}
+
+impl<A: Scalar> FactorRoot<A> {
+    pub(crate) fn new(
+        config: &FactorConfig,
+        statistic: &FactorStatistic<A>,
+        watches_drift: bool,
+    ) -> Self {
+        let n = statistic.dimension();
+        let (pseudo_inverse, basis_method) = match &config.root {
+            RootMethod::Eigen { pseudo_inverse, basis } => (*pseudo_inverse, basis.clone()),
+            _ => (None, BasisMethod::default()),
+        };
+        let kind = match (statistic.kind, &config.root) {
+            (Statistic::Identity, _) => RootKind::Scalar,
+            (_, RootMethod::Cholesky) => RootKind::Cholesky(Staged::new(
+                Cholesky::with_dimension(n),
+                Cholesky::with_dimension(n),
+            )),
+            (_, RootMethod::Inverse) => RootKind::Inverse {
+                cholesky: Box::new(Cholesky::with_dimension(n)),
+                root: Staged::twice(Array2::eye(n)),
+            },
+            (_, root) => RootKind::Formed {
+                finder: Box::new(Eigenvectors::new(n, &basis_method, basis_method.order())),
+                newton: coupled(root, config.exponent)
+                    .map(|newton| (newton, Box::new(CoupledNewtonWorkspace::with_dimension(n)))),
+                root: Staged::twice(Array2::eye(n)),
+                basis: (watches_drift || basis_method != BasisMethod::default())
+                    .then(|| Staged::twice(Array2::eye(n))),
+            },
+        };
+        FactorRoot {
+            side: statistic.side,
+            exponent: config.exponent,
+            pseudo_inverse: pseudo_inverse.map(Into::into),
+            basis_method,
+            trace_scaling: config.trace_scaling,
+            made: Staged::twice(matches!(kind, RootKind::Scalar)),
+            kind,
+            scale: Staged::twice(A::one()),
+        }
+    }
+
+    /// Whether it is more than the identity of the start: it was made of a factor, or there is none.
+    pub(crate) fn is_made(&self) -> bool {
+        *self.made.current()
+    }
+
+    /// What a refresh reads: a Cholesky factor can be taken as it is where nothing is added to it.
+    pub(crate) fn reading(&self, damping: ResolvedDamping) -> Reading {
+        let takes_cholesky = matches!(self.kind, RootKind::Cholesky(_) | RootKind::Inverse { .. })
+            && damping == ResolvedDamping::None
+            && self.trace_scaling == 0.0;
+        if takes_cholesky { Reading::Either } else { Reading::Moment }
+    }
+
+    /// Proposes the root of `source/correction + damping`.
+    pub(crate) fn refresh(
+        &mut self,
+        source: &Source<'_, A>,
+        correction: f64,
+        damping: ResolvedDamping,
+        step: u64,
+    ) -> std::result::Result<Refreshed, LinalgError> {
+        if let Source::Moment(moment) = source
+            && damping.is_relative()
+            && is_negligible(moment)
+        {
+            return Ok(Refreshed { made: Some(false), ..Refreshed::default() });
+        }
+        // tr(S/c)^{-a} S/c = S/c' with c' = c tr(S/c)^a.
+        let correction = match source {
+            Source::Moment(moment) if self.trace_scaling > 0.0 => {
+                let trace = mean_diagonal(moment) * moment.nrows() as f64 / correction;
+                let scaled = correction * trace.powf(self.trace_scaling);
+                if scaled.is_finite() && scaled > 0.0 { scaled } else { correction }
+            }
+            _ => correction,
+        };
+        let exponent = self.exponent;
+        // (S/c + r I)^{-p} = c^p (S + c r I)^{-p}; a relative ridge does not see c.
+        let (scale, refreshed) = match (&mut self.kind, source) {
+            (RootKind::Scalar, _) | (_, Source::Identity) => {
+                let damped = 1.0 + damping.on_identity();
+                (damped.powf(-exponent), Refreshed::default())
+            }
+            (RootKind::Cholesky(factor), source) => {
+                let condition = refactor(factor.split().1, source, damping, correction)?;
+                factor.propose();
+                (correction, Refreshed::made(Some(condition), false))
+            }
+            (RootKind::Inverse { cholesky, root }, source) => {
+                let condition = refactor(cholesky, source, damping, correction)?;
+                cholesky.inverse_into(&mut root.split().1.view_mut())?;
+                root.propose();
+                (correction, Refreshed::made(Some(condition), false))
+            }
+            (
+                RootKind::Formed { finder, newton, root, basis },
+                Source::Moment(moment) | Source::Cholesky(moment),
+            ) => {
+                let scale = correction.powf(exponent);
+                if let Some((newton, work)) = newton {
+                    let ridge = damping.absolute(moment, correction);
+                    let (_, next) = root.split();
+                    match newton.inverse_root_into(*moment, ridge, work, &mut next.view_mut()) {
+                        Ok(_) => {
+                            let condition = least_condition(moment, ridge, next, exponent);
+                            root.propose();
+                            self.propose_scale(scale);
+                            return Ok(Refreshed::made(Some(condition), false));
+                        }
+                        Err(LinalgError::NoConvergence { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                let fell_back = newton.is_some();
+                match basis {
+                    None => _ = finder.decompose(*moment)?,
+                    Some(basis) => {
+                        let (current, next) = basis.split();
+                        let given = (*moment, correction);
+                        let found =
+                            finder.refresh(&self.basis_method, step, given, current, next)?;
+                        finder.take(found, *moment, current, next)?;
+                        basis.propose();
+                    }
+                }
+                let eigen = finder.eigen();
+                let (_, next) = root.split();
+                let pseudo_inverse = self
+                    .pseudo_inverse
+                    .map(|cutoff| Cutoff { absolute: cutoff.absolute * correction, ..cutoff });
+                let ridge = damping.ridge(moment, correction);
+                let options = RootOptions { ridge, pseudo_inverse };
+                eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
+                root.propose();
+                let added = damping.absolute_of_spectrum(eigen, moment, correction);
+                (scale, Refreshed::made(Some(condition_number(eigen, added)), fell_back))
+            }
+        };
+        self.propose_scale(scale);
+        Ok(refreshed)
+    }
+
+    fn propose_scale(&mut self, scale: f64) {
+        *self.scale.split().1 = A::from_f64(scale);
+        self.scale.propose();
+        *self.made.split().1 = true;
+        self.made.propose();
+    }
+
+    /// The eigenvectors held, where there are any.
+    pub(crate) fn basis(&self) -> Option<ArrayView2<'_, A>> {
+        match &self.kind {
+            RootKind::Formed { basis, .. } => basis.as_ref().map(|basis| basis.current().view()),
+            RootKind::Scalar | RootKind::Cholesky(_) | RootKind::Inverse { .. } => None,
+        }
+    }
+
+    /// `D ← P^{-p} D` or `D ← D Q^{-q}`; `scratch` is as large as `D`.
+    pub(crate) fn apply(
+        &self,
+        direction: &mut ArrayViewMut2<'_, A>,
+        scratch: &mut Array2<A>,
+    ) -> Result<()> {
+        let side = self.side;
+        let wrap = |source| OptimError::Factor { side, source };
+        let scale = *self.scale.latest();
+        match &self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => match self.side {
+                Side::Left => factor.latest().solve_left(direction).map_err(wrap)?,
+                Side::Right => factor.latest().solve_right(direction).map_err(wrap)?,
+            },
+            RootKind::Formed { root, .. } | RootKind::Inverse { root, .. } => {
+                scratch.assign(direction);
+                let root = root.latest().view();
+                let (a, b) = match self.side {
+                    Side::Left => (root, scratch.view()),
+                    Side::Right => (scratch.view(), root),
+                };
+                return gemm(scale, a, b, A::zero(), direction).map_err(wrap);
+            }
+        }
+        if scale != A::one() {
+            direction.mapv_inplace(|x| x * scale);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn discard(&mut self) {
+        match &mut self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => factor.discard(),
+            RootKind::Inverse { root, .. } => root.discard(),
+            RootKind::Formed { root, basis, .. } => {
+                root.discard();
+                if let Some(basis) = basis {
+                    basis.discard();
+                }
+            }
+        }
+        self.scale.discard();
+        self.made.discard();
+    }
+
+    pub(crate) fn commit(&mut self) {
+        match &mut self.kind {
+            RootKind::Scalar => {}
+            RootKind::Cholesky(factor) => factor.commit(),
+            RootKind::Inverse { root, .. } => root.commit(),
+            RootKind::Formed { root, basis, .. } => {
+                root.commit();
+                if let Some(basis) = basis {
+                    basis.commit();
+                }
+            }
+        }
+        self.scale.commit();
+        self.made.commit();
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match &self.kind {
+            RootKind::Scalar => 0,
+            RootKind::Cholesky(factor) => {
+                let n = factor.current().dimension();
+                4 * bytes::<A>((n, n))
+            }
+            RootKind::Inverse { root, .. } => 4 * bytes::<A>(root.current().dim()),
+            RootKind::Formed { finder, root, newton, basis } => {
+                let newton = if newton.is_some() { 6 } else { 0 };
+                let basis = if basis.is_some() { 2 } else { 0 };
+                (2 + newton + basis) * bytes::<A>(root.current().dim()) + finder.memory_bytes()
+            }
+        }
+    }
+}
+
+/// Factors `source + c damping`; returns its condition number from below.
+fn refactor<A: Scalar>(
+    cholesky: &mut Cholesky<A>,
+    source: &Source<'_, A>,
+    damping: ResolvedDamping,
+    correction: f64,
+) -> std::result::Result<f64, LinalgError> {
+    match source {
+        Source::Cholesky(lower) => cholesky.set_lower(*lower)?,
+        Source::Moment(moment) => {
+            let ridge = damping.absolute(moment, correction);
+            cholesky.factor(*moment, A::from_f64(ridge))?;
+        }
+        Source::Identity => {}
+    }
+    Ok(1.0 / cholesky.reciprocal_condition().as_f64())
+}
+
+/// A bound from below of the condition number of `S + r I`, of which a root is at hand: no diagonal
+/// entry of a symmetric matrix exceeds its largest eigenvalue.
+fn least_condition<A: Scalar>(
+    moment: &ArrayView2<A>,
+    ridge: f64,
+    root: &Array2<A>,
+    exponent: f64,
+) -> f64 {
+    let largest = |diagonal: ndarray::ArrayView1<'_, A>| {
+        diagonal.iter().map(|x| x.as_f64()).fold(0.0, f64::max)
+    };
+    ((largest(moment.diag()) + ridge) * largest(root.diag()).powf(1.0 / exponent)).max(1.0)
+}
+
+fn condition_number<A: Scalar>(eigen: &SymmetricEigen<A>, ridge: f64) -> f64 {
+    let values = eigen.values();
+    let at = |x: Option<&A>| x.map_or(0.0, |x| x.as_f64()) + ridge;
+    let (least, largest) = (at(values.first()), at(values.last()));
+    if least > 0.0 { largest / least } else { f64::INFINITY }
+}
+
+/// The iteration for this exponent, where it is the method and the exponent such a fraction.
+fn coupled(method: &RootMethod, exponent: f64) -> Option<CoupledNewton> {
+    let RootMethod::CoupledNewton { order, from_trace, max_steps, tolerance, residual } = *method
+    else {
+        return None;
+    };
+    let (root, power) = (1..=16u32).find_map(|power| {
+        let root = f64::from(power) / exponent;
+        let whole = root.round();
+        // A quotient of two numbers that are each rounded once.
+        let is_whole = (root - whole).abs() <= 2.0 * f64::EPSILON * whole;
+        (is_whole && (1.0..=1024.0).contains(&whole)).then_some((whole as u32, power))
+    })?;
+    Some(CoupledNewton { root, power, order, from_trace, max_steps, tolerance, residual })
+}

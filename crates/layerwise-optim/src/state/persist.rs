@@ -1,0 +1,223 @@
+//! Which fields of a part are its state: listed once, for saving and loading alike.
+
+use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, check_symmetric, gram};
+use ndarray::{Array2, ArrayView2};
+
+use crate::error::Result;
+use crate::state::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
+
+/// Something whose value is kept in an optimizer's state, at a path such as
+/// `preconditioner.left.average`.
+pub(crate) trait Persist<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>);
+
+    /// On an error, `self` may be partly overwritten: load into what can be thrown away.
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()>;
+}
+
+pub(crate) fn join(path: &str, field: &str) -> String {
+    format!("{path}.{field}")
+}
+
+/// Implements [`Persist`] for a struct by the fields that are its state; what is not listed is
+/// configuration, or computed anew at each step.
+macro_rules! persist {
+    ($type:ident { $($field:ident),+ $(,)? } $(checked by $check:ident)?) => {
+        impl<A: layerwise_linalg::Scalar> crate::state::persist::Persist<A> for $type {
+            crate::state::persist::persist!(@methods $($field),+ $(; $check)?);
+        }
+    };
+    ($type:ident<A> { $($field:ident),+ $(,)? } $(checked by $check:ident)?) => {
+        impl<A: layerwise_linalg::Scalar> crate::state::persist::Persist<A> for $type<A> {
+            crate::state::persist::persist!(@methods $($field),+ $(; $check)?);
+        }
+    };
+    (@methods $($field:ident),+ $(; $check:ident)?) => {
+        fn save(&self, path: &str, out: &mut crate::state::values::StateWriter<A>) {
+            $(self.$field.save(&crate::state::persist::join(path, stringify!($field)), out);)+
+        }
+
+        fn load(
+            &mut self,
+            path: &str,
+            from: &mut crate::state::values::StateReader<'_, A>,
+        ) -> crate::error::Result<()> {
+            $(self.$field.load(&crate::state::persist::join(path, stringify!($field)), from)?;)+
+            $(self.$check(path)?;)?
+            Ok(())
+        }
+    };
+}
+pub(crate) use persist;
+
+impl<A: Scalar> Persist<A> for Array2<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        let (rows, cols) = self.dim();
+        let entries = self.iter().copied().collect();
+        out.put(path, StateValue::Array { rows, cols, entries });
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        let StateValue::Array { rows, cols, entries } = from.take(path)? else {
+            return Err(refuse(path, "is not an array"));
+        };
+        if (*rows, *cols) != self.dim() || entries.len() != self.len() {
+            return Err(refuse(path, "is of another shape"));
+        }
+        if !entries.iter().all(|x| x.is_finite()) {
+            return Err(refuse(path, "has an entry that is not finite"));
+        }
+        for (to, &from) in self.iter_mut().zip(entries) {
+            *to = from;
+        }
+        Ok(())
+    }
+}
+
+impl<A> Persist<A> for u64 {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        out.put(path, StateValue::Count(*self));
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        let StateValue::Count(count) = from.take(path)? else {
+            return Err(refuse(path, "is not a count"));
+        };
+        if *count > LARGEST_COUNT {
+            return Err(refuse(path, "is too large a count"));
+        }
+        *self = *count;
+        Ok(())
+    }
+}
+
+impl<A> Persist<A> for u32 {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        u64::from(*self).save(path, out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        let mut count = 0_u64;
+        count.load(path, from)?;
+        *self = u32::try_from(count).map_err(|_| refuse(path, "is too large a count"))?;
+        Ok(())
+    }
+}
+
+impl<A> Persist<A> for f64 {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        out.put(path, StateValue::Number(*self));
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        let StateValue::Number(number) = from.take(path)? else {
+            return Err(refuse(path, "is not a number"));
+        };
+        if !number.is_finite() {
+            return Err(refuse(path, "is not finite"));
+        }
+        *self = *number;
+        Ok(())
+    }
+}
+
+impl<A> Persist<A> for bool {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        out.put(path, StateValue::Flag(*self));
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        let StateValue::Flag(flag) = from.take(path)? else {
+            return Err(refuse(path, "is not a flag"));
+        };
+        *self = *flag;
+        Ok(())
+    }
+}
+
+/// What is there is determined by the composition, and so is the same on both sides.
+impl<A, T: Persist<A>> Persist<A> for Option<T> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        if let Some(value) = self {
+            value.save(path, out);
+        }
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |value| value.load(path, from))
+    }
+}
+
+impl<A, T: Persist<A>> Persist<A> for Vec<T> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        for (index, value) in self.iter().enumerate() {
+            value.save(&join(path, &index.to_string()), out);
+        }
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        for (index, value) in self.iter_mut().enumerate() {
+            value.load(&join(path, &index.to_string()), from)?;
+        }
+        Ok(())
+    }
+}
+
+impl<A: Scalar> Persist<A> for Cholesky<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        self.lower().to_owned().save(path, out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        let mut lower = self.lower().to_owned();
+        lower.load(path, from)?;
+        self.set_lower(lower.view()).map_err(|_| refuse(path, "is no Cholesky factor"))
+    }
+}
+
+impl<A: Scalar> Persist<A> for SymmetricEigen<A> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        let n = self.dimension();
+        let values = Array2::from_shape_fn((1, n), |(_, i)| self.values()[i]);
+        values.save(&join(path, "values"), out);
+        self.vectors().to_owned().save(&join(path, "vectors"), out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        let n = self.dimension();
+        let mut values = Array2::zeros((1, n));
+        values.load(&join(path, "values"), from)?;
+        let mut vectors = Array2::zeros((n, n));
+        vectors.load(&join(path, "vectors"), from)?;
+        check_orthonormal(&join(path, "vectors"), vectors.view())?;
+        self.set(values.row(0), vectors.view())
+            .map_err(|_| refuse(path, "is no eigendecomposition"))
+    }
+}
+
+/// Tells a basis from what is none; what rounding makes of one is far within √ε.
+pub(crate) fn check_orthonormal<A: Scalar>(path: &str, vectors: ArrayView2<'_, A>) -> Result<()> {
+    if departure_from_orthonormal(vectors)? <= A::epsilon().as_f64().sqrt() {
+        return Ok(());
+    }
+    Err(refuse(path, "has columns that are not orthonormal"))
+}
+
+/// `max|VᵀV − I|`.
+pub(crate) fn departure_from_orthonormal<A: Scalar>(vectors: ArrayView2<'_, A>) -> Result<f64> {
+    let mut products = Array2::zeros((vectors.ncols(), vectors.ncols()));
+    gram(A::one(), vectors.t(), A::zero(), &mut products.view_mut())?;
+    let departures = products.indexed_iter().map(|((i, j), x)| {
+        let expected = if i == j { 1.0 } else { 0.0 };
+        (x.as_f64() - expected).abs()
+    });
+    Ok(departures.fold(0.0, f64::max))
+}
+
+/// Refuses what differs from its transpose by more than rounding.
+pub(crate) fn check_loaded_symmetric<A: Scalar>(
+    path: &str,
+    matrix: ArrayView2<'_, A>,
+) -> Result<()> {
+    check_symmetric(matrix).map_err(|_| refuse(path, "is not symmetric"))
+}

@@ -1,0 +1,243 @@
+//! The state of an optimizer as data: saved, loaded, and refused by name where it does not fit.
+
+use std::collections::BTreeMap;
+
+use layerwise_linalg::Scalar;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::composition::Composition;
+use crate::error::{OptimError, Result};
+use crate::state::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
+
+/// The version of the layout in which states are saved. It changes whenever a state of an earlier
+/// version of this crate would be read wrongly; such a state is refused by
+/// [`OptimError::StateVersion`].
+pub const STATE_VERSION: u32 = 1;
+
+/// All that an optimizer needs to go on as if it had never stopped: what it was built from, and
+/// every average, buffer, root, basis and counter, but no workspace.
+///
+/// Arrays are in standard layout (row by row). With serde, states can be written in any format
+/// that keeps floating-point numbers exactly; [`to_json`](Self::to_json) and
+/// [`from_json`](Self::from_json) do. A run that is resumed equals one that was never interrupted
+/// in every bit (on the same backend and processor).
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Method, OptimError, OptimizerState, Signal, Soap};
+///
+/// let method = Soap::default();
+/// let mut weight = array![[1.0_f64, 2.0], [3.0, 5.0]];
+/// let mut optimizer = method.build(weight.dim())?;
+/// let gradient = array![[0.5, -1.0], [2.0, 0.25]];
+/// optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// let saved = optimizer.state().to_json()?;
+///
+/// // In another process, with the weight saved beside it:
+/// let mut resumed = method.build::<f64>(weight.dim())?;
+/// resumed.load(&OptimizerState::from_json(&saved)?)?;
+/// let mut same = weight.clone();
+/// optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+/// resumed.step(&mut same.view_mut(), &Signal::new(gradient.view()))?;
+/// assert_eq!(weight, same);
+/// # Ok::<(), OptimError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OptimizerState<A> {
+    version: u32,
+    scalar: String,
+    shape: (usize, usize),
+    composition: Composition,
+    steps: u64,
+    values: BTreeMap<String, StateValue<A>>,
+}
+
+impl<A: Scalar> OptimizerState<A> {
+    pub(crate) fn new(
+        composition: &Composition,
+        shape: (usize, usize),
+        steps: u64,
+        values: StateWriter<A>,
+    ) -> Self {
+        OptimizerState {
+            version: STATE_VERSION,
+            scalar: A::NAME.to_owned(),
+            shape,
+            composition: composition.clone(),
+            steps,
+            values: values.into_values(),
+        }
+    }
+
+    /// What the optimizer was built from.
+    #[must_use]
+    pub fn composition(&self) -> &Composition {
+        &self.composition
+    }
+
+    /// The shape of its weight.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    /// The steps it had taken.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Refuses a state of another layout or scalar type, or of more steps than can be taken.
+    pub(crate) fn check_kind(&self) -> Result<()> {
+        check_version(self.version)?;
+        if self.steps > LARGEST_COUNT {
+            return Err(refuse("steps", "is too large a count"));
+        }
+        if self.scalar != A::NAME {
+            let found = self.scalar.clone();
+            return Err(OptimError::StateScalar { expected: A::NAME, found });
+        }
+        Ok(())
+    }
+
+    /// Refuses a state of another shape or method.
+    pub(crate) fn check_fits(
+        &self,
+        composition: &Composition,
+        shape: (usize, usize),
+    ) -> Result<()> {
+        if self.shape != shape {
+            return Err(OptimError::StateShape { expected: shape, found: self.shape });
+        }
+        if self.composition != *composition {
+            return Err(difference(composition, &self.composition));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn reader(&self) -> StateReader<'_, A> {
+        StateReader::new(&self.values)
+    }
+
+    /// The state as JSON; every number survives in every bit.
+    ///
+    /// # Errors
+    ///
+    /// [`OptimError::StateText`], which a state of finite numbers does not lead to.
+    pub fn to_json(&self) -> Result<String>
+    where
+        A: Serialize,
+    {
+        write_json(self)
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`OptimError::StateVersion`] for another layout, [`OptimError::StateText`] for what is no
+    /// state. Whether it fits an optimizer is seen when it is loaded.
+    pub fn from_json(text: &str) -> Result<Self>
+    where
+        A: DeserializeOwned,
+    {
+        read_json(text)
+    }
+}
+
+/// The states of all parameters of an [`OptimizerSet`](crate::OptimizerSet), by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OptimizerSetState<A> {
+    version: u32,
+    pub(crate) parameters: BTreeMap<String, OptimizerState<A>>,
+}
+
+impl<A: Scalar> OptimizerSetState<A> {
+    pub(crate) fn new(parameters: BTreeMap<String, OptimizerState<A>>) -> Self {
+        OptimizerSetState { version: STATE_VERSION, parameters }
+    }
+
+    /// The names of the parameters, in alphabetic order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.keys().map(String::as_str)
+    }
+
+    /// The state of one parameter.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&OptimizerState<A>> {
+        self.parameters.get(name)
+    }
+
+    pub(crate) fn check_version(&self) -> Result<()> {
+        check_version(self.version)
+    }
+
+    /// The state as JSON; see [`OptimizerState::to_json`].
+    ///
+    /// # Errors
+    ///
+    /// As [`OptimizerState::to_json`].
+    pub fn to_json(&self) -> Result<String>
+    where
+        A: Serialize,
+    {
+        write_json(self)
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    ///
+    /// As [`OptimizerState::from_json`].
+    pub fn from_json(text: &str) -> Result<Self>
+    where
+        A: DeserializeOwned,
+    {
+        read_json(text)
+    }
+}
+
+fn check_version(found: u32) -> Result<()> {
+    if found == STATE_VERSION {
+        Ok(())
+    } else {
+        Err(OptimError::StateVersion { expected: STATE_VERSION, found })
+    }
+}
+
+fn write_json(state: &impl Serialize) -> Result<String> {
+    serde_json::to_string(state).map_err(|e| OptimError::StateText { message: e.to_string() })
+}
+
+fn read_json<T: DeserializeOwned>(text: &str) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Header {
+        version: u32,
+    }
+    let wrap = |e: serde_json::Error| OptimError::StateText { message: e.to_string() };
+    // What else another version holds need not be readable.
+    let header: Header = serde_json::from_str(text).map_err(wrap)?;
+    check_version(header.version)?;
+    serde_json::from_str(text).map_err(wrap)
+}
+
+/// Names the first place where two compositions differ.
+fn difference(expected: &Composition, found: &Composition) -> OptimError {
+    let as_value = |x: &Composition| serde_json::to_value(x).unwrap_or(Value::Null);
+    let (expected, found) = (as_value(expected), as_value(found));
+    let mut path = String::from("composition");
+    let (mut a, mut b) = (&expected, &found);
+    while let (Value::Object(left), Value::Object(right)) = (a, b) {
+        let differing = left.iter().find_map(|(key, x)| {
+            let y = right.get(key)?;
+            (x != y).then_some((key, x, y))
+        });
+        let Some((key, x, y)) = differing else { break };
+        path.push('.');
+        path.push_str(key);
+        (a, b) = (x, y);
+    }
+    OptimError::StateMethod { path, expected: a.to_string(), found: b.to_string() }
+}

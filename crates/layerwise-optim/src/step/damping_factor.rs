@@ -1,0 +1,34 @@
+//! The factor of adapted dampings.
+
+use crate::config::adaptation::LevenbergMarquardt;
+use crate::state::persist::persist;
+
+/// The factor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DampingFactor {
+    config: LevenbergMarquardt,
+    factor: f64,
+}
+
+persist!(DampingFactor { factor });
+
+impl DampingFactor {
+    pub(crate) fn new(config: LevenbergMarquardt) -> Self {
+        DampingFactor { config, factor: 1.0 }
+    }
+
+    pub(crate) fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    pub(crate) fn report(&mut self, ratio: f64) {
+        let factor = if ratio > 0.75 {
+            self.factor * self.config.decrease
+        } else if ratio < 0.25 {
+            self.factor / self.config.decrease
+        } else {
+            self.factor
+        };
+        self.factor = factor.clamp(self.config.smallest, self.config.largest);
+    }
+}

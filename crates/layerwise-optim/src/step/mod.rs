@@ -1,0 +1,11 @@
+//! A whole step of one weight, and what it reports. It imports stages, and what is below.
+
+pub(crate) mod damping_factor;
+pub(crate) mod fused;
+pub(crate) mod method;
+pub(crate) mod optimizer;
+pub(crate) mod report;
+#[cfg(test)]
+mod tests;
+pub(crate) mod weight;
+pub(crate) mod weight_averaging;

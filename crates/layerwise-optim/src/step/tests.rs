@@ -1,0 +1,180 @@
+//! The step in one loop against one stage after another.
+
+use layerwise_linalg::Scalar;
+use ndarray::{Array2, ShapeBuilder};
+use rand::{Rng, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::{
+    Adagrad, Adam, AdamW, Averaging, Clipping, Composition, DiagonalConfig, Direction,
+    EpsilonPlacement, Filter, Method, Momentum, OptimError, Optimizer, PreconditionerConfig,
+    RmsProp, Schedule, Sgd, Signal, WeightDecay,
+};
+
+/// Neither whole chunks nor whole lanes.
+const SHAPE: (usize, usize) = (29, 37);
+
+fn normals<A: Scalar>(seed: u64) -> Array2<A> {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    Array2::from_shape_simple_fn(SHAPE, || A::from_f64(rng.sample(StandardNormal)))
+}
+
+fn bits<A: Scalar>(array: &Array2<A>) -> Vec<u64> {
+    array.iter().map(|x| x.as_f64().to_bits()).collect()
+}
+
+/// Every direction with every statistic that is taken in one loop, and each other option.
+fn compositions() -> Vec<Composition> {
+    let momentum = |nesterov, from_zero| {
+        let dampening = if nesterov { 0.0 } else { 0.3 };
+        Direction::Momentum(Momentum {
+            dampening: dampening.into(),
+            nesterov,
+            from_zero,
+            ..Momentum::heavy_ball(0.9)
+        })
+    };
+    let ema = |filter, bias_correction| Direction::Ema {
+        beta: Schedule::linear(0.5, 0.9, 10),
+        bias_correction,
+        filter,
+    };
+    let diagonal = |averaging, epsilon_placement| {
+        PreconditionerConfig::Diagonal(DiagonalConfig {
+            averaging,
+            epsilon_placement,
+            epsilon: 1e-3.into(),
+            ..DiagonalConfig::default()
+        })
+    };
+    let average = Averaging::Ema { beta: 0.99.into(), bias_correction: true };
+    let mut all = Vec::new();
+    for direction in [
+        Direction::Gradient,
+        momentum(false, false),
+        momentum(false, true),
+        momentum(true, false),
+        ema(Filter::Average, true),
+        ema(Filter::Nesterov, true),
+        ema(Filter::Separate(0.7.into()), false),
+    ] {
+        for preconditioner in [
+            PreconditionerConfig::Identity,
+            diagonal(Averaging::None, EpsilonPlacement::AfterCorrection),
+            diagonal(Averaging::Decay { beta: 0.9.into() }, EpsilonPlacement::AfterCorrection),
+            diagonal(average.clone(), EpsilonPlacement::BeforeCorrection),
+        ] {
+            let direction = direction.clone();
+            all.push(Composition { direction, preconditioner, ..Composition::default() });
+        }
+    }
+    let decay = || Schedule::from(0.1);
+    for weight_decay in [
+        WeightDecay::L2(decay()),
+        WeightDecay::Decoupled(decay()),
+        WeightDecay::DecoupledAfter(decay()),
+    ] {
+        all.push(Adam { weight_decay, maximize: true, ..Adam::default() }.composition());
+    }
+    for gradient_clipping in [Clipping::Norm(3.0.into()), Clipping::Value(0.5.into())] {
+        all.push(Composition { gradient_clipping, ..AdamW::default().composition() });
+    }
+    all.push(Adagrad { initial: 0.1, ..Adagrad::default() }.composition());
+    all.push(RmsProp::default().composition());
+    all
+}
+
+fn agree<A: Scalar>() {
+    for composition in compositions() {
+        // The same, but for a bound that is never met, and for which stages are taken apart.
+        let largest = A::max_value().as_f64();
+        let apart =
+            Composition { update_clipping: Clipping::Value(largest.into()), ..composition.clone() };
+        let mut fused = composition.build::<A>(SHAPE).unwrap();
+        let mut apart = apart.build::<A>(SHAPE).unwrap();
+        let mut by_columns = composition.build::<A>(SHAPE).unwrap();
+        let start = normals::<A>(0);
+        let (mut a, mut b) = (start.clone(), start.clone());
+        let mut c = Array2::zeros(SHAPE.f());
+        c.assign(&start);
+        for step in 1..=10 {
+            let gradient = normals::<A>(step);
+            let signal = Signal::new(gradient.view());
+            assert!(fused.propose_fused(&a.view(), &gradient.view()).is_some());
+            assert!(apart.propose_fused(&b.view(), &gradient.view()).is_none());
+            assert!(by_columns.propose_fused(&c.view(), &gradient.view()).is_none());
+            let report = fused.step(&mut a.view_mut(), &signal).unwrap();
+            assert_eq!(report, apart.step(&mut b.view_mut(), &signal).unwrap());
+            by_columns.step(&mut c.view_mut(), &signal).unwrap();
+            assert_eq!(bits(&a), bits(&b), "step {step} of {composition:?}");
+            assert_eq!(bits(&a), bits(&c), "step {step} of {composition:?}, by columns");
+        }
+    }
+}
+
+#[test]
+fn one_loop_gives_the_bits_of_one_stage_after_another() {
+    agree::<f32>();
+    agree::<f64>();
+}
+
+fn refuses(
+    optimizer: &mut Optimizer<f64>,
+    weight: &Array2<f64>,
+    gradient: &Array2<f64>,
+) -> OptimError {
+    let (mut after, state) = (weight.clone(), optimizer.state());
+    let signal = Signal::new(gradient.view());
+    let error = optimizer.step(&mut after.view_mut(), &signal).unwrap_err();
+    assert_eq!(bits(&after), bits(weight));
+    assert_eq!(optimizer.state(), state);
+    error
+}
+
+/// All other entries have been stepped when the last one turns out wrong.
+#[test]
+fn what_is_wrong_with_the_last_entry_is_named_and_changes_nothing() {
+    let last = (SHAPE.0 - 1, SHAPE.1 - 1);
+    let with_last = |array: &Array2<f64>, value: f64| {
+        let mut array = array.clone();
+        array[last] = value;
+        array
+    };
+    for composition in compositions() {
+        let mut optimizer = composition.build::<f64>(SHAPE).unwrap();
+        let mut undisturbed = composition.build::<f64>(SHAPE).unwrap();
+        let (mut weight, mut expected) = (normals(0), normals(0));
+        for step in 1..=3 {
+            let gradient = normals(step);
+            for value in [f64::NAN, f64::INFINITY] {
+                let error = refuses(&mut optimizer, &weight, &with_last(&gradient, value));
+                let OptimError::NonFinite { what, row, col, .. } = error else { panic!("{error}") };
+                assert_eq!((what, row, col), ("gradient", last.0, last.1));
+                let error = refuses(&mut optimizer, &with_last(&weight, value), &gradient);
+                let OptimError::NonFinite { row, col, .. } = error else { panic!("{error}") };
+                assert_eq!((row, col), last);
+            }
+            if matches!(composition.preconditioner, PreconditionerConfig::Diagonal(_))
+                && composition.gradient_clipping == Clipping::None
+            {
+                let error = refuses(&mut optimizer, &weight, &with_last(&gradient, 1e200));
+                let OptimError::Overflow { what, row, col, .. } = error else { panic!("{error}") };
+                assert_eq!(
+                    (what, row, col),
+                    (crate::statistics::second_moments::SECOND_MOMENT, last.0, last.1)
+                );
+            }
+            let signal = Signal::new(gradient.view());
+            optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+            undisturbed.step(&mut expected.view_mut(), &signal).unwrap();
+            assert_eq!(bits(&weight), bits(&expected));
+        }
+    }
+    let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() };
+    let mut optimizer = sgd.build::<f64>(SHAPE).unwrap();
+    let weight = with_last(&normals(0), f64::MAX);
+    let error = refuses(&mut optimizer, &weight, &with_last(&normals(1), -f64::MAX));
+    let OptimError::Overflow { what, row, col, .. } = error else { panic!("{error}") };
+    assert_eq!((what, row, col), ("the new weight", last.0, last.1));
+}
