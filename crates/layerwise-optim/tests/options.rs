@@ -203,6 +203,30 @@ fn primal_averaging_is_heavy_ball_momentum() {
 }
 
 #[test]
+fn an_average_of_weights_changes_no_step() {
+    let decay = Schedule::linear(0.5, 0.9, 4);
+    let method = Sgd { learning_rate: 0.2.into(), momentum: 0.7.into(), ..Sgd::default() };
+    let averaged = Composition {
+        iterate_averaging: Some(IterateAveraging::Ema { decay: decay.clone() }),
+        ..method.composition()
+    };
+    let (mut alone, mut weight) = (start((3, 4)), start((3, 4)));
+    let mut plain = method.build((3, 4)).unwrap();
+    let mut optimizer = averaged.build((3, 4)).unwrap();
+    let mut expected = weight.clone();
+    assert_eq!(optimizer.evaluation_weight(&weight.view()).unwrap(), weight);
+    for (t, gradient) in gradients(19, 8, (3, 4)).iter().enumerate() {
+        step(&mut plain, &mut alone, gradient);
+        step(&mut optimizer, &mut weight, gradient);
+        assert_eq!(weight, alone);
+        let beta = decay.value(t as u64);
+        expected = &expected * beta + &weight * (1.0 - beta);
+        let evaluated = optimizer.evaluation_weight(&weight.view()).unwrap();
+        assert!(largest_difference(evaluated.view(), expected.view()) < ROUNDING);
+    }
+}
+
+#[test]
 fn schedule_free_evaluates_the_mean_of_the_iterates() {
     let gradients = gradients(7, 6, (2, 3));
     let (rate, train) = (0.3, 0.7);

@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use common::{Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2};
 use layerwise_optim::{
-    AdamW, Composition, Factor, Group, Kfac, Method, Muon, OptimizerSet, Selector, Sgd, Signals,
-    Soap, StepReport, Update,
+    Adam, AdamW, Composition, Factor, Group, Kfac, Lion, Method, Muon, OptimizerSet, RmsProp,
+    Selector, Sgd, Signals, Soap, StepReport, Update,
 };
 
 /// Layers of very different cost, together above the size from which threads are used.
@@ -158,9 +158,16 @@ fn selectors_compose() {
             Selector::prefix("frozen."),
             &Sgd { learning_rate: 0.0.into(), ..Sgd::default() },
         ),
+        Group::new(Selector::suffix(".norm"), &Adam::default()),
+        Group::new(Selector::contains("router"), &Lion::default()),
+        Group::new(Selector::glob("layers.*.bias"), &RmsProp::default()),
         Group::new(Selector::All, &AdamW::default()),
     ]);
     for (name, shape, expected) in [
+        ("final.norm", (1, 4), Adam::default().composition()),
+        ("layers.3.router.gain", (1, 4), Lion::default().composition()),
+        ("layers.3.bias", (1, 4), RmsProp::default().composition()),
+        ("layers.3.bias2", (1, 4), AdamW::default().composition()),
         ("hidden", (3, 4), Muon::default().composition()),
         ("embedding", (3, 4), AdamW::default().composition()),
         ("head", (2, 4), AdamW::default().composition()),

@@ -159,6 +159,10 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         iterate_averaging: Some(IterateAveraging::Primal { train: 1.0.into(), evaluate: x.into() }),
         ..Composition::default()
     });
+    check("iterate_averaging.decay", &decays, &|x| Composition {
+        iterate_averaging: Some(IterateAveraging::Ema { decay: x.into() }),
+        ..Composition::default()
+    });
     check("factor.root.pseudo_inverse.relative", &[-0.1, 1.0], &|x| {
         Shampoo { root: RootMethod::pseudo_inverse(x), ..Shampoo::default() }.composition()
     });

@@ -1,11 +1,12 @@
-//! Averages of iterates, as data: primal averaging and schedule-free steps.
+//! Averages of iterates, as data: exponential averages, primal averaging and schedule-free steps.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::schedule::{Schedule, When};
 
-/// Steps are taken by `z`, evaluation is of an average `x` of it, and gradients are taken at
+/// An exponential average is taken beside the steps and changes none of them. Of the others, steps are
+/// taken by `z`, evaluation is of an average `x` of it, and gradients are taken at
 /// `y = μ_y x + (1−μ_y) z`, which is the weight that [`Optimizer::step`](crate::Optimizer::step)
 /// changes:
 ///
@@ -32,29 +33,36 @@ pub enum IterateAveraging {
         /// `r` ≥ 0, finite.
         power: f64,
     },
+    /// `x ← β x + (1−β) W` after each step, from the weight before the first: the ordinary exponential
+    /// average of weights (Polyak and Juditsky 1992, with forgetting). `β` in [0, 1).
+    Ema {
+        /// `β`.
+        decay: Schedule,
+    },
 }
 
 impl IterateAveraging {
     pub(crate) fn check(&self, when: When) -> Result<()> {
-        let train = |train: &Schedule| {
-            train.check(when, "iterate_averaging.train", "in (0, 1]", |x| x > 0.0 && x <= 1.0)
-        };
+        if let Some(train) = self.train() {
+            train.check(when, "iterate_averaging.train", "in (0, 1]", |x| x > 0.0 && x <= 1.0)?;
+        }
         match self {
-            IterateAveraging::Primal { train: mu, evaluate } => {
-                train(mu)?;
+            IterateAveraging::Primal { evaluate, .. } => {
                 evaluate.check_decay(when, "iterate_averaging.evaluate")
             }
-            IterateAveraging::ScheduleFree { train: mu, power } => {
-                train(mu)?;
+            IterateAveraging::ScheduleFree { power, .. } => {
                 Schedule::from(*power).check_non_negative(when, "iterate_averaging.power")
             }
+            IterateAveraging::Ema { decay } => decay.check_decay(when, "iterate_averaging.decay"),
         }
     }
 
-    pub(crate) fn train(&self) -> &Schedule {
+    /// `μ_y`, where gradients are taken at an average.
+    pub(crate) fn train(&self) -> Option<&Schedule> {
         match self {
             IterateAveraging::Primal { train, .. }
-            | IterateAveraging::ScheduleFree { train, .. } => train,
+            | IterateAveraging::ScheduleFree { train, .. } => Some(train),
+            IterateAveraging::Ema { .. } => None,
         }
     }
 }

@@ -8,11 +8,11 @@ use crate::numeric::finite::bytes;
 use crate::state::persist::persist;
 use crate::state::staged::Staged;
 
-/// `z`, and what the averages need.
+/// `z`, or `x` where it is an exponential average, and what the averages need.
 #[derive(Debug)]
 pub(crate) struct IterateState<A> {
     config: IterateAveraging,
-    fast: Staged<Array2<A>>,
+    iterate: Staged<Array2<A>>,
     numbers: Staged<IterateNumbers>,
 }
 
@@ -23,19 +23,19 @@ struct IterateNumbers {
     rates: f64,
 }
 
-persist!(IterateState<A> { fast, numbers });
+persist!(IterateState<A> { iterate, numbers });
 persist!(IterateNumbers { steps, rates });
 
 impl<A: Scalar> IterateState<A> {
     pub(crate) fn new(config: &IterateAveraging, shape: (usize, usize)) -> Self {
         IterateState {
             config: config.clone(),
-            fast: Staged::twice(Array2::zeros(shape)),
+            iterate: Staged::twice(Array2::zeros(shape)),
             numbers: Staged::twice(IterateNumbers { steps: 0, rates: 0.0 }),
         }
     }
 
-    /// Turns the weight that `z` alone would step to, were it the old one, into the new weight.
+    /// Turns the weight that a step without averages would lead to into the new weight.
     pub(crate) fn propose(
         &mut self,
         weight: &ArrayView2<'_, A>,
@@ -43,54 +43,68 @@ impl<A: Scalar> IterateState<A> {
         learning_rate: f64,
     ) {
         let numbers = *self.numbers.current();
-        let train = self.config.train().value(numbers.steps);
-        // The `μ_y` that the old weight was made with.
-        let previous = match numbers.steps.checked_sub(1) {
-            Some(last) => self.config.train().value(last),
-            None => train,
-        };
-        let (evaluate, rates) = match &self.config {
-            IterateAveraging::Primal { evaluate, .. } => (evaluate.value(numbers.steps), 0.0),
+        let step = numbers.steps;
+        let mut rates = 0.0;
+        let mu_x = match &self.config {
+            IterateAveraging::Primal { evaluate, .. } => evaluate.value(step),
+            IterateAveraging::Ema { decay } => decay.value(step),
             IterateAveraging::ScheduleFree { power, .. } => {
                 let rate = learning_rate.powf(*power);
-                let rates = numbers.rates + rate;
-                (if rates > 0.0 { 1.0 - rate / rates } else { 0.0 }, rates)
+                rates = numbers.rates + rate;
+                if rates > 0.0 { 1.0 - rate / rates } else { 0.0 }
             }
         };
         *self.numbers.split().1 = IterateNumbers { steps: numbers.steps + 1, rates };
         self.numbers.propose();
-        let along = A::from_f64(1.0 - train * evaluate);
-        let back = A::from_f64(1.0 - evaluate * (train / previous));
-        let (fast, next) = self.fast.split();
-        let starts = numbers.steps == 0;
-        Zip::from(next).and(fast).and(new_weight).and(weight).for_each(|next, &z, new, &w| {
-            let z = if starts { w } else { z };
-            let step = *new - w;
-            *next = z + step;
-            *new = w + along * step + back * (z - w);
-        });
-        self.fast.propose();
+        let (iterate, next) = self.iterate.split();
+        let starts = step == 0;
+        match self.config.train() {
+            None => {
+                let (keep, take) = (A::from_f64(mu_x), A::from_f64(1.0 - mu_x));
+                Zip::from(next).and(iterate).and(new_weight).and(weight).for_each(
+                    |next, &x, &mut new, &w| {
+                        *next = keep * if starts { w } else { x } + take * new;
+                    },
+                );
+            }
+            Some(schedule) => {
+                let train = schedule.value(step);
+                // The `μ_y` that the old weight was made with.
+                let previous = schedule.value(step.saturating_sub(1));
+                let along = A::from_f64(1.0 - train * mu_x);
+                let back = A::from_f64(1.0 - mu_x * (train / previous));
+                Zip::from(next).and(iterate).and(new_weight).and(weight).for_each(
+                    |next, &z, new, &w| {
+                        let z = if starts { w } else { z };
+                        let step = *new - w;
+                        *next = z + step;
+                        *new = w + along * step + back * (z - w);
+                    },
+                );
+            }
+        }
+        self.iterate.propose();
     }
 
-    /// `x` of `y`: `z + (y − z)/μ_y`.
+    /// `x`: of `y` it is `z + (y − z)/μ_y`.
     pub(crate) fn evaluation_weight(&self, weight: &ArrayView2<'_, A>) -> Array2<A> {
-        let numbers = self.numbers.current();
-        let mut average = weight.to_owned();
-        if let Some(last) = numbers.steps.checked_sub(1) {
-            let train = A::from_f64(self.config.train().value(last));
-            Zip::from(&mut average).and(self.fast.current()).for_each(|x, &z| {
-                *x = z + (*x - z) / train;
-            });
+        let Some(last) = self.numbers.current().steps.checked_sub(1) else {
+            return weight.to_owned();
+        };
+        let mut average = self.iterate.current().clone();
+        if let Some(schedule) = self.config.train() {
+            let train = A::from_f64(schedule.value(last));
+            Zip::from(&mut average).and(weight).for_each(|x, &y| *x = *x + (y - *x) / train);
         }
         average
     }
 
     pub(crate) fn commit(&mut self) {
-        self.fast.commit();
+        self.iterate.commit();
         self.numbers.commit();
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        2 * bytes::<A>(self.fast.current().dim())
+        2 * bytes::<A>(self.iterate.current().dim())
     }
 }

@@ -253,6 +253,14 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "momentum, averaged weights",
+            Composition {
+                iterate_averaging: Some(IterateAveraging::Ema { decay: 0.9.into() }),
+                ..Sgd { learning_rate: 0.3.into(), momentum: 0.5.into(), ..Sgd::default() }
+                    .composition()
+            },
+        ),
+        case(
             "adam, schedule-free",
             Composition {
                 iterate_averaging: Some(IterateAveraging::ScheduleFree {
