@@ -499,6 +499,46 @@ fn a_function_that_leaves_its_range_is_an_error_of_that_step() {
 }
 
 #[test]
+fn adapted_damping_acts_at_the_next_step() {
+    let problem = Quadratic::<f64>::new(14, (3, 4), 10.0);
+    let gradient = problem.gradient(&start((3, 4)));
+    let signal = problem.signal(&gradient);
+    let moved = |optimizer: &mut Optimizer<f64>| {
+        let mut weight = Array2::<f64>::zeros((3, 4));
+        let report = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        (weight, report.refreshed)
+    };
+    let rules: [&dyn Fn(f64) -> KfacDamping; 3] =
+        [&|x| x.into(), &|x| KfacDamping::FactoredTikhonov(x.into()), &|x| {
+            KfacDamping::Exact(x.into())
+        }];
+    for rule in rules {
+        let method = |damping: f64| Kfac {
+            damping: rule(damping),
+            refresh: Refresh::every(100),
+            damping_adaptation: Some(LevenbergMarquardt { decrease: 0.5, ..Default::default() }),
+            ..Kfac::default()
+        };
+        let mut optimizer = method(0.1).build((3, 4)).unwrap();
+        let (first, refreshed) = moved(&mut optimizer);
+        assert!(refreshed);
+        assert_eq!(moved(&mut optimizer), (first.clone(), false));
+        assert_eq!(optimizer.report_reduction(0.9).unwrap(), 0.5);
+        // What the roots were made with is state too.
+        let mut resumed = method(0.1).build((3, 4)).unwrap();
+        resumed.load(&optimizer.state()).unwrap();
+        let (expected, _) = moved(&mut method(0.05).build((3, 4)).unwrap());
+        for optimizer in [&mut optimizer, &mut resumed] {
+            let (next, refreshed) = moved(optimizer);
+            assert!(refreshed);
+            assert!(largest_difference(next.view(), expected.view()) < ROUNDING);
+            assert!(largest_difference(next.view(), first.view()) > 1e-3);
+            assert_eq!(moved(optimizer), (next, false));
+        }
+    }
+}
+
+#[test]
 fn levenberg_marquardt_scales_every_damping() {
     let problem = Quadratic::<f64>::new(13, (3, 4), 10.0);
     let gradient = problem.gradient(&start((3, 4)));

@@ -38,8 +38,9 @@ pub struct Kronecker<A> {
     scratch: Array2<A>,
     /// The gradient times a root, where a statistic is of that.
     whitened: Option<Array2<A>>,
-    /// What dampings are multiplied by.
+    /// What dampings are multiplied by, and what the roots' were.
     damping_factor: f64,
+    used_factor: Staged<f64>,
     /// The curvature is asked for at each step.
     gives_curvature: bool,
     probes: Option<[DriftProbe<A>; 2]>,
@@ -52,7 +53,7 @@ enum Roots<A> {
     Joint(Box<JointRoots<A>>),
 }
 
-persist!(Kronecker<A> { left, right, roots, progress });
+persist!(Kronecker<A> { left, right, roots, progress, used_factor });
 
 impl<A: Scalar> Persist<A> for Roots<A> {
     fn save(&self, path: &str, out: &mut StateWriter<A>) {
@@ -113,6 +114,7 @@ impl<A: Scalar> Kronecker<A> {
             roots,
             scratch: Array2::zeros(shape),
             damping_factor: 1.0,
+            used_factor: Staged::twice(1.0),
             gives_curvature: false,
             probes,
             whitened: config.whitens().then(|| Array2::zeros(shape)),
@@ -130,6 +132,7 @@ impl<A: Scalar> Kronecker<A> {
         self.right.discard();
         self.roots.discard();
         self.progress.discard();
+        self.used_factor.discard();
     }
 
     /// Takes a signal in on one side. The other's root is still that from before the step.
@@ -299,7 +302,8 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         check_shape("gradient", &signal.gradient(), self.shape)?;
         let progress = *self.progress.current();
         let step = progress.steps;
-        let due = progress.is_due(&self.config.refresh);
+        let is_adapted = progress.ready && *self.used_factor.current() != self.damping_factor;
+        let due = is_adapted || progress.is_due(&self.config.refresh);
         let readings = self.readings(step, due);
         self.observe_side(Side::Left, signal, readings.0)?;
         self.observe_side(Side::Right, signal, readings.1)?;
@@ -308,6 +312,10 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         if due || self.has_drifted(signal)? {
             observation.take_refresh(self.refresh(signal, step, readings, &mut next)?);
             next.ready |= observation.refreshed;
+            if observation.refreshed {
+                *self.used_factor.split().1 = self.damping_factor;
+                self.used_factor.propose();
+            }
         }
         observation.warming_up = !next.ready;
         *self.progress.split().1 = next;
@@ -358,6 +366,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         self.right.commit();
         self.roots.commit();
         self.progress.commit();
+        self.used_factor.commit();
     }
 
     fn set_damping_factor(&mut self, factor: f64) {
