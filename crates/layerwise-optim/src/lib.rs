@@ -101,6 +101,7 @@ pub use stages::preconditioner::{Identity, Observation, Preconditioner};
 pub use stages::sign::Sign;
 pub use state::saved::{OptimizerSetState, OptimizerState, STATE_VERSION};
 pub use state::values::{StateReader, StateWriter};
+pub use step::control::Control;
 pub use step::method::Method;
 pub use step::optimizer::Optimizer;
 pub use step::report::{QuadraticModel, StepReport};

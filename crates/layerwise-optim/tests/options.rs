@@ -9,11 +9,12 @@ use common::{
 use layerwise_linalg::{Ridge, RootOptions, inverse_root, polar_factor_exact, singular_values};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
-    Adam, Averaging, Clipping, Composition, Damping, DiagonalEstimate, Direction, Ekfac, Factor,
-    Filter, Grafting, Group, IterateAveraging, Kfac, KfacDamping, LevenbergMarquardt, Merging,
-    Method, Momentum, Normalization, OptimError, Optimizer, OptimizerSet, Partition, PolarConfig,
-    PolarDivisor, PolarMethod, PolarScale, PreconditionerConfig, Scalar, Schedule, Selector, Sgd,
-    Shampoo, Side, SignScale, Signal, Signals, Soap, WeightDecay,
+    Adam, AdamW, Averaging, Clipping, Composition, Control, Damping, DiagonalEstimate, Direction,
+    Ekfac, Factor, Filter, Grafting, Group, IterateAveraging, Kfac, KfacDamping,
+    LevenbergMarquardt, Merging, Method, Momentum, Normalization, OptimError, Optimizer,
+    OptimizerSet, Partition, PolarConfig, PolarDivisor, PolarMethod, PolarScale,
+    PreconditionerConfig, Refresh, Scalar, Schedule, Selector, Sgd, Shampoo, Side, SignScale,
+    Signal, Signals, Soap, WeightDecay,
 };
 
 #[test]
@@ -495,6 +496,48 @@ fn a_function_that_leaves_its_range_is_an_error_of_that_step() {
         );
         assert_eq!(weight, before);
         assert_eq!(optimizer.steps(), 3);
+    }
+}
+
+#[test]
+fn a_rate_factor_multiplies_the_rate_of_that_step_alone() {
+    let problem = Quadratic::<f64>::new(15, (3, 4), 10.0);
+    let decayed = AdamW { learning_rate: 0.2.into(), weight_decay: 0.5.into(), ..AdamW::default() };
+    let methods = [
+        decayed.composition(),
+        Sgd { learning_rate: 0.2.into(), momentum: 0.9.into(), ..Sgd::default() }.composition(),
+        Kfac { learning_rate: 0.2.into(), ..Kfac::default() }.composition(),
+        Soap { learning_rate: 0.2.into(), ..Soap::default() }.composition(),
+    ];
+    let factors = [1.0, 0.5, 0.0, 2.0, 0.125];
+    for method in methods {
+        // A schedule with the same rates: powers of two change no digit of their products.
+        let scheduled = Composition {
+            learning_rate: Schedule::named("factors", move |t| 0.2 * factors[t as usize]),
+            ..method.clone()
+        };
+        let mut optimizers = (method.build((3, 4)).unwrap(), scheduled.build((3, 4)).unwrap());
+        let mut weights = (start((3, 4)), start((3, 4)));
+        for factor in factors {
+            let gradient = problem.gradient(&weights.0);
+            let signal = problem.signal(&gradient);
+            for refused in [-0.1, f64::NAN, f64::INFINITY] {
+                let before = (weights.0.clone(), optimizers.0.state());
+                let control = Control::default().with_rate_factor(refused);
+                let error = optimizers.0.step_with(&control, &mut weights.0.view_mut(), &signal);
+                let error = error.unwrap_err();
+                assert!(matches!(
+                    error,
+                    OptimError::InvalidHyperparameter { name: "rate_factor", .. }
+                ));
+                assert_eq!((weights.0.clone(), optimizers.0.state()), before);
+            }
+            let control = Control::default().with_rate_factor(factor);
+            let report = optimizers.0.step_with(&control, &mut weights.0.view_mut(), &signal);
+            assert_eq!(report.unwrap().learning_rate, 0.2 * factor);
+            optimizers.1.step(&mut weights.1.view_mut(), &signal).unwrap();
+            assert_eq!(weights.0, weights.1);
+        }
     }
 }
 

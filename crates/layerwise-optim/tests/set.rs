@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use common::{Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2};
 use layerwise_optim::{
-    Adam, AdamW, Composition, Factor, Group, Kfac, Lion, Method, Muon, OptimizerSet, RmsProp,
-    Selector, Sgd, Signals, Soap, StepReport, Update,
+    Adam, AdamW, Composition, Control, Factor, Group, Kfac, Lion, Method, Muon, OptimizerSet,
+    RmsProp, Selector, Sgd, Signals, Soap, StepReport, Update,
 };
 
 /// Layers of very different cost, together above the size from which threads are used.
@@ -178,6 +178,32 @@ fn selectors_compose() {
         set.register(name, shape, Signals::GRADIENT).unwrap();
         assert_eq!(set.optimizer(name).unwrap().composition(), &expected, "{name}");
     }
+}
+
+#[test]
+fn a_rate_factor_is_for_all_parameters_of_a_step() {
+    let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &Sgd::default())]);
+    set.register("a", (1, 2), Signals::GRADIENT).unwrap();
+    set.register("b", (2, 2), Signals::GRADIENT).unwrap();
+    let (mut a, mut b) = (Array2::<f64>::zeros((1, 2)), Array2::<f64>::zeros((2, 2)));
+    let gradients = (Array2::ones((1, 2)), Array2::ones((2, 2)));
+    let mut step = |set: &mut OptimizerSet<f64>, factor: f64| {
+        let control = Control::default().with_rate_factor(factor);
+        set.step_with(
+            &control,
+            &mut [
+                Update::new("a", a.view_mut(), gradients.0.view()),
+                Update::new("b", b.view_mut(), gradients.1.view()),
+            ],
+        )
+    };
+    step(&mut set, 0.5).unwrap();
+    let error = step(&mut set, -1.0).unwrap_err();
+    assert_eq!(error.to_string(), "rate_factor = -1 is not allowed: it must be finite and ≥ 0");
+    let rate = Sgd::default().learning_rate.value(0);
+    assert!(set.reports().all(|(_, report)| report.learning_rate == 0.5 * rate));
+    assert!(set.reports().all(|(_, report)| report.step == 1));
+    assert!(a.iter().chain(&b).all(|&w| w == -0.5 * rate));
 }
 
 #[test]

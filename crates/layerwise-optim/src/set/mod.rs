@@ -15,6 +15,7 @@ use crate::error::{OptimError, Result};
 use crate::set::selector::Selector;
 use crate::signal::{Signal, Signals};
 use crate::state::saved::OptimizerSetState;
+use crate::step::control::Control;
 use crate::step::method::Method;
 use crate::step::optimizer::Optimizer;
 use crate::step::report::StepReport;
@@ -176,6 +177,20 @@ impl<A: Scalar> OptimizerSet<A> {
     /// Names that are unknown or given twice, and, under the parameter's name, whatever
     /// [`Optimizer::step`] refuses. No parameter of the set has changed then.
     pub fn step(&mut self, updates: &mut [Update<'_, '_, A>]) -> Result<()> {
+        self.step_with(&Control::default(), updates)
+    }
+
+    /// As [`step`](Self::step), with what the caller decides about it, for all of these parameters.
+    ///
+    /// # Errors
+    ///
+    /// Those of `step`, and a control that is out of range.
+    pub fn step_with(
+        &mut self,
+        control: &Control,
+        updates: &mut [Update<'_, '_, A>],
+    ) -> Result<()> {
+        control.check()?;
         for parameter in &mut self.parameters {
             parameter.update = None;
             parameter.proposed = None;
@@ -190,9 +205,12 @@ impl<A: Scalar> OptimizerSet<A> {
         }
         if self.parallel && updates.len() > 1 && entries >= PARALLEL_ENTRIES {
             let updates = &*updates;
-            self.parameters.par_iter_mut().with_max_len(1).for_each(|p| p.propose(updates));
+            self.parameters
+                .par_iter_mut()
+                .with_max_len(1)
+                .for_each(|p| p.propose(control, updates));
         } else {
-            self.parameters.iter_mut().for_each(|p| p.propose(updates));
+            self.parameters.iter_mut().for_each(|p| p.propose(control, updates));
         }
         // The first error in the order of the updates, whichever thread met one first.
         for update in updates.iter() {
@@ -314,9 +332,9 @@ impl<A: Scalar> OptimizerSet<A> {
 }
 
 impl<A: Scalar> Parameter<A> {
-    fn propose(&mut self, updates: &[Update<'_, '_, A>]) {
+    fn propose(&mut self, control: &Control, updates: &[Update<'_, '_, A>]) {
         if let Some(update) = self.update.and_then(|at| updates.get(at)) {
-            self.proposed = Some(self.optimizer.propose(&update.weight, &update.signal));
+            self.proposed = Some(self.optimizer.propose(control, &update.weight, &update.signal));
         }
     }
 }

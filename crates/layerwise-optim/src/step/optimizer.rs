@@ -20,6 +20,7 @@ use crate::stages::normalize::normalize;
 use crate::state::persist::{Persist, persist};
 use crate::state::saved::OptimizerState;
 use crate::state::values::StateWriter;
+use crate::step::control::Control;
 use crate::step::damping_factor::DampingFactor;
 use crate::step::fused::Fused;
 use crate::step::report::{QuadraticModel, StepReport};
@@ -127,7 +128,21 @@ impl<A: Scalar> Optimizer<A> {
         weight: &mut ArrayViewMut2<'_, A>,
         signal: &Signal<'_, A>,
     ) -> Result<StepReport> {
-        let report = self.propose(weight, signal)?;
+        self.step_with(&Control::default(), weight, signal)
+    }
+
+    /// As [`step`](Self::step), with what the caller decides about it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `step`, and a control that is out of range.
+    pub fn step_with(
+        &mut self,
+        control: &Control,
+        weight: &mut ArrayViewMut2<'_, A>,
+        signal: &Signal<'_, A>,
+    ) -> Result<StepReport> {
+        let report = self.propose(control, weight, signal)?;
         self.accept(weight, &report);
         Ok(report)
     }
@@ -135,14 +150,16 @@ impl<A: Scalar> Optimizer<A> {
     /// Computes a step beside weight and state; [`Optimizer::accept`] makes it happen.
     pub(crate) fn propose(
         &mut self,
+        control: &Control,
         weight: &ArrayViewMut2<'_, A>,
         signal: &Signal<'_, A>,
     ) -> Result<StepReport> {
+        control.check()?;
         let given = signal;
         let gradient = given.gradient();
         check_shape("weight", &weight.view(), self.shape)?;
         check_shape("gradient", &gradient, self.shape)?;
-        if let Some(report) = self.propose_fused(&weight.view(), &gradient) {
+        if let Some(report) = self.propose_fused(control, &weight.view(), &gradient) {
             return Ok(report);
         }
         let gradient_norm = frobenius_norm(&gradient);
@@ -150,7 +167,7 @@ impl<A: Scalar> Optimizer<A> {
             check_finite("gradient", &gradient)?;
         }
         self.composition.check(When::Step(self.steps))?;
-        let learning_rate = self.composition.learning_rate.value(self.steps);
+        let learning_rate = self.learning_rate(control);
         self.prepare(&gradient, &weight.view())?;
         let gradient = self.prepared.as_ref().map_or(gradient, |prepared| prepared.view());
         let signal = signal.with_gradient(gradient);
@@ -192,6 +209,7 @@ impl<A: Scalar> Optimizer<A> {
     /// not allow that, and where anything is wrong: one stage after another then names it.
     pub(crate) fn propose_fused(
         &mut self,
+        control: &Control,
         weight: &ArrayView2<'_, A>,
         gradient: &ArrayView2<'_, A>,
     ) -> Option<StepReport> {
@@ -201,7 +219,7 @@ impl<A: Scalar> Optimizer<A> {
         let (given, weight_entries) = (gradient.as_slice()?, weight.as_slice()?);
         self.composition.check(When::Step(self.steps)).ok()?;
         self.prepare(gradient, weight).ok()?;
-        let learning_rate = self.composition.learning_rate.value(self.steps);
+        let learning_rate = self.learning_rate(control);
         let weight_rule =
             WeightRule::new(&self.composition.weight_decay, learning_rate, self.steps);
         let direction = match self.direction.begin() {
@@ -227,6 +245,10 @@ impl<A: Scalar> Optimizer<A> {
             update_norm: norms.update,
             ..self.report(learning_rate)
         })
+    }
+
+    fn learning_rate(&self, control: &Control) -> f64 {
+        self.composition.learning_rate.value(self.steps) * control.rate_factor
     }
 
     /// What is reported of the next step before anything is known of it.

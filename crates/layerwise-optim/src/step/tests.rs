@@ -7,7 +7,7 @@ use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::{
-    Adagrad, Adam, AdamW, Averaging, Clipping, Composition, DiagonalConfig, Direction,
+    Adagrad, Adam, AdamW, Averaging, Clipping, Composition, Control, DiagonalConfig, Direction,
     EpsilonPlacement, Filter, Method, Momentum, OptimError, Optimizer, PreconditionerConfig,
     RmsProp, Schedule, Sgd, Signal, WeightDecay,
 };
@@ -101,9 +101,17 @@ fn agree<A: Scalar>() {
         for step in 1..=10 {
             let gradient = normals::<A>(step);
             let signal = Signal::new(gradient.view());
-            assert!(fused.propose_fused(&a.view(), &gradient.view()).is_some());
-            assert!(apart.propose_fused(&b.view(), &gradient.view()).is_none());
-            assert!(by_columns.propose_fused(&c.view(), &gradient.view()).is_none());
+            assert!(
+                fused.propose_fused(&Control::default(), &a.view(), &gradient.view()).is_some()
+            );
+            assert!(
+                apart.propose_fused(&Control::default(), &b.view(), &gradient.view()).is_none()
+            );
+            assert!(
+                by_columns
+                    .propose_fused(&Control::default(), &c.view(), &gradient.view())
+                    .is_none()
+            );
             let report = fused.step(&mut a.view_mut(), &signal).unwrap();
             assert_eq!(report, apart.step(&mut b.view_mut(), &signal).unwrap());
             by_columns.step(&mut c.view_mut(), &signal).unwrap();
