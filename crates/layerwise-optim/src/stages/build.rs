@@ -66,6 +66,11 @@ impl<A: Scalar> Persist<A> for Machine<A> {
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
         self.load_state(path, from)
     }
+
+    // There is no `discard`: a machine forgets a proposal as it observes the next step.
+    fn commit(&mut self) {
+        Preconditioner::commit(&mut **self);
+    }
 }
 
 impl<A: Scalar> Machine<A> {

@@ -5,12 +5,10 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::config::averaging::Averaging;
 use crate::config::momentum::{Direction, Filter, Momentum};
-use crate::error::Result;
 use crate::numeric::entrywise::update_pair;
 use crate::numeric::finite::bytes;
-use crate::state::persist::{Persist, persist};
+use crate::state::persist::persist;
 use crate::state::staged::Staged;
-use crate::state::values::{StateReader, StateWriter};
 use crate::statistics::clock::AverageClock;
 
 /// A direction's state.
@@ -29,25 +27,14 @@ pub(crate) struct EmaState<A> {
     clock: Staged<AverageClock>,
 }
 
+persist!(
+    enum DirectionState<A> {
+        Gradient,
+        Momentum(state),
+        Ema(state),
+    }
+);
 persist!(EmaState<A> { mean, clock });
-
-impl<A: Scalar> Persist<A> for DirectionState<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        match self {
-            DirectionState::Gradient => {}
-            DirectionState::Momentum(state) => state.save(path, out),
-            DirectionState::Ema(state) => state.save(path, out),
-        }
-    }
-
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        match self {
-            DirectionState::Gradient => Ok(()),
-            DirectionState::Momentum(state) => state.load(path, from),
-            DirectionState::Ema(state) => state.load(path, from),
-        }
-    }
-}
 
 impl<A: Scalar> DirectionState<A> {
     pub(crate) fn new(config: &Direction, shape: (usize, usize)) -> Self {
@@ -86,17 +73,6 @@ impl<A: Scalar> DirectionState<A> {
             DirectionState::Gradient => None,
             DirectionState::Momentum(state) => Some(state.begin()),
             DirectionState::Ema(state) => Some(state.begin().1),
-        }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        match self {
-            DirectionState::Gradient => {}
-            DirectionState::Momentum(state) => state.commit(),
-            DirectionState::Ema(state) => {
-                state.mean.commit();
-                state.clock.commit();
-            }
         }
     }
 
@@ -246,11 +222,6 @@ impl<A: Scalar> MomentumState<A> {
         };
         let (buffer, next) = self.buffer.split_proposed();
         (rule, buffer, next)
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.buffer.commit();
-        self.steps.commit();
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Which fields of a part are its state: listed once, for saving and loading alike.
+//! Which fields of a part are its state: listed once, for saving, loading, and the end of a step alike.
 
 use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, check_symmetric, gram};
 use ndarray::{Array2, ArrayView2};
@@ -13,14 +13,21 @@ pub(crate) trait Persist<A> {
 
     /// On an error, `self` may be partly overwritten: load into what can be thrown away.
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()>;
+
+    /// Forgets what is [proposed](crate::state::staged::Staged) of it.
+    fn discard(&mut self) {}
+
+    /// Keeps what is proposed of it.
+    fn commit(&mut self) {}
 }
 
 pub(crate) fn join(path: &str, field: &str) -> String {
     format!("{path}.{field}")
 }
 
-/// Implements [`Persist`] for a struct by the fields that are its state; what is not listed is
-/// configuration, or computed anew at each step.
+/// Implements [`Persist`] for a struct by the fields that are its state, each at a path of its own;
+/// what is not listed is configuration, or computed anew at each step. Of an enum it lists the
+/// variants, with such fields, or with a single part at the enum's own path.
 macro_rules! persist {
     ($type:ident { $($field:ident),+ $(,)? } $(checked by $check:ident)?) => {
         impl<A: layerwise_linalg::Scalar> crate::state::persist::Persist<A> for $type {
@@ -32,9 +39,59 @@ macro_rules! persist {
             crate::state::persist::persist!(@methods $($field),+ $(; $check)?);
         }
     };
+    (enum $type:ident<A> {
+        $($variant:ident $(($part:ident))? $({ $($field:ident),+ })?),+ $(,)?
+    } $(checked by $check:ident)?) => {
+        impl<A: layerwise_linalg::Scalar> crate::state::persist::Persist<A> for $type<A> {
+            fn save(&self, path: &str, out: &mut crate::state::values::StateWriter<A>) {
+                use crate::state::persist::Persist;
+                match self {
+                    $(Self::$variant $(($part))? $({ $($field,)+ .. })? => {
+                        $(Persist::save($part, path, out);)?
+                        $($(Persist::save($field, &crate::state::persist::join(path, stringify!($field)), out);)+)?
+                    })+
+                }
+            }
+
+            fn load(
+                &mut self,
+                path: &str,
+                from: &mut crate::state::values::StateReader<'_, A>,
+            ) -> crate::error::Result<()> {
+                use crate::state::persist::Persist;
+                match self {
+                    $(Self::$variant $(($part))? $({ $($field,)+ .. })? => {
+                        $(Persist::load($part, path, from)?;)?
+                        $($(Persist::load($field, &crate::state::persist::join(path, stringify!($field)), from)?;)+)?
+                    })+
+                }
+                $(self.$check(path)?;)?
+                Ok(())
+            }
+
+            fn discard(&mut self) {
+                match self {
+                    $(Self::$variant $(($part))? $({ $($field,)+ .. })? => {
+                        $(crate::state::persist::Persist::<A>::discard($part);)?
+                        $($(crate::state::persist::Persist::<A>::discard($field);)+)?
+                    })+
+                }
+            }
+
+            fn commit(&mut self) {
+                match self {
+                    $(Self::$variant $(($part))? $({ $($field,)+ .. })? => {
+                        $(crate::state::persist::Persist::<A>::commit($part);)?
+                        $($(crate::state::persist::Persist::<A>::commit($field);)+)?
+                    })+
+                }
+            }
+        }
+    };
     (@methods $($field:ident),+ $(; $check:ident)?) => {
         fn save(&self, path: &str, out: &mut crate::state::values::StateWriter<A>) {
-            $(self.$field.save(&crate::state::persist::join(path, stringify!($field)), out);)+
+            use crate::state::persist::{Persist, join};
+            $(Persist::save(&self.$field, &join(path, stringify!($field)), out);)+
         }
 
         fn load(
@@ -42,9 +99,18 @@ macro_rules! persist {
             path: &str,
             from: &mut crate::state::values::StateReader<'_, A>,
         ) -> crate::error::Result<()> {
-            $(self.$field.load(&crate::state::persist::join(path, stringify!($field)), from)?;)+
+            use crate::state::persist::{Persist, join};
+            $(Persist::load(&mut self.$field, &join(path, stringify!($field)), from)?;)+
             $(self.$check(path)?;)?
             Ok(())
+        }
+
+        fn discard(&mut self) {
+            $(crate::state::persist::Persist::<A>::discard(&mut self.$field);)+
+        }
+
+        fn commit(&mut self) {
+            $(crate::state::persist::Persist::<A>::commit(&mut self.$field);)+
         }
     };
 }
@@ -146,6 +212,14 @@ impl<A, T: Persist<A>> Persist<A> for Option<T> {
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
         self.as_mut().map_or(Ok(()), |value| value.load(path, from))
     }
+
+    fn discard(&mut self) {
+        self.iter_mut().for_each(Persist::discard);
+    }
+
+    fn commit(&mut self) {
+        self.iter_mut().for_each(Persist::commit);
+    }
 }
 
 impl<A, T: Persist<A>> Persist<A> for Vec<T> {
@@ -160,6 +234,32 @@ impl<A, T: Persist<A>> Persist<A> for Vec<T> {
             value.load(&join(path, &index.to_string()), from)?;
         }
         Ok(())
+    }
+
+    fn discard(&mut self) {
+        self.iter_mut().for_each(Persist::discard);
+    }
+
+    fn commit(&mut self) {
+        self.iter_mut().for_each(Persist::commit);
+    }
+}
+
+impl<A, T: Persist<A>> Persist<A> for Box<T> {
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        (**self).save(path, out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        (**self).load(path, from)
+    }
+
+    fn discard(&mut self) {
+        (**self).discard();
+    }
+
+    fn commit(&mut self) {
+        (**self).commit();
     }
 }
 

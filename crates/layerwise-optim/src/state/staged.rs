@@ -49,6 +49,10 @@ impl<T> Staged<T> {
         self.proposed = true;
     }
 
+    pub(crate) fn is_proposed(&self) -> bool {
+        self.proposed
+    }
+
     pub(crate) fn discard(&mut self) {
         self.proposed = false;
     }
@@ -71,6 +75,14 @@ impl<A, T: Persist<A>> Persist<A> for Staged<T> {
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
         self.proposed = false;
         self.current.load(path, from)
+    }
+
+    fn discard(&mut self) {
+        Staged::discard(self);
+    }
+
+    fn commit(&mut self) {
+        Staged::commit(self);
     }
 }
 

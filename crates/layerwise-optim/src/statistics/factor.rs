@@ -255,20 +255,6 @@ impl<A: Scalar> FactorStatistic<A> {
         Source::Moment(self.formed.view())
     }
 
-    pub(crate) fn discard(&mut self) {
-        if let Some(average) = &mut self.average {
-            average.discard();
-        }
-        self.clock.discard();
-    }
-
-    pub(crate) fn commit(&mut self) {
-        if let Some(average) = &mut self.average {
-            average.commit();
-        }
-        self.clock.commit();
-    }
-
     pub(crate) fn memory_bytes(&self) -> usize {
         let average = if self.average.is_some() { 2 } else { 0 };
         average * bytes::<A>((self.dimension, self.dimension))

@@ -7,7 +7,7 @@ use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::error::{OptimError, Result};
 use crate::numeric::entrywise::{InOut, update1, update2};
 use crate::numeric::finite::{bytes, first_non_finite};
-use crate::state::persist::{join, persist};
+use crate::state::persist::{Persist, join, persist};
 use crate::state::staged::Staged;
 use crate::state::values::refuse;
 use crate::statistics::clock::AverageClock;
@@ -206,20 +206,6 @@ impl<A: Scalar> SecondMoments<A> {
     /// What the bias correction of the latest observation multiplies directions by.
     pub(crate) fn scale(&self) -> f64 {
         self.rule.scale.as_f64()
-    }
-
-    pub(crate) fn discard(&mut self) {
-        for array in self.arrays_mut() {
-            array.discard();
-        }
-        self.clock.discard();
-    }
-
-    pub(crate) fn commit(&mut self) {
-        for array in self.arrays_mut() {
-            array.commit();
-        }
-        self.clock.commit();
     }
 
     /// All that there is for each entry, for instance to be rearranged before it is committed.

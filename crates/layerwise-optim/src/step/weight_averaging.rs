@@ -99,11 +99,6 @@ impl<A: Scalar> IterateState<A> {
         average
     }
 
-    pub(crate) fn commit(&mut self) {
-        self.iterate.commit();
-        self.numbers.commit();
-    }
-
     pub(crate) fn memory_bytes(&self) -> usize {
         2 * bytes::<A>(self.iterate.current().dim())
     }

@@ -118,13 +118,6 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(())
     }
 
-    fn discard(&mut self) {
-        self.left.discard();
-        self.right.discard();
-        self.moments.discard();
-        self.progress.discard();
-    }
-
     /// Projects the gradient on the bases that the step uses, and takes its squares in.
     fn observe_projection(&mut self, signal: &Signal<'_, A>) -> Result<()> {
         if self.config.estimate == DiagonalEstimate::Samples {
@@ -244,7 +237,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
     }
 
     fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
-        self.discard();
+        Persist::discard(self);
         let gradient = signal.gradient();
         check_shape("gradient", &gradient, self.shape)?;
         let step = self.progress.current().steps;
@@ -317,10 +310,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
                 }
             }
         }
-        self.left.commit();
-        self.right.commit();
-        self.moments.commit();
-        self.progress.commit();
+        Persist::commit(self);
     }
 
     /// `ε` is the damping of `v`.

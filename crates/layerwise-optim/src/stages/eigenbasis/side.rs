@@ -28,7 +28,7 @@ pub(crate) struct BasisSide<A> {
     /// Columns are the vectors; none for a side left alone.
     pub(crate) basis: Option<Staged<Array2<A>>>,
     finder: Option<Eigenvectors<A>>,
-    /// The order of the columns applies to `v` when the step is committed.
+    /// The order of the columns proposed applies to `v` when the step is committed.
     reorders: bool,
 }
 
@@ -146,26 +146,13 @@ impl<A: Scalar> BasisSide<A> {
 
     /// The order in which the columns of the basis proposed stood before, where it applies to `v`.
     pub(crate) fn new_order(&self) -> Option<&[usize]> {
-        self.finder.as_ref().filter(|_| self.reorders).map(Eigenvectors::order)
+        let is_proposed = self.basis.as_ref().is_some_and(Staged::is_proposed);
+        self.finder.as_ref().filter(|_| is_proposed && self.reorders).map(Eigenvectors::order)
     }
 
     pub(crate) fn discard_basis(&mut self) {
-        self.reorders = false;
         if let Some(basis) = &mut self.basis {
             basis.discard();
-        }
-    }
-
-    pub(crate) fn discard(&mut self) {
-        self.statistic.discard();
-        self.discard_basis();
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.statistic.commit();
-        self.reorders = false;
-        if let Some(basis) = &mut self.basis {
-            basis.commit();
         }
     }
 

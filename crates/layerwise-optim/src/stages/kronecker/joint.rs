@@ -121,20 +121,6 @@ impl<A: Scalar> JointRoots<A> {
         )
     }
 
-    pub(crate) fn discard(&mut self) {
-        for eigen in [&mut self.left, &mut self.right].into_iter().flatten() {
-            eigen.discard();
-        }
-        self.numbers.discard();
-    }
-
-    pub(crate) fn commit(&mut self) {
-        for eigen in [&mut self.left, &mut self.right].into_iter().flatten() {
-            eigen.commit();
-        }
-        self.numbers.commit();
-    }
-
     pub(crate) fn memory_bytes(&self) -> usize {
         [&self.left, &self.right]
             .into_iter()

@@ -22,7 +22,7 @@ use crate::stages::kronecker::root::FactorRoot;
 use crate::stages::preconditioner::sealed::Sealed;
 use crate::stages::preconditioner::{Observation, Preconditioner};
 use crate::stages::refresh::{Progress, Refreshed};
-use crate::state::persist::{Persist, join, persist};
+use crate::state::persist::{Persist, persist};
 use crate::state::staged::Staged;
 use crate::state::values::{StateReader, StateWriter};
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
@@ -54,28 +54,7 @@ enum Roots<A> {
 }
 
 persist!(Kronecker<A> { left, right, roots, progress, used_factor });
-
-impl<A: Scalar> Persist<A> for Roots<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        match self {
-            Roots::Separate { left, right } => {
-                left.save(&join(path, "left"), out);
-                right.save(&join(path, "right"), out);
-            }
-            Roots::Joint(joint) => joint.save(path, out),
-        }
-    }
-
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        match self {
-            Roots::Separate { left, right } => {
-                left.load(&join(path, "left"), from)?;
-                right.load(&join(path, "right"), from)
-            }
-            Roots::Joint(joint) => joint.load(path, from),
-        }
-    }
-}
+persist!(enum Roots<A> { Separate { left, right }, Joint(joint) });
 
 impl<A: Scalar> Kronecker<A> {
     /// For weights of this shape.
@@ -125,14 +104,6 @@ impl<A: Scalar> Kronecker<A> {
     /// The same with factors at hand at each step, not their Cholesky factors alone.
     pub(crate) fn giving_curvature(self) -> Self {
         Kronecker { gives_curvature: self.config.models_curvature(), ..self }
-    }
-
-    fn discard(&mut self) {
-        self.left.discard();
-        self.right.discard();
-        self.roots.discard();
-        self.progress.discard();
-        self.used_factor.discard();
     }
 
     /// Takes a signal in on one side. The other's root is still that from before the step.
@@ -298,7 +269,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
     }
 
     fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
-        self.discard();
+        Persist::discard(self);
         check_shape("gradient", &signal.gradient(), self.shape)?;
         let progress = *self.progress.current();
         let step = progress.steps;
@@ -362,11 +333,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
     }
 
     fn commit(&mut self) {
-        self.left.commit();
-        self.right.commit();
-        self.roots.commit();
-        self.progress.commit();
-        self.used_factor.commit();
+        Persist::commit(self);
     }
 
     fn set_damping_factor(&mut self, factor: f64) {
@@ -391,27 +358,5 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
 
     fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
         self.load(path, from)
-    }
-}
-
-impl<A: Scalar> Roots<A> {
-    fn discard(&mut self) {
-        match self {
-            Roots::Separate { left, right } => {
-                left.discard();
-                right.discard();
-            }
-            Roots::Joint(joint) => joint.discard(),
-        }
-    }
-
-    fn commit(&mut self) {
-        match self {
-            Roots::Separate { left, right } => {
-                left.commit();
-                right.commit();
-            }
-            Roots::Joint(joint) => joint.commit(),
-        }
     }
 }

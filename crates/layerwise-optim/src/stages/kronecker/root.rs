@@ -15,7 +15,7 @@ use crate::numeric::finite::bytes;
 use crate::stages::eigenvectors::Eigenvectors;
 use crate::stages::kronecker::damping::{ResolvedDamping, is_negligible, mean_diagonal};
 use crate::stages::refresh::Refreshed;
-use crate::state::persist::{Persist, check_loaded_symmetric, check_orthonormal, join};
+use crate::state::persist::{Persist, check_loaded_symmetric, check_orthonormal, join, persist};
 use crate::state::staged::Staged;
 use crate::state::values::{StateReader, StateWriter};
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
@@ -39,7 +39,9 @@ pub(crate) struct FactorRoot<A> {
 enum RootKind<A> {
     /// Of the identity: a number, which is the scale.
     Scalar,
-    Cholesky(Staged<Cholesky<A>>),
+    Cholesky {
+        cholesky: Staged<Cholesky<A>>,
+    },
     Inverse {
         cholesky: Box<Cholesky<A>>,
         root: Staged<Array2<A>>,
@@ -55,42 +57,52 @@ enum RootKind<A> {
     },
 }
 
+persist!(enum RootKind<A> {
+    Scalar,
+    Cholesky { cholesky },
+    Inverse { root },
+    Formed { root, basis },
+} checked by check_loaded);
+
+impl<A: Scalar> RootKind<A> {
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        if let RootKind::Inverse { root, .. } | RootKind::Formed { root, .. } = self {
+            check_loaded_symmetric(&join(path, "root"), root.current().view())?;
+        }
+        match self {
+            RootKind::Formed { basis: Some(basis), .. } => {
+                check_orthonormal(&join(path, "basis"), basis.current().view())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl<A: Scalar> Persist<A> for FactorRoot<A> {
     fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        match &self.kind {
-            RootKind::Scalar => {}
-            RootKind::Cholesky(factor) => factor.save(&join(path, "cholesky"), out),
-            RootKind::Inverse { root, .. } => root.save(&join(path, "root"), out),
-            RootKind::Formed { root, basis, .. } => {
-                root.save(&join(path, "root"), out);
-                basis.save(&join(path, "basis"), out);
-            }
-        }
+        self.kind.save(path, out);
         self.scale.current().as_f64().save(&join(path, "scale"), out);
         self.made.save(&join(path, "made"), out);
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        match &mut self.kind {
-            RootKind::Scalar => {}
-            RootKind::Cholesky(factor) => factor.load(&join(path, "cholesky"), from)?,
-            RootKind::Inverse { root, .. } => {
-                root.load(&join(path, "root"), from)?;
-                check_loaded_symmetric(&join(path, "root"), root.current().view())?;
-            }
-            RootKind::Formed { root, basis, .. } => {
-                root.load(&join(path, "root"), from)?;
-                check_loaded_symmetric(&join(path, "root"), root.current().view())?;
-                basis.load(&join(path, "basis"), from)?;
-                if let Some(basis) = basis {
-                    check_orthonormal(&join(path, "basis"), basis.current().view())?;
-                }
-            }
-        }
+        self.kind.load(path, from)?;
         let mut scale = 0.0;
         scale.load(&join(path, "scale"), from)?;
         self.scale = Staged::twice(A::from_f64(scale));
         self.made.load(&join(path, "made"), from)
+    }
+
+    fn discard(&mut self) {
+        self.kind.discard();
+        self.scale.discard();
+        self.made.discard();
+    }
+
+    fn commit(&mut self) {
+        self.kind.commit();
+        self.scale.commit();
+        self.made.commit();
     }
 }
 
@@ -107,10 +119,9 @@ impl<A: Scalar> FactorRoot<A> {
         };
         let kind = match (statistic.kind, &config.root) {
             (Statistic::Identity, _) => RootKind::Scalar,
-            (_, RootMethod::Cholesky) => RootKind::Cholesky(Staged::new(
-                Cholesky::with_dimension(n),
-                Cholesky::with_dimension(n),
-            )),
+            (_, RootMethod::Cholesky) => RootKind::Cholesky {
+                cholesky: Staged::new(Cholesky::with_dimension(n), Cholesky::with_dimension(n)),
+            },
             (_, RootMethod::Inverse) => RootKind::Inverse {
                 cholesky: Box::new(Cholesky::with_dimension(n)),
                 root: Staged::twice(Array2::eye(n)),
@@ -143,9 +154,10 @@ impl<A: Scalar> FactorRoot<A> {
 
     /// What a refresh reads: a Cholesky factor can be taken as it is where nothing is added to it.
     pub(crate) fn reading(&self, damping: ResolvedDamping) -> Reading {
-        let takes_cholesky = matches!(self.kind, RootKind::Cholesky(_) | RootKind::Inverse { .. })
-            && damping == ResolvedDamping::None
-            && self.trace_scaling == 0.0;
+        let takes_cholesky =
+            matches!(self.kind, RootKind::Cholesky { .. } | RootKind::Inverse { .. })
+                && damping == ResolvedDamping::None
+                && self.trace_scaling == 0.0;
         if takes_cholesky { Reading::Either } else { Reading::Moment }
     }
 
@@ -179,9 +191,9 @@ impl<A: Scalar> FactorRoot<A> {
                 let damped = 1.0 + damping.on_identity();
                 (damped.powf(-exponent), Refreshed::default())
             }
-            (RootKind::Cholesky(factor), source) => {
-                let condition = refactor(factor.split().1, source, damping, correction)?;
-                factor.propose();
+            (RootKind::Cholesky { cholesky }, source) => {
+                let condition = refactor(cholesky.split().1, source, damping, correction)?;
+                cholesky.propose();
                 (correction, Refreshed::made(Some(condition), false))
             }
             (RootKind::Inverse { cholesky, root }, source) => {
@@ -249,7 +261,7 @@ impl<A: Scalar> FactorRoot<A> {
     pub(crate) fn basis(&self) -> Option<ArrayView2<'_, A>> {
         match &self.kind {
             RootKind::Formed { basis, .. } => basis.as_ref().map(|basis| basis.current().view()),
-            RootKind::Scalar | RootKind::Cholesky(_) | RootKind::Inverse { .. } => None,
+            RootKind::Scalar | RootKind::Cholesky { .. } | RootKind::Inverse { .. } => None,
         }
     }
 
@@ -264,9 +276,9 @@ impl<A: Scalar> FactorRoot<A> {
         let scale = *self.scale.latest();
         match &self.kind {
             RootKind::Scalar => {}
-            RootKind::Cholesky(factor) => match self.side {
-                Side::Left => factor.latest().solve_left(direction).map_err(wrap)?,
-                Side::Right => factor.latest().solve_right(direction).map_err(wrap)?,
+            RootKind::Cholesky { cholesky } => match self.side {
+                Side::Left => cholesky.latest().solve_left(direction).map_err(wrap)?,
+                Side::Right => cholesky.latest().solve_right(direction).map_err(wrap)?,
             },
             RootKind::Formed { root, .. } | RootKind::Inverse { root, .. } => {
                 scratch.assign(direction);
@@ -284,43 +296,11 @@ impl<A: Scalar> FactorRoot<A> {
         Ok(())
     }
 
-    pub(crate) fn discard(&mut self) {
-        match &mut self.kind {
-            RootKind::Scalar => {}
-            RootKind::Cholesky(factor) => factor.discard(),
-            RootKind::Inverse { root, .. } => root.discard(),
-            RootKind::Formed { root, basis, .. } => {
-                root.discard();
-                if let Some(basis) = basis {
-                    basis.discard();
-                }
-            }
-        }
-        self.scale.discard();
-        self.made.discard();
-    }
-
-    pub(crate) fn commit(&mut self) {
-        match &mut self.kind {
-            RootKind::Scalar => {}
-            RootKind::Cholesky(factor) => factor.commit(),
-            RootKind::Inverse { root, .. } => root.commit(),
-            RootKind::Formed { root, basis, .. } => {
-                root.commit();
-                if let Some(basis) = basis {
-                    basis.commit();
-                }
-            }
-        }
-        self.scale.commit();
-        self.made.commit();
-    }
-
     pub(crate) fn memory_bytes(&self) -> usize {
         match &self.kind {
             RootKind::Scalar => 0,
-            RootKind::Cholesky(factor) => {
-                let n = factor.current().dimension();
+            RootKind::Cholesky { cholesky } => {
+                let n = cholesky.current().dimension();
                 4 * bytes::<A>((n, n))
             }
             RootKind::Inverse { root, .. } => 4 * bytes::<A>(root.current().dim()),

@@ -1,0 +1,46 @@
+//! What a caller decides about a single step.
+
+use crate::error::Result;
+use crate::schedule::check_number;
+
+/// What a caller decides about a single step, beside the schedules of the method: fine-tuning, a rate
+/// that falls when the loss no longer does, a scheduler of one's own.
+///
+/// ```
+/// use layerwise_optim::ndarray::array;
+/// use layerwise_optim::{Control, Method, OptimError, Sgd};
+///
+/// let mut sgd = Sgd { learning_rate: 0.5.into(), ..Sgd::default() }.build::<f64>((1, 2))?;
+/// let (mut weight, gradient) = (array![[1.0, 1.0]], array![[1.0, -2.0]]);
+/// let half = Control::default().with_rate_factor(0.5);
+/// let report = sgd.step_with(&half, &mut weight.view_mut(), &gradient.view().into())?;
+/// assert_eq!(report.learning_rate, 0.25);
+/// assert_eq!(weight, array![[0.75, 1.5]]);
+/// # Ok::<(), OptimError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Control {
+    /// What the learning rate of this step is multiplied by, finite and ≥ 0: also where it multiplies
+    /// a decoupled weight decay.
+    pub rate_factor: f64,
+}
+
+impl Default for Control {
+    /// A rate factor of 1.
+    fn default() -> Self {
+        Control { rate_factor: 1.0 }
+    }
+}
+
+impl Control {
+    /// The same with this rate factor.
+    #[must_use]
+    pub fn with_rate_factor(self, rate_factor: f64) -> Self {
+        Control { rate_factor }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_number("rate_factor", self.rate_factor, "finite and ≥ 0", |x| x >= 0.0)
+    }
+}
