@@ -148,3 +148,10 @@ fn vectors() -> &'static str {
 fn vectors() -> &'static str {
     std::env::consts::ARCH
 }
+
+/// Entries without structure in (−1, 1).
+#[cfg(test)]
+fn dense(rows: usize, cols: usize) -> Vec<f64> {
+    let entry = |k: usize| (12.9898 * k as f64).sin() * 43_758.545;
+    (1..=rows * cols).map(|k| 2.0 * (entry(k) - entry(k).floor()) - 1.0).collect()
+}

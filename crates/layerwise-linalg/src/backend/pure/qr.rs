@@ -304,12 +304,7 @@ fn reflect_some<T: Real, S: Simd, const C: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Entries without structure in (−1, 1).
-    fn dense(rows: usize, cols: usize) -> Vec<f64> {
-        let entry = |k: usize| (12.9898 * k as f64).sin() * 43_758.545;
-        (1..=rows * cols).map(|k| 2.0 * (entry(k) - entry(k).floor()) - 1.0).collect()
-    }
+    use crate::backend::pure::dense;
 
     /// The widest vectors of this processor are those of all other tests.
     #[test]
