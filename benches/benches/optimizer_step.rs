@@ -10,17 +10,17 @@ use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use layerwise_benches::{Calls, Layer, criterion, methods, unavoidable_calls};
 use layerwise_linalg::Scalar;
 use layerwise_linalg::ndarray::Array2;
-use layerwise_optim::Composition;
+use layerwise_optim::Chain;
 
 fn optimizers<A: Scalar>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     n: usize,
-    methods: Vec<(&'static str, Composition)>,
+    methods: Vec<(&'static str, Chain)>,
 ) {
     let layer = Layer::<A>::new(n).unwrap();
-    for (name, composition) in methods {
+    for (name, chain) in methods {
         let mut weight = Array2::<A>::zeros((n, n));
-        let mut optimizer = composition.build::<A>((n, n)).unwrap();
+        let mut optimizer = chain.build::<A>((n, n)).unwrap();
         let mut step = 0;
         // The first step initializes, and is a refreshing one.
         let mut next = || {

@@ -16,7 +16,7 @@ use layerwise_benches::{
 };
 use layerwise_linalg::ndarray::Array2;
 use layerwise_linalg::set_backend_threads;
-use layerwise_optim::{Composition, Group, OptimError, OptimizerSet, Selector, Signals, Update};
+use layerwise_optim::{Chain, Group, OptimError, OptimizerSet, Selector, Signals, Update};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { threads, budget, mut rows } = Arguments::read()?;
@@ -26,18 +26,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         rows = [256, 1024].into_iter().flat_map(all).collect();
     }
     for row in rows {
-        let Some((composition, name, count, n)) = find(&row) else {
+        let Some((chain, name, count, n)) = find(&row) else {
             let names: Vec<_> = methods().into_iter().map(|(name, _)| name).collect();
             let allowed = "METHOD/n or METHOD/8xn with a METHOD of";
             return Err(format!("no row `{row}`; allowed: {allowed} {}", names.join(", ")).into());
         };
         if let Some(count) = count {
             set_backend_threads(1);
-            report(&row, threads, &time_set(composition, count, n, budget)?, None);
+            report(&row, threads, &time_set(chain, count, n, budget)?, None);
             continue;
         }
         set_backend_threads(threads);
-        let times = time_one(&composition, n, budget)?;
+        let times = time_one(&chain, n, budget)?;
         let calls = match unavoidable_calls().into_iter().find(|(method, _)| *method == name) {
             Some((_, calls)) => {
                 let mut operands = Calls::<f32>::new(n)?;
@@ -51,20 +51,20 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The method of a row, its name, the number of weights if there is one, and their size.
-fn find(row: &str) -> Option<(Composition, &str, Option<usize>, usize)> {
+fn find(row: &str) -> Option<(Chain, &str, Option<usize>, usize)> {
     let (name, size) = row.split_once('/')?;
-    let (_, composition) = methods().into_iter().find(|(method, _)| *method == name)?;
+    let (_, chain) = methods().into_iter().find(|(method, _)| *method == name)?;
     let (count, n) = match size.split_once('x') {
         Some((count, n)) => (Some(count.parse().ok()?), n),
         None => (None, size),
     };
-    Some((composition, name, count, n.parse().ok()?))
+    Some((chain, name, count, n.parse().ok()?))
 }
 
-fn time_one(composition: &Composition, n: usize, budget: Duration) -> Result<Times, OptimError> {
+fn time_one(chain: &Chain, n: usize, budget: Duration) -> Result<Times, OptimError> {
     let layer = Layer::<f32>::new(n)?;
     let mut weight = Array2::zeros((n, n));
-    let mut optimizer = composition.build((n, n))?;
+    let mut optimizer = chain.build((n, n))?;
     let mut step = 0;
     time_steps(budget, || {
         step += 1;
@@ -72,13 +72,8 @@ fn time_one(composition: &Composition, n: usize, budget: Duration) -> Result<Tim
     })
 }
 
-fn time_set(
-    composition: Composition,
-    count: usize,
-    n: usize,
-    budget: Duration,
-) -> Result<Times, OptimError> {
-    let mut set = OptimizerSet::new(vec![Group { selector: Selector::All, composition }]);
+fn time_set(chain: Chain, count: usize, n: usize, budget: Duration) -> Result<Times, OptimError> {
+    let mut set = OptimizerSet::new(vec![Group { selector: Selector::All, chain }]);
     let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
     let mut layers = Vec::new();
     for name in &names {

@@ -3,7 +3,7 @@
 use layerwise_linalg::Scalar;
 use layerwise_linalg::ndarray::Array2;
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Composition, Factor, Kfac, Method, Muon, OneSidedKfac, Refresh, RmsProp,
+    Adagrad, Adam, AdamW, Chain, Factor, Kfac, Method, Muon, OneSidedKfac, Refresh, RmsProp,
     RootMethod, Sgd, Shampoo, Signal, Soap,
 };
 
@@ -17,34 +17,33 @@ const REFRESHING: Refresh = Refresh { every: 1, start: 1, tolerated_failures: 0,
 /// Every method. Those with roots or bases twice: a step that uses them, and one that computes
 /// them anew; an amortized step follows from the two.
 #[must_use]
-pub fn methods() -> Vec<(&'static str, Composition)> {
+pub fn methods() -> Vec<(&'static str, Chain)> {
     let mut methods = vec![
-        ("sgd", Sgd::default().composition()),
-        ("momentum", Sgd { momentum: 0.9.into(), ..Sgd::default() }.composition()),
-        ("adagrad", Adagrad::default().composition()),
-        ("rmsprop", RmsProp::default().composition()),
-        ("adam", Adam::default().composition()),
-        ("adamw", AdamW::default().composition()),
-        ("muon", Muon::default().composition()),
+        ("sgd", Sgd::default().chain()),
+        ("momentum", Sgd { momentum: 0.9.into(), ..Sgd::default() }.chain()),
+        ("adagrad", Adagrad::default().chain()),
+        ("rmsprop", RmsProp::default().chain()),
+        ("adam", Adam::default().chain()),
+        ("adamw", AdamW::default().chain()),
+        ("muon", Muon::default().chain()),
     ];
     methods.extend(preconditioned());
     methods
 }
 
 /// The methods with roots or bases.
-fn preconditioned() -> Vec<(&'static str, Composition)> {
-    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.composition();
-    let inverses =
-        |refresh| Kfac { refresh, root: RootMethod::Inverse, ..Kfac::default() }.composition();
-    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.composition();
-    let soap = |refresh| Soap { refresh, ..Soap::default() }.composition();
-    let published = Soap { refresh: REFRESHING, ..Soap::as_published() }.composition();
+fn preconditioned() -> Vec<(&'static str, Chain)> {
+    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.chain();
+    let inverses = |refresh| Kfac { refresh, root: RootMethod::Inverse, ..Kfac::default() }.chain();
+    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.chain();
+    let soap = |refresh| Soap { refresh, ..Soap::default() }.chain();
+    let published = Soap { refresh: REFRESHING, ..Soap::as_published() }.chain();
     vec![
         ("kfac_plain", kfac(PLAIN)),
         ("kfac_refreshing", kfac(REFRESHING)),
         ("kfac_inverses_plain", inverses(PLAIN)),
         ("kfac_inverses_refreshing", inverses(REFRESHING)),
-        ("one_sided_kfac", OneSidedKfac::default().composition()),
+        ("one_sided_kfac", OneSidedKfac::default().chain()),
         ("shampoo_plain", shampoo(PLAIN)),
         ("shampoo_refreshing", shampoo(REFRESHING)),
         ("soap_plain", soap(PLAIN)),

@@ -14,8 +14,7 @@ use layerwise_experiments::theorems::{
 use layerwise_linalg::RowOrthonormalizer;
 use layerwise_models::{LeastSquaresHead, LinearPass, TwoLayerLinear};
 use layerwise_optim::{
-    Composition, Factor, Kfac, KfacDamping, KroneckerConfig, Method, PreconditionerConfig,
-    RootMethod, Signal,
+    Chain, Factor, Kfac, KfacDamping, KroneckerConfig, Method, RootMethod, Signal, StageConfig,
 };
 use rand::RngCore;
 
@@ -81,36 +80,37 @@ impl Algorithm for FaultyKfac {
             damping: KfacDamping::per_factor(0.0, self.rates.damping),
             ..representation_kfac(self.rates.representation, 0.0)
         };
-        let composition = match self.fault {
-            Fault::WrongExponent => with_input_exponent(kfac.composition(), 0.5),
-            _ => kfac.composition(),
+        let chain = match self.fault {
+            Fault::WrongExponent => with_input_exponent(kfac.chain(), 0.5),
+            _ => kfac.chain(),
         };
         let signal = Signal::new(pass.representation_gradient())
             .with_input(Factor::SecondMoment(input.view()))
             .with_output(Factor::SecondMoment(output.view()));
-        composition.build((k, inputs))?.step(&mut net.representation_mut(), &signal)?;
+        chain.build((k, inputs))?.step(&mut net.representation_mut(), &signal)?;
         if !matches!(self.fault, Fault::StaleHead) {
             pass.head(net, moments)?;
         }
         let signal =
             Signal::new(pass.head_gradient()).with_input(Factor::SecondMoment(pass.features()));
         let kfac = head_kfac(self.rates.head);
-        let composition = match self.fault {
-            Fault::WrongHeadExponent => with_input_exponent(kfac.composition(), 0.5),
-            _ => kfac.composition(),
+        let chain = match self.fault {
+            Fault::WrongHeadExponent => with_input_exponent(kfac.chain(), 0.5),
+            _ => kfac.chain(),
         };
-        composition.build((outputs, k))?.step(&mut net.head_mut(), &signal)?;
+        chain.build((outputs, k))?.step(&mut net.head_mut(), &signal)?;
         Ok(())
     }
 }
 
-fn with_input_exponent(mut composition: Composition, exponent: f64) -> Composition {
-    if let PreconditionerConfig::Kronecker(config) = &mut composition.preconditioner {
-        let KroneckerConfig { right, .. } = config;
-        right.exponent = exponent;
-        right.root = RootMethod::default();
+fn with_input_exponent(mut chain: Chain, exponent: f64) -> Chain {
+    for stage in chain.stages_mut() {
+        if let StageConfig::Kronecker(config) = stage {
+            config.right.exponent = exponent;
+            config.right.root = RootMethod::default();
+        }
     }
-    composition
+    chain
 }
 
 /// A batch of 20 d samples of inputs with this batch's second moment as covariance.

@@ -1,6 +1,7 @@
 //! What can go wrong, with the numbers that did.
 
 use layerwise_linalg::LinalgError;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The result of everything fallible in this crate.
@@ -8,7 +9,7 @@ pub type Result<T> = std::result::Result<T, OptimError>;
 
 /// A side of a weight matrix: the left factor `P` acts on outputs (rows), the right factor `Q` on
 /// inputs (columns).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// The output side: rows of the weight, factor `P`.
     Left,
@@ -46,6 +47,23 @@ pub enum OptimError {
     ScheduleWithoutFunction {
         /// The name.
         name: String,
+    },
+    /// A stage from outside of this crate that has a name only, as one that was read from a file has.
+    #[error(
+        "the stage {name:?} has a name only: how it is built is not part of what is saved; load the \
+         state into an optimizer that has it"
+    )]
+    StageWithoutRecipe {
+        /// The name.
+        name: String,
+    },
+    /// An error of a stage from outside of this crate.
+    #[error("stage {name:?}: {source}")]
+    Stage {
+        /// The name.
+        name: String,
+        /// What went wrong with it.
+        source: Box<OptimError>,
     },
     /// Hyperparameters that are each valid but not together.
     #[error("{first} cannot be combined with {second}: {why}")]
@@ -184,7 +202,7 @@ pub enum OptimError {
     /// A state of another method, or of the same with other hyperparameters.
     #[error("the state is of another method: {path} is {found}, expected {expected}")]
     StateMethod {
-        /// Where the compositions differ.
+        /// Where the chains differ.
         path: String,
         /// What stands there in the optimizer's, as JSON.
         expected: String,

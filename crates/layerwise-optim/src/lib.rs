@@ -9,9 +9,9 @@
 //! where `D` is the gradient or an average of gradients, and `P` (m × m) and `Q` (n × n) are
 //! statistics of the layer. A [`Signal`] is what a layer reports at a step; a
 //! [`Preconditioner`] observes signals and turns directions into preconditioned ones; a
-//! [`Composition`] describes a whole method as plain data and [builds](Composition::build) a
+//! [`Chain`] describes a whole method as plain data and [builds](Chain::build) a
 //! checked [`Optimizer`]. The named methods ([`Sgd`], [`Adam`], [`Kfac`], [`Shampoo`],
-//! [`Soap`], [`Muon`], …) are compositions too; [`OptimizerSet`] steps many named matrices and
+//! [`Soap`], [`Muon`], …) are chains too; [`OptimizerSet`] steps many named matrices and
 //! vectors at once.
 //!
 //! ```
@@ -55,10 +55,13 @@ pub mod references;
 mod schedule;
 mod set;
 mod signal;
+mod stage;
 mod stages;
 mod state;
 mod statistics;
 mod step;
+pub mod suite;
+mod values;
 
 pub use layerwise_linalg::{
     Backend, KERNEL_VARIABLE, LinalgError, Scalar, backend, ndarray, set_backend_threads,
@@ -67,23 +70,25 @@ pub use layerwise_linalg::{
 pub use config::adaptation::LevenbergMarquardt;
 pub use config::averaging::Averaging;
 pub use config::basis::{BasisMethod, BasisUse, ColumnOrder};
+pub use config::chain::Chain;
 pub use config::clipping::Clipping;
-pub use config::composition::{
-    Composition, Grafting, Normalization, PreconditionerConfig, WeightDecay,
-};
+pub use config::custom::{Custom, CustomStage};
 pub use config::damping::{Damping, JointDamping};
 pub use config::diagonal::{DiagonalConfig, EpsilonPlacement};
 pub use config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
 pub use config::factor::FactorConfig;
+pub use config::grafting::Grafting;
 pub use config::kronecker::KroneckerConfig;
-pub use config::momentum::{Direction, Filter, Momentum};
+pub use config::momentum::{Filter, HeavyBall, Momentum};
 pub use config::partition::{LargeDimension, Merging, Partition};
 pub use config::polar::{PolarConfig, PolarDivisor, PolarMethod, PolarScale};
 pub use config::refresh::Refresh;
-pub use config::root::{Cutoff, RootMethod};
+pub use config::root::{RankTolerance, RootMethod};
 pub use config::sign::SignScale;
-pub use config::statistic::{Sides, Statistic};
-pub use config::weight_averaging::IterateAveraging;
+pub use config::stage::StageConfig;
+pub use config::statistic::Statistic;
+pub use config::weight_averaging::WeightAveraging;
+pub use config::weight_decay::{DecoupledDecay, WeightDecay};
 pub use error::{OptimError, Result, Side};
 pub use methods::{
     Adagrad, Adam, AdamW, Ekfac, Exponents, Kfac, KfacDamping, KlShampoo, Lion, Muon, OneSidedKfac,
@@ -93,14 +98,10 @@ pub use schedule::{NamedSchedule, Schedule};
 pub use set::selector::Selector;
 pub use set::{Group, OptimizerSet, Update};
 pub use signal::{Factor, Signal, Signals};
-pub use stages::diagonal::Diagonal;
+pub use stage::{Observation, Stage, Step};
 pub use stages::eigenbasis::EigenbasisDiagonal;
-pub use stages::kronecker::Kronecker;
-pub use stages::polar::Polar;
-pub use stages::preconditioner::{Identity, Observation, Preconditioner};
-pub use stages::sign::Sign;
 pub use state::saved::{OptimizerSetState, OptimizerState, STATE_VERSION};
-pub use state::values::{StateReader, StateWriter};
+pub use values::{StateReader, StateWriter};
 pub use step::control::Control;
 pub use step::method::Method;
 pub use step::optimizer::Optimizer;

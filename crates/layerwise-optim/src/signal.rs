@@ -153,6 +153,12 @@ impl Signals {
     /// The gradient, the input factor and the output factor.
     pub const ALL: Signals = Signals { input: true, output: true };
 
+    /// What either needs.
+    #[must_use]
+    pub fn and(self, other: Signals) -> Signals {
+        Signals { input: self.input | other.input, output: self.output | other.output }
+    }
+
     /// Refuses a layer that does not give all of these.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ fn allocations<A: Scalar>(shape: (usize, usize)) {
         let mut weight = Array2::<A>::zeros(shape);
         let gradient = problem.gradient(&weight);
         let signal = problem.signal(&gradient);
-        let mut optimizer = case.composition.build(shape).unwrap();
+        let mut optimizer = case.chain.build(shape).unwrap();
         optimizer.step(&mut weight.view_mut(), &signal).unwrap();
         // A second step, for those whose first step only collects statistics.
         optimizer.step(&mut weight.view_mut(), &signal).unwrap();
@@ -86,7 +86,7 @@ fn batches_of_changing_size_allocate_nothing() {
         .with_input(Factor::Samples(inputs.slice(s![..-1, ..])));
     for case in cases() {
         let mut weight = Array2::<f64>::zeros(shape);
-        let mut optimizer = case.composition.build(shape).unwrap();
+        let mut optimizer = case.chain.build(shape).unwrap();
         for _ in 0..2 {
             optimizer.step(&mut weight.view_mut(), &full).unwrap();
         }
@@ -104,7 +104,7 @@ fn a_warmed_up_step_of_a_set_allocates_nothing() {
         let problem = case.problem::<f64>(41, (6, 9), 10.0);
         let mut set = OptimizerSet::<f64>::new(vec![Group {
             selector: Selector::All,
-            composition: case.composition.clone(),
+            chain: case.chain.clone(),
         }]);
         set.register("first", (6, 9), Signals::ALL).unwrap();
         set.register("second", (6, 9), Signals::ALL).unwrap();
@@ -164,10 +164,10 @@ fn memory_is_what_is_stated() {
     for shape in [(24, 40), (64, 32)] {
         for case in cases() {
             let before = HELD.get();
-            let optimizer = case.composition.build::<f64>(shape).unwrap();
+            let optimizer = case.chain.build::<f64>(shape).unwrap();
             let held = (HELD.get() - before) as f64;
             let stated = optimizer.memory_bytes() as f64;
-            // Beside the arrays there are the composition, and for each block its configuration,
+            // Beside the arrays there are the chain, and for each block its configuration,
             // the structs and the decompositions' vectors: less than 16 KB and a tenth. The statement must not
             // exceed what is held.
             let overhead = 16384.0 * optimizer.blocks() as f64;

@@ -10,10 +10,10 @@ use common::{
 use layerwise_linalg::{Cholesky, Ridge, RootOptions, inverse_root, orthonormal_rows};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Adam, Averaging, BasisMethod, ColumnOrder, Composition, Cutoff, Damping, DiagonalConfig,
-    Exponents, Factor, FactorConfig, Grafting, JointDamping, Kfac, KfacDamping, KlShampoo,
-    KroneckerConfig, Merging, Method, OptimError, Optimizer, Partition, PreconditionerConfig,
-    Refresh, RootMethod, Shampoo, Side, Signal, Soap, Statistic,
+    Adam, Averaging, BasisMethod, Chain, ColumnOrder, Damping, DiagonalConfig, Exponents, Factor,
+    FactorConfig, Grafting, JointDamping, Kfac, KfacDamping, KlShampoo, KroneckerConfig, Merging,
+    Method, OptimError, Optimizer, Partition, RankTolerance, Refresh, RootMethod, Shampoo, Side,
+    Signal, Soap, StageConfig, Statistic,
 };
 
 #[test]
@@ -47,22 +47,21 @@ fn the_coupled_newton_iteration_gives_the_same_roots_or_falls_back() {
         root,
         trace_scaling: 0.0,
     };
-    let composition = |root| Composition {
-        preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+    let chain = |root| {
+        Chain::new(0.01).then(KroneckerConfig {
             left: FactorConfig { root, ..factor.clone() },
-            right: FactorConfig::identity(),
+            right: FactorConfig::left_alone(),
             damping: JointDamping::None,
             refresh: Refresh::default(),
-        }),
-        ..Composition::default()
+        })
     };
-    let short = composition(factor.root.clone());
+    let short = chain(factor.root.clone());
     let mut weight = start((4, 4));
     let mut optimizer = short.build(weight.dim()).unwrap();
     let signal = Signal::new(gradients[0].view());
     let report = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
     assert!(report.refreshed && report.fallbacks == 1);
-    assert_eq!(run(&short, &gradients), run(&composition(RootMethod::default()), &gradients),);
+    assert_eq!(run(&short, &gradients), run(&chain(RootMethod::default()), &gradients),);
 }
 
 /// The exponent of a vector's factor holds for a root that is by Cholesky otherwise.
@@ -78,20 +77,19 @@ fn a_vector_keeps_its_exponent_whatever_the_root_of_matrices() {
             root,
             trace_scaling: 0.0,
         };
-        Composition {
-            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
+        Chain::new(0.01).then(
+            StageConfig::from(KroneckerConfig {
                 left: factor.clone(),
                 right: factor,
                 damping: JointDamping::None,
                 refresh: Refresh::default(),
-            }),
-            partition: Partition {
+            })
+            .in_parts(&Partition {
                 merging: Merging::Vectors,
                 vector_exponent,
                 ..Partition::default()
-            },
-            ..Composition::default()
-        }
+            }),
+        )
     };
     for exponent in [0.5, 1.0] {
         let cholesky = run(&method(RootMethod::Cholesky, exponent), &gradients);
@@ -181,7 +179,7 @@ fn an_absolute_cut_off_sees_the_bias_corrected_factor() {
     let method = Shampoo {
         averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
         damping: Damping::None,
-        root: RootMethod::pseudo_inverse(Cutoff { relative: 0.0, absolute: cutoff }),
+        root: RootMethod::pseudo_inverse(RankTolerance { relative: 0.0, absolute: cutoff }),
         ..Shampoo::default()
     };
     let (mut left, mut right) = (Array2::<f64>::zeros((3, 3)), Array2::<f64>::zeros((4, 4)));
@@ -452,7 +450,7 @@ fn a_zero_gradient_before_the_first_changes_nothing() {
             refresh,
             ..KlShampoo::default()
         }
-        .composition()
+        .chain()
     };
     let graft = DiagonalConfig { averaging: Averaging::None, ..DiagonalConfig::default() };
     let shampoo = |refresh| {
@@ -463,14 +461,14 @@ fn a_zero_gradient_before_the_first_changes_nothing() {
             refresh,
             ..Shampoo::default()
         }
-        .composition()
+        .chain()
     };
     let gradients = gradients(19, 4, (3, 4));
     // Below the range in which squares are numbers, a gradient is as good as zero. (Grafting still
     // makes a step of it.)
     let tiny = gradients[0].mapv(|x| x * 1e-310);
     let zero = Array2::zeros((3, 4));
-    for (composition, first) in [
+    for (chain, first) in [
         (kl_shampoo(true, Refresh::default()), &zero),
         (kl_shampoo(true, Refresh::default()), &tiny),
         (kl_shampoo(true, Refresh::every(10)), &zero),
@@ -480,9 +478,9 @@ fn a_zero_gradient_before_the_first_changes_nothing() {
         (shampoo(Refresh::on_drift(0.9)), &zero),
     ] {
         let late: Vec<_> = std::iter::once(first).chain(&gradients).cloned().collect();
-        assert_eq!(run(&composition, &late), run(&composition, &gradients));
+        assert_eq!(run(&chain, &late), run(&chain, &gradients));
         let mut weight = start((3, 4));
-        let mut optimizer = composition.build(weight.dim()).unwrap();
+        let mut optimizer = chain.build(weight.dim()).unwrap();
         let refreshed = late.iter().map(|gradient| {
             let signal = Signal::new(gradient.view());
             optimizer.step(&mut weight.view_mut(), &signal).unwrap().refreshed
@@ -511,18 +509,14 @@ fn whitening_starts_from_the_root_mean_square_as_long_as_the_other_side_has_no_r
         ..right.clone()
     };
     let zero = Array2::<f64>::zeros((3, 3));
-    for left in [dead, FactorConfig::identity()] {
-        let is_identity = left.statistic == Statistic::Identity;
-        let method = Composition {
-            learning_rate: rate.into(),
-            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
-                left,
-                right: right.clone(),
-                damping: JointDamping::None,
-                refresh: Refresh::default(),
-            }),
-            ..Composition::default()
-        };
+    for left in [dead, FactorConfig::left_alone()] {
+        let is_identity = left.statistic == Statistic::None;
+        let method = Chain::new(rate).then(KroneckerConfig {
+            left,
+            right: right.clone(),
+            damping: JointDamping::None,
+            refresh: Refresh::default(),
+        });
         let mut weight = start((3, 4));
         let mut expected = weight.clone();
         let mut optimizer = method.build(weight.dim()).unwrap();
@@ -596,9 +590,9 @@ fn a_basis_that_has_drifted_is_refreshed() {
         refresh: Refresh::on_drift(0.5),
         ..Kfac::default()
     };
-    for composition in [soap.composition(), shampoo.composition(), exact.composition()] {
+    for chain in [soap.chain(), shampoo.chain(), exact.chain()] {
         let mut weight = start((4, 4));
-        let mut optimizer = composition.build(weight.dim()).unwrap();
+        let mut optimizer = chain.build(weight.dim()).unwrap();
         let mut refreshed = Vec::new();
         for step in 0..30 {
             let gradient = if step < 15 { &before } else { &after };

@@ -6,16 +6,18 @@ use std::fs;
 use std::path::Path;
 
 /// From the ground up. Modules of one floor do not import one another.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 11] = [
     &["error"],
     &["schedule", "signal", "numeric"],
+    &["values"],
+    &["stage"],
     &["config"],
     &["state"],
     &["statistics"],
     &["stages"],
     &["step"],
     &["set"],
-    &["methods"],
+    &["methods", "suite"],
 ];
 
 /// Those above the floors: they export and describe.

@@ -5,12 +5,12 @@
 
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, ColumnOrder, Composition, Cutoff,
-    Damping, DiagonalConfig, DiagonalEstimate, Direction, EigenbasisConfig, Exponents, Factor,
-    Filter, Grafting, IterateAveraging, Kfac, KfacDamping, KlShampoo, LargeDimension, Merging,
-    Method, Momentum, Muon, Normalization, OptimError, Optimizer, Partition, PolarConfig,
-    PolarDivisor, PolarMethod, PolarScale, PreconditionerConfig, Refresh, RmsProp, RootMethod,
-    Scalar, Schedule, Sgd, Shampoo, Side, SignScale, Signal, Soap, Statistic, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, Chain, ColumnOrder, Damping,
+    DiagonalConfig, DiagonalEstimate, EigenbasisConfig, Exponents, Factor, Filter, Grafting,
+    HeavyBall, Kfac, KfacDamping, KlShampoo, LargeDimension, Merging, Method, Momentum, Muon,
+    OptimError, Optimizer, Partition, PolarConfig, PolarDivisor, PolarMethod, PolarScale,
+    RankTolerance, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd, Shampoo, Side, SignScale,
+    Signal, Soap, Statistic, WeightAveraging, WeightDecay,
 };
 use serde_json::Value;
 
@@ -284,7 +284,7 @@ fn muon() {
 
 /// Distributed Shampoo's hyperparameters, under our names. Those that a file does not name are at
 /// their defaults.
-fn distributed_shampoo(golden: &Golden) -> Composition {
+fn distributed_shampoo(golden: &Golden) -> Chain {
     let hyper = &golden.json["hyperparameters"];
     let preconditioner = &hyper["preconditioner"];
     let bias_correction = golden.flag("use_bias_correction");
@@ -301,7 +301,7 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
         Value::Null => 0.25.into(),
         given => Exponents { left: given[0].as_f64().unwrap(), right: given[1].as_f64().unwrap() },
     };
-    let factors = match preconditioner["type"].as_str() {
+    let method = match preconditioner["type"].as_str() {
         Some("RootInvKLShampoo" | "EigendecomposedKLShampoo") => KlShampoo {
             averaging,
             normalized: false,
@@ -311,14 +311,14 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
             refresh: golden.refresh(),
             ..KlShampoo::default()
         }
-        .composition(),
+        .chain(),
         Some("EigenvalueCorrectedShampoo") => {
             let ignored = |side: u64| {
                 let given = preconditioner["ignored_basis_change_dims"].as_array();
                 given.is_some_and(|dims| dims.contains(&side.into()))
             };
             let statistic =
-                |side| if ignored(side) { Statistic::Identity } else { Statistic::Gradient };
+                |side| if ignored(side) { Statistic::None } else { Statistic::Gradient };
             let basis = match preconditioner["eigenvectors"].as_str() {
                 Some("qr") => BasisMethod::QrStep {
                     ridge: golden.schedule("epsilon"),
@@ -343,24 +343,15 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
                 },
                 estimate: DiagonalEstimate::Gradient,
             };
-            Composition {
-                preconditioner: PreconditionerConfig::Eigenbasis(eigenbasis),
-                ..Composition::default()
-            }
+            Chain::new(0.01).then(eigenbasis)
         }
         Some("SignDescent") => {
             assert_eq!(preconditioner["scale_fn"], "sum");
-            Composition {
-                preconditioner: PreconditionerConfig::Sign(SignScale::SumOfModuli),
-                ..Composition::default()
-            }
+            Chain::new(0.01).then(SignScale::SumOfModuli)
         }
-        Some("SpectralDescent") => Composition {
-            preconditioner: PreconditionerConfig::Polar(polar(
-                &preconditioner["orthogonalization"],
-            )),
-            ..Composition::default()
-        },
+        Some("SpectralDescent") => {
+            Chain::new(0.01).then(polar(&preconditioner["orthogonalization"]))
+        }
         _ => Shampoo {
             averaging,
             exponent: exponents,
@@ -370,54 +361,55 @@ fn distributed_shampoo(golden: &Golden) -> Composition {
             refresh: golden.refresh(),
             ..Shampoo::default()
         }
-        .composition(),
+        .chain(),
     };
+    let stage = method.update.into_iter().next().unwrap();
     let momentum = &hyper["momentum"];
     let averages = &hyper["iterate_averaging"];
     let train = || number(&averages["train_interp_coeff"]).unwrap().into();
     let rate = golden.number("weight_decay");
-    Composition {
-        learning_rate: golden.schedule("lr"),
-        direction: match golden.number("beta3") {
-            _ if beta1 == 0.0 => Direction::Gradient,
-            beta3 => Direction::Ema {
-                beta: beta1.into(),
-                bias_correction,
-                filter: match beta3 {
-                    -1.0 => Filter::Average,
-                    beta3 => Filter::Separate(beta3.into()),
-                },
-            },
+    let average = (beta1 != 0.0).then(|| Momentum::Ema {
+        beta: beta1.into(),
+        bias_correction,
+        filter: match golden.number("beta3") {
+            -1.0 => Filter::Average,
+            beta3 => Filter::Separate(beta3.into()),
         },
-        grafting: grafting(&hyper["grafting"]),
-        velocity: (!momentum.is_null()).then(|| Momentum {
-            momentum: number(&momentum["momentum"]).unwrap().into(),
-            dampening: number(&momentum["dampening"]).unwrap().into(),
-            nesterov: momentum["use_nesterov"] == true,
-            from_zero: true,
-        }),
-        // With a constant rate, CORRECTED is DECOUPLED, and INDEPENDENT the same of λ/η.
-        weight_decay: match golden.hyper("weight_decay_type").as_str() {
-            Some("L2") => WeightDecay::L2(rate.into()),
-            Some("INDEPENDENT") => WeightDecay::Direction((rate / golden.number("lr")).into()),
-            _ => WeightDecay::Direction(rate.into()),
-        },
-        partition: Partition {
-            vector_exponent: number(&preconditioner["vector_exponent"]).unwrap_or(0.5),
-            ..partition(golden)
-        },
-        iterate_averaging: match averages["type"].as_str() {
+    });
+    let partition = Partition {
+        vector_exponent: number(&preconditioner["vector_exponent"]).unwrap_or(0.5),
+        ..partition(golden)
+    };
+    let grafting = grafting(&hyper["grafting"]);
+    let update_momentum = (!momentum.is_null()).then(|| HeavyBall {
+        momentum: number(&momentum["momentum"]).unwrap().into(),
+        dampening: number(&momentum["dampening"]).unwrap().into(),
+        nesterov: momentum["use_nesterov"] == true,
+        from_zero: true,
+    });
+    // With a constant rate, CORRECTED is DECOUPLED, and INDEPENDENT the same of λ/η.
+    let weight_decay = match golden.hyper("weight_decay_type").as_str() {
+        Some("L2") => WeightDecay::L2(rate.into()),
+        Some("INDEPENDENT") => WeightDecay::Update((rate / golden.number("lr")).into()),
+        _ => WeightDecay::Update(rate.into()),
+    };
+    Chain {
+        weight_averaging: match averages["type"].as_str() {
             None => None,
-            Some("GPA") => Some(IterateAveraging::Primal {
+            Some("GPA") => Some(WeightAveraging::Primal {
                 train: train(),
                 evaluate: number(&averages["eval_interp_coeff"]).unwrap().into(),
             }),
-            Some(_) => Some(IterateAveraging::ScheduleFree {
+            Some(_) => Some(WeightAveraging::ScheduleFree {
                 train: train(),
                 power: number(&averages["eval_coeff_lr_power"]).unwrap(),
             }),
         },
-        ..factors
+        ..Chain::new(golden.schedule("lr"))
+            .then_any(average)
+            .then(stage.grafted(grafting).in_parts(&partition))
+            .with_weight_decay(&weight_decay)
+            .then_any(update_momentum.map(Momentum::HeavyBall))
     }
 }
 
@@ -447,7 +439,7 @@ fn root(computation: &Value, epsilon: f64) -> (RootMethod, Damping) {
         }
         _ => {
             let stability = &computation["stab"];
-            let pseudo_inverse = (stability["type"] == "pinv").then(|| Cutoff {
+            let pseudo_inverse = (stability["type"] == "pinv").then(|| RankTolerance {
                 absolute: stability["atol"].as_f64().unwrap(),
                 // None: what rounding makes of zero, which is never kept.
                 relative: stability["rtol"].as_f64().unwrap_or(0.0),
@@ -488,7 +480,7 @@ fn polar(config: &Value) -> PolarConfig {
 fn grafting(config: &Value) -> Option<Grafting> {
     let averaging = match config["type"].as_str() {
         None => return None,
-        Some("SGD") => return Some(Grafting::Direction),
+        Some("SGD") => return Some(Grafting::Sgd),
         Some("AdaGrad") => Averaging::Sum,
         Some(kind) => Averaging::Ema {
             beta: config["beta2"].as_f64().unwrap().into(),
@@ -611,11 +603,7 @@ fn soap_by_its_authors(golden: &Golden) -> Soap {
         bias_correction: golden.flag("correct_bias"),
         refresh: Refresh::every(golden.hyper("precondition_frequency").as_u64().unwrap()),
         weight_decay: WeightDecay::DecoupledAfter(golden.schedule("weight_decay")),
-        normalization: if golden.flag("normalize_grads") {
-            Normalization::RootMeanSquare
-        } else {
-            Normalization::None
-        },
+        normalize: golden.flag("normalize_grads"),
         partition: Partition {
             max_dimension: Some(golden.hyper("max_precond_dim").as_u64().unwrap() as usize),
             large: LargeDimension::LeftAlone,

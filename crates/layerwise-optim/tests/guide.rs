@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, Composition, Direction, Ekfac, Filter, Grafting, Kfac,
-    KlShampoo, LevenbergMarquardt, Lion, Method, Muon, OneSidedKfac, RmsProp, RootMethod, Scalar,
+    Adagrad, Adam, AdamW, Averaging, Chain, Ekfac, Filter, Grafting, Kfac, KlShampoo,
+    LevenbergMarquardt, Lion, Method, Momentum, Muon, OneSidedKfac, RmsProp, RootMethod, Scalar,
     Sgd, Shampoo, Soap, WeightDecay,
 };
 
@@ -44,10 +44,10 @@ fn entries(formula: &str, (m, n): (usize, usize)) -> usize {
 const DECOMPOSE: [&str; 5] =
     ["`Ekfac`", "`Shampoo`", "`KlShampoo`", "`Soap`", "`Soap::as_published()`"];
 
-fn check<A: Scalar>(row: &str, composition: &Composition) {
+fn check<A: Scalar>(row: &str, chain: &Chain) {
     // Sides that decompositions take apart, unlike those of up to 32.
     for (m, n) in [(40, 72), (72, 40), (33, 160), (600, 900), (900, 600), (800, 800)] {
-        let optimizer = composition.build::<A>((m, n)).unwrap();
+        let optimizer = chain.build::<A>((m, n)).unwrap();
         let found = optimizer.memory_bytes() / size_of::<A>();
         let expected = entries(stated(row), (m, n));
         // Decompositions are left out by 31 entries of padding for each of up to 6 arrays' columns, and
@@ -67,27 +67,27 @@ fn check<A: Scalar>(row: &str, composition: &Composition) {
 fn the_guide_states_the_memory() {
     let averaging = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
     let rows = [
-        ("`Sgd`", Sgd::default().composition()),
-        ("`Sgd` with momentum", Sgd { momentum: 0.9.into(), ..Sgd::default() }.composition()),
-        ("`Adagrad`, `RmsProp`", Adagrad::default().composition()),
-        ("`Adagrad`, `RmsProp`", RmsProp::default().composition()),
-        ("`Lion`", Lion::default().composition()),
-        ("`Adam`, `AdamW`", Adam::default().composition()),
-        ("`Adam`, `AdamW`", AdamW::default().composition()),
-        ("`Muon`", Muon::default().composition()),
-        ("`Kfac`", Kfac::default().composition()),
-        ("`Kfac`, averaged factors", Kfac { averaging, ..Kfac::default() }.composition()),
-        ("`Kfac`, inverses", Kfac { root: RootMethod::Inverse, ..Kfac::default() }.composition()),
-        ("`OneSidedKfac`", OneSidedKfac::default().composition()),
-        ("`Ekfac`", Ekfac::default().composition()),
-        ("`Shampoo`", Shampoo::default().composition()),
-        ("`KlShampoo`", KlShampoo::default().composition()),
-        ("`Soap`", Soap::default().composition()),
-        ("`Soap::as_published()`", Soap::as_published().composition()),
+        ("`Sgd`", Sgd::default().chain()),
+        ("`Sgd` with momentum", Sgd { momentum: 0.9.into(), ..Sgd::default() }.chain()),
+        ("`Adagrad`, `RmsProp`", Adagrad::default().chain()),
+        ("`Adagrad`, `RmsProp`", RmsProp::default().chain()),
+        ("`Lion`", Lion::default().chain()),
+        ("`Adam`, `AdamW`", Adam::default().chain()),
+        ("`Adam`, `AdamW`", AdamW::default().chain()),
+        ("`Muon`", Muon::default().chain()),
+        ("`Kfac`", Kfac::default().chain()),
+        ("`Kfac`, averaged factors", Kfac { averaging, ..Kfac::default() }.chain()),
+        ("`Kfac`, inverses", Kfac { root: RootMethod::Inverse, ..Kfac::default() }.chain()),
+        ("`OneSidedKfac`", OneSidedKfac::default().chain()),
+        ("`Ekfac`", Ekfac::default().chain()),
+        ("`Shampoo`", Shampoo::default().chain()),
+        ("`KlShampoo`", KlShampoo::default().chain()),
+        ("`Soap`", Soap::default().chain()),
+        ("`Soap::as_published()`", Soap::as_published().chain()),
     ];
-    for (row, composition) in &rows {
-        check::<f64>(row, composition);
-        check::<f32>(row, composition);
+    for (row, chain) in &rows {
+        check::<f64>(row, chain);
+        check::<f32>(row, chain);
     }
     let in_table = GUIDE
         .lines()
@@ -98,22 +98,22 @@ fn the_guide_states_the_memory() {
 
 #[test]
 fn the_guide_states_what_options_add() {
-    let bytes = |composition: Composition| {
-        composition.build::<f64>((24, 40)).unwrap().memory_bytes() / (24 * 40 * size_of::<f64>())
+    let bytes = |chain: Chain| {
+        chain.build::<f64>((24, 40)).unwrap().memory_bytes() / (24 * 40 * size_of::<f64>())
     };
-    let direction =
-        Direction::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average };
-    let plain = bytes(Shampoo::default().composition());
-    let averaged = bytes(Shampoo { direction, ..Shampoo::default() }.composition());
+    let momentum =
+        Momentum::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average };
+    let plain = bytes(Shampoo::default().chain());
+    let averaged = bytes(Shampoo { momentum: Some(momentum), ..Shampoo::default() }.chain());
     assert_eq!(averaged - plain, 2, "an average of gradients");
     let grafting = Some(Grafting::Diagonal(Default::default()));
-    let grafted = bytes(Shampoo { grafting, ..Shampoo::default() }.composition());
+    let grafted = bytes(Shampoo { grafting, ..Shampoo::default() }.chain());
     assert_eq!(grafted - plain, 3, "grafting onto Adam");
     let adaptation = Some(LevenbergMarquardt::default());
-    let fixed = bytes(Kfac::default().composition());
-    let adapted = bytes(Kfac { damping_adaptation: adaptation, ..Kfac::default() }.composition());
+    let fixed = bytes(Kfac::default().chain());
+    let adapted = bytes(Kfac { damping_adaptation: adaptation, ..Kfac::default() }.chain());
     assert_eq!(adapted - fixed, 1, "adapted damping");
     let weight_decay = WeightDecay::L2(0.1.into());
-    let decayed = bytes(Shampoo { weight_decay, ..Shampoo::default() }.composition());
+    let decayed = bytes(Shampoo { weight_decay, ..Shampoo::default() }.chain());
     assert_eq!(decayed - plain, 1, "decay in the gradient");
 }

@@ -7,10 +7,10 @@ use common::{Quadratic, covariance, generator, largest_difference, normal};
 use layerwise_linalg::{Cholesky, polar_factor_exact};
 use layerwise_optim::ndarray::{Array2, linalg::kron};
 use layerwise_optim::{
-    Adam, Averaging, Composition, Damping, Direction, EigenbasisConfig, Ekfac, Factor, Grafting,
-    Group, Kfac, KfacDamping, LevenbergMarquardt, Method, Momentum, OneSidedKfac, Optimizer,
-    OptimizerSet, OutputFactor, PreconditionerConfig, Refresh, RootMethod, Selector, Sgd, Shampoo,
-    Signal, Signals, Soap, Statistic, Update, WeightDecay,
+    Adam, Averaging, Chain, Damping, EigenbasisConfig, Ekfac, Factor, Grafting, Group, HeavyBall,
+    Kfac, KfacDamping, LevenbergMarquardt, Method, Momentum, OneSidedKfac, Optimizer, OptimizerSet,
+    OutputFactor, Refresh, RootMethod, Selector, Sgd, Shampoo, Signal, Signals, Soap, StageConfig,
+    Statistic, Update, WeightDecay,
 };
 
 /// The change that one step with η = 1 makes, sign reversed.
@@ -21,10 +21,10 @@ fn direction(mut optimizer: Optimizer<f64>, signal: &Signal<f64>) -> Array2<f64>
 }
 
 /// The weights of ten steps on a quadratic.
-fn trajectory(composition: &Composition) -> Vec<Array2<f64>> {
+fn trajectory(chain: &Chain) -> Vec<Array2<f64>> {
     let problem = Quadratic::<f64>::new(20, (5, 7), 30.0);
     let mut weight = Array2::<f64>::zeros((5, 7));
-    let mut optimizer = composition.build(weight.dim()).unwrap();
+    let mut optimizer = chain.build(weight.dim()).unwrap();
     (0..10)
         .map(|_| {
             let gradient = problem.gradient(&weight);
@@ -67,42 +67,38 @@ fn soap_in_identity_bases_is_adam() {
         beta2: 0.95.into(),
         ..Adam::default()
     };
-    let expected = trajectory(&adam.composition());
+    let expected = trajectory(&adam.chain());
     let soap = Soap { learning_rate: 0.05.into(), ..Soap::default() };
     // Both sides left alone.
-    let mut composition = soap.composition();
-    let PreconditionerConfig::Eigenbasis(config) = &mut composition.preconditioner else {
+    let mut chain = soap.chain();
+    let Some(StageConfig::Eigenbasis(config)) = chain.stages_mut().last() else {
         unreachable!("SOAP is a diagonal in eigenbases")
     };
-    *config = EigenbasisConfig {
-        left: Statistic::Identity,
-        right: Statistic::Identity,
-        ..config.clone()
-    };
-    assert_eq!(trajectory(&composition), expected);
+    *config = EigenbasisConfig { left: Statistic::None, right: Statistic::None, ..config.clone() };
+    assert_eq!(trajectory(&chain), expected);
     // Bases that are not taken yet.
     let waiting = Soap { refresh: Refresh { start: 11, ..Refresh::default() }, ..soap.clone() };
-    assert_eq!(trajectory(&waiting.composition()), expected);
+    assert_eq!(trajectory(&waiting.chain()), expected);
     // With bases, it is something else.
-    assert_ne!(trajectory(&soap.composition()), expected);
+    assert_ne!(trajectory(&soap.chain()), expected);
 }
 
 #[test]
 fn shampoo_with_grafting_and_no_preconditioning_is_the_grafted_method() {
-    let adam = Adam { learning_rate: 0.05.into(), ..Adam::default() }.composition();
-    let PreconditionerConfig::Diagonal(diagonal) = adam.preconditioner.clone() else {
+    let adam = Adam { learning_rate: 0.05.into(), ..Adam::default() }.chain();
+    let [StageConfig::Momentum(momentum), StageConfig::Diagonal(diagonal)] = &*adam.update else {
         unreachable!("Adam is entry-wise")
     };
     let shampoo = Shampoo {
         learning_rate: 0.05.into(),
-        direction: adam.direction.clone(),
-        grafting: Some(Grafting::Diagonal(diagonal)),
+        momentum: Some(momentum.clone()),
+        grafting: Some(Grafting::Diagonal(diagonal.clone())),
         ..Shampoo::default()
     };
     let waiting =
         Shampoo { refresh: Refresh { start: 11, ..Refresh::default() }, ..shampoo.clone() };
-    assert_eq!(trajectory(&waiting.composition()), trajectory(&adam));
-    assert_ne!(trajectory(&shampoo.composition()), trajectory(&adam));
+    assert_eq!(trajectory(&waiting.chain()), trajectory(&adam));
+    assert_ne!(trajectory(&shampoo.chain()), trajectory(&adam));
 }
 
 #[test]
@@ -111,16 +107,17 @@ fn grafting_takes_the_length_and_keeps_the_direction() {
     let gradient = problem.gradient(&Array2::zeros((4, 6)));
     let plain = Shampoo { learning_rate: 1.0.into(), ..Shampoo::default() };
     let own = direction(plain.build((4, 6)).unwrap(), &problem.signal(&gradient));
-    let grafted = Shampoo { grafting: Some(Grafting::Direction), ..plain };
+    let grafted = Shampoo { grafting: Some(Grafting::Sgd), ..plain };
     let taken = direction(grafted.build((4, 6)).unwrap(), &problem.signal(&gradient));
     let norm = |m: &Array2<f64>| m.iter().map(|x| x * x).sum::<f64>().sqrt();
     // A norm, a division and a product: a few units of rounding.
     assert!((norm(&taken) / norm(&gradient) - 1.0).abs() < 1e-14);
     let expected = &own * (norm(&gradient) / norm(&own));
     assert!(largest_difference(taken.view(), expected.view()) < 1e-14 * norm(&gradient));
-    // Grafted onto itself, gradient descent is itself.
-    let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() }.composition();
-    let twice = Composition { grafting: Some(Grafting::Direction), ..sgd };
+    // Grafted onto what arrives, a stage that keeps the length is itself.
+    let twice = Chain::new(1.0)
+        .then(StageConfig::Negate.grafted(Some(Grafting::Sgd)))
+        .then(StageConfig::Negate);
     let step = direction(twice.build((4, 6)).unwrap(), &problem.signal(&gradient));
     assert!(largest_difference(step.view(), gradient.view()) < 1e-15 * norm(&gradient));
 }
@@ -286,19 +283,19 @@ fn undamped_kfac_does_not_see_linear_maps_of_its_input() {
         .with_input(Factor::SecondMoment(mapped_input.view()))
         .with_output(Factor::SecondMoment(problem.output.view()));
     // W A is what acts on the original inputs; κ(A)² κ(Σ) < 1e5.
-    let change = |method: &Composition| {
+    let change = |method: &Chain| {
         let original = direction(method.build((4, 5)).unwrap(), &problem.signal(&gradient));
         let mapped = direction(method.build((4, 5)).unwrap(), &mapped);
         let scale = original.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
         largest_difference(mapped.dot(&map).view(), original.view()) / scale
     };
     let kfac = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() };
-    let invariant = change(&kfac.composition());
+    let invariant = change(&kfac.chain());
     assert!(invariant < 1e5 * f64::EPSILON * 5.0, "{invariant:e}");
     for other in [
-        Sgd { learning_rate: 1.0.into(), ..Sgd::default() }.composition(),
-        Shampoo { learning_rate: 1.0.into(), ..Shampoo::default() }.composition(),
-        Adam { learning_rate: 1.0.into(), ..Adam::default() }.composition(),
+        Sgd { learning_rate: 1.0.into(), ..Sgd::default() }.chain(),
+        Shampoo { learning_rate: 1.0.into(), ..Shampoo::default() }.chain(),
+        Adam { learning_rate: 1.0.into(), ..Adam::default() }.chain(),
     ] {
         assert!(change(&other) > 0.1);
     }
@@ -310,17 +307,13 @@ fn momentum_unrolls_to_its_sum() {
     let mut rng = generator(28);
     let gradients: Vec<_> = (0..5).map(|_| normal::<f64>(&mut rng, (2, 3))).collect();
     let (momentum, dampening) = (0.7, 0.4);
-    let composition = Composition {
-        learning_rate: 1.0.into(),
-        direction: Direction::Momentum(Momentum {
-            momentum: momentum.into(),
-            dampening: dampening.into(),
-            nesterov: false,
-            from_zero: false,
-        }),
-        ..Composition::default()
-    };
-    let mut optimizer = composition.build::<f64>((2, 3)).unwrap();
+    let chain = Chain::new(1.0).then(Momentum::HeavyBall(HeavyBall {
+        momentum: momentum.into(),
+        dampening: dampening.into(),
+        nesterov: false,
+        from_zero: false,
+    }));
+    let mut optimizer = chain.build::<f64>((2, 3)).unwrap();
     let mut weight = Array2::<f64>::zeros((2, 3));
     let mut expected = Array2::<f64>::zeros((2, 3));
     for t in 0..gradients.len() {
@@ -342,21 +335,20 @@ fn bias_correction_makes_equal_signals_give_equal_steps() {
     let gradient = problem.gradient(&Array2::zeros((4, 4)));
     let averaging = |bias_correction| Averaging::Ema { beta: 0.95.into(), bias_correction };
     let shampoo = |bias_correction| {
-        Shampoo { averaging: averaging(bias_correction), ..Shampoo::default() }.composition()
+        Shampoo { averaging: averaging(bias_correction), ..Shampoo::default() }.chain()
     };
-    let kfac = |bias_correction| {
-        Kfac { averaging: averaging(bias_correction), ..Kfac::default() }.composition()
-    };
+    let kfac =
+        |bias_correction| Kfac { averaging: averaging(bias_correction), ..Kfac::default() }.chain();
     let exact = |bias_correction| {
         Kfac {
             averaging: averaging(bias_correction),
             damping: KfacDamping::Exact(1e-3.into()),
             ..Kfac::default()
         }
-        .composition()
+        .chain()
     };
-    let spread = |composition: Composition| {
-        let mut optimizer = composition.build::<f64>((4, 4)).unwrap();
+    let spread = |chain: Chain| {
+        let mut optimizer = chain.build::<f64>((4, 4)).unwrap();
         let mut weight = Array2::<f64>::zeros((4, 4));
         let mut first = None;
         let mut worst = 0.0_f64;
@@ -370,7 +362,7 @@ fn bias_correction_makes_equal_signals_give_equal_steps() {
         }
         worst
     };
-    for method in [&shampoo as &dyn Fn(bool) -> Composition, &kfac, &exact] {
+    for method in [&shampoo as &dyn Fn(bool) -> Chain, &kfac, &exact] {
         // κ of the factors is below 1e6 here; an average is rounded a few times.
         assert!(spread(method(true)) < 1e6 * f64::EPSILON * 10.0);
         assert!(spread(method(false)) > 0.1);
@@ -379,7 +371,7 @@ fn bias_correction_makes_equal_signals_give_equal_steps() {
 
 #[test]
 fn roots_are_refreshed_at_the_start_and_then_at_multiples() {
-    let refreshed = |method: &dyn Fn(Refresh) -> Composition, refresh: Refresh| {
+    let refreshed = |method: &dyn Fn(Refresh) -> Chain, refresh: Refresh| {
         let problem = Quadratic::<f64>::new(32, (3, 4), 10.0);
         let mut weight = Array2::<f64>::zeros((3, 4));
         let mut optimizer = method(refresh).build::<f64>((3, 4)).unwrap();
@@ -394,15 +386,15 @@ fn roots_are_refreshed_at_the_start_and_then_at_multiples() {
         }
         steps
     };
-    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.composition();
-    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.composition();
-    let soap = |refresh| Soap { refresh, ..Soap::default() }.composition();
-    for method in [&kfac as &dyn Fn(Refresh) -> Composition, &shampoo, &soap] {
+    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.chain();
+    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.chain();
+    let soap = |refresh| Soap { refresh, ..Soap::default() }.chain();
+    for method in [&kfac as &dyn Fn(Refresh) -> Chain, &shampoo, &soap] {
         assert_eq!(refreshed(method, Refresh::every(5)), [1, 5, 10]);
         let late = Refresh { every: 4, start: 6, ..Refresh::default() };
         assert_eq!(refreshed(method, late), [6, 8, 12]);
     }
-    let published = |refresh| Soap { refresh, ..Soap::as_published() }.composition();
+    let published = |refresh| Soap { refresh, ..Soap::as_published() }.chain();
     assert_eq!(refreshed(&published, Refresh::every(5)), [1, 6, 11]);
 }
 
@@ -451,24 +443,28 @@ fn the_model_of_a_step_is_the_dense_one() {
         ..Kfac::default()
     };
     let undamped = Kfac { damping: 0.0.into(), ..averaged.clone() };
-    let momentum = Direction::Momentum(Momentum::heavy_ball(0.9));
+    let momentum = Momentum::HeavyBall(HeavyBall::new(0.9));
     let decay = WeightDecay::Decoupled(0.1.into());
     let methods = [
-        averaged.composition(),
-        Kfac { output: OutputFactor::Identity, ..averaged.clone() }.composition(),
-        Kfac { averaging: Averaging::None, ..undamped.clone() }.composition(),
-        Kfac { damping: KfacDamping::Exact(0.1.into()), ..undamped.clone() }.composition(),
-        Kfac { damping: KfacDamping::FactoredTikhonov(0.1.into()), ..undamped }.composition(),
-        Kfac { direction: momentum, weight_decay: decay, ..averaged.clone() }.composition(),
-        Kfac { refresh: Refresh::every(3), ..averaged.clone() }.composition(),
-        Composition { maximize: true, ..averaged.composition() },
+        averaged.chain(),
+        Kfac { output: OutputFactor::Identity, ..averaged.clone() }.chain(),
+        Kfac { averaging: Averaging::None, ..undamped.clone() }.chain(),
+        Kfac { damping: KfacDamping::Exact(0.1.into()), ..undamped.clone() }.chain(),
+        Kfac { damping: KfacDamping::FactoredTikhonov(0.1.into()), ..undamped }.chain(),
+        Kfac { momentum: Some(momentum), weight_decay: decay, ..averaged.clone() }.chain(),
+        Kfac { refresh: Refresh::every(3), ..averaged.clone() }.chain(),
+        averaged.chain().maximizing(true),
     ];
-    for composition in methods {
-        let PreconditionerConfig::Kronecker(config) = &composition.preconditioner else { continue };
+    for chain in methods {
+        let kronecker = chain.stages().find_map(|stage| match stage {
+            StageConfig::Kronecker(config) => Some(config),
+            _ => None,
+        });
+        let config = kronecker.unwrap();
         let averages = config.right.averaging != Averaging::None;
         for by_cholesky in [false, true] {
             let mut weight = normal::<f64>(&mut generator(30), (rows, cols));
-            let mut optimizer = composition.build(weight.dim()).unwrap();
+            let mut optimizer = chain.build(weight.dim()).unwrap();
             let (mut p, mut q) = (Array2::<f64>::zeros((rows, rows)), Array2::zeros((cols, cols)));
             for (t, (left, right)) in factors.iter().enumerate() {
                 let gradient = normal::<f64>(&mut rng, (rows, cols));
@@ -492,13 +488,13 @@ fn the_model_of_a_step_is_the_dense_one() {
                     (0.0, 1.0, 1.0)
                 };
                 (p, q) = (p * old + left * new, q * old + right * new);
-                let one_sided = config.left.statistic == Statistic::Identity;
+                let one_sided = config.left.statistic == Statistic::None;
                 let dense_left = if one_sided { Array2::eye(rows) } else { &p / correction };
                 let dense = kron(&dense_left, &(&q / correction));
                 let change = (&weight - &before).into_shape_with_order((rows * cols, 1)).unwrap();
                 let curvature = change.t().dot(&dense).dot(&change)[[0, 0]];
                 let flat = gradient.into_shape_with_order((rows * cols, 1)).unwrap();
-                let sign = if composition.maximize { -1.0 } else { 1.0 };
+                let sign = if chain.gradient.contains(&StageConfig::Negate) { -1.0 } else { 1.0 };
                 let slope = sign * flat.t().dot(&change)[[0, 0]];
                 // Sums of 12 and 144 products; the slope's terms can cancel.
                 let size = flat.iter().zip(&change).map(|(a, b)| (a * b).abs()).sum::<f64>();
@@ -533,8 +529,8 @@ fn a_quadratic_loss_falls_as_predicted() {
         damping_adaptation: adaptation,
         ..Ekfac::default()
     };
-    for composition in [method.composition(), ekfac.composition()] {
-        let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &composition)]);
+    for chain in [method.chain(), ekfac.chain()] {
+        let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &chain)]);
         set.register("weight", (5, 6), Signals::ALL).unwrap();
         let mut weight = Array2::zeros((5, 6));
         for step in 1..=6 {

@@ -7,8 +7,8 @@ mod common;
 use common::{Case, Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Averaging, BasisMethod, BasisUse, Clipping, Composition, Damping, Exponents, Grafting, Kfac,
-    KfacDamping, Method, Partition, PreconditionerConfig, RootMethod, Shampoo, Statistic,
+    Averaging, BasisMethod, BasisUse, Chain, Clipping, Damping, Exponents, Grafting, Kfac,
+    KfacDamping, Method, RootMethod, Shampoo, StageConfig, Statistic,
 };
 
 const N: usize = 5;
@@ -16,9 +16,9 @@ const N: usize = 5;
 const STEPS: usize = 12;
 
 /// Zero is the same weight in all coordinates.
-fn run(composition: &Composition, problem: &Quadratic<f64>) -> Array2<f64> {
+fn run(chain: &Chain, problem: &Quadratic<f64>) -> Array2<f64> {
     let mut weight = Array2::zeros((N, N));
-    let mut optimizer = composition.build(weight.dim()).expect("listed methods are valid");
+    let mut optimizer = chain.build(weight.dim()).expect("listed methods are valid");
     for _ in 0..STEPS {
         let gradient = problem.gradient(&weight);
         optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).expect("a good step");
@@ -52,8 +52,8 @@ fn by_rotation(case: &Case) -> f64 {
         symmetric(rotate(&plain.input, &v, &v)),
     )
     .sampled(case.samples);
-    let expected = rotate(&run(&case.composition, &plain), &u, &v);
-    norm(&(run(&case.composition, &rotated) - &expected)) / norm(&expected)
+    let expected = rotate(&run(&case.chain, &plain), &u, &v);
+    norm(&(run(&case.chain, &rotated) - &expected)) / norm(&expected)
 }
 
 /// The same for exchanged sides.
@@ -65,37 +65,36 @@ fn by_transposition(case: &Case) -> f64 {
         plain.output.clone(),
     )
     .sampled(case.samples);
-    let expected = run(&case.composition, &plain);
-    norm(&(run(&case.composition, &transposed).t().to_owned() - &expected)) / norm(&expected)
+    let expected = run(&case.chain, &plain);
+    norm(&(run(&case.chain, &transposed).t().to_owned() - &expected)) / norm(&expected)
 }
 
-fn has_bounds_of_entries(composition: &Composition) -> bool {
-    [&composition.gradient_clipping, &composition.update_clipping]
-        .iter()
-        .any(|clipping| matches!(clipping, Clipping::Value(_)))
+fn has_bounds_of_entries(chain: &Chain) -> bool {
+    chain.stages().any(|stage| matches!(stage, StageConfig::Clip(Clipping::Value(_))))
 }
 
 /// Whether a method depends on the coordinates of the weight.
-fn sees_entries(composition: &Composition) -> bool {
-    matches!(
-        composition.preconditioner,
-        PreconditionerConfig::Diagonal(_) | PreconditionerConfig::Sign(_)
-    ) || matches!(composition.grafting, Some(Grafting::Diagonal(_)))
-        || !sides_are_rotated(composition)
+fn sees_entries(chain: &Chain) -> bool {
+    let is_grafted_on_entries = |stage: &StageConfig| {
+        matches!(stage, StageConfig::Graft { length: Grafting::Diagonal(_), .. })
+    };
+    chain.stages().any(|stage| matches!(stage, StageConfig::Diagonal(_) | StageConfig::Sign(_)))
+        || chain.update.iter().any(is_grafted_on_entries)
+        || !chain.stages().all(sides_are_rotated)
 }
 
 /// A side of an eigenbasis that is left alone is a side by entries, and an iteration that starts
 /// from the identity starts from the coordinates.
-fn sides_are_rotated(composition: &Composition) -> bool {
-    match &composition.preconditioner {
-        PreconditionerConfig::Eigenbasis(config) => {
+fn sides_are_rotated(stage: &StageConfig) -> bool {
+    match stage {
+        StageConfig::Eigenbasis(config) => {
             let starts_from_identity = matches!(config.basis, BasisMethod::QrStep { .. })
                 && config.basis_use == BasisUse::Refreshed;
-            config.left != Statistic::Identity
-                && config.right != Statistic::Identity
+            config.left != Statistic::None
+                && config.right != Statistic::None
                 && !starts_from_identity
         }
-        PreconditionerConfig::Kronecker(config) => {
+        StageConfig::Kronecker(config) => {
             [&config.left, &config.right].iter().all(|factor| match &factor.root {
                 RootMethod::Eigen { basis, .. } => !matches!(basis, BasisMethod::QrStep { .. }),
                 _ => true,
@@ -106,13 +105,17 @@ fn sides_are_rotated(composition: &Composition) -> bool {
 }
 
 /// Whether both sides are treated alike. What is merged goes row by row.
-fn is_symmetric(composition: &Composition) -> bool {
-    composition.partition == Partition::default()
-        && match &composition.preconditioner {
-            PreconditionerConfig::Kronecker(config) => config.left == config.right,
-            PreconditionerConfig::Eigenbasis(config) => config.left == config.right,
+fn is_symmetric(chain: &Chain) -> bool {
+    !is_in_parts(chain)
+        && chain.stages().all(|stage| match stage {
+            StageConfig::Kronecker(config) => config.left == config.right,
+            StageConfig::Eigenbasis(config) => config.left == config.right,
             _ => true,
-        }
+        })
+}
+
+fn is_in_parts(chain: &Chain) -> bool {
+    chain.update.iter().any(|stage| matches!(stage, StageConfig::Blocks { .. }))
 }
 
 /// A basis is known to the rounding of a Gram matrix with condition number 1e4, 1e-12 relative to
@@ -125,13 +128,11 @@ fn methods_by_matrices_do_not_see_rotations() {
     let mut seen = 0;
     for case in cases() {
         // Blocks and vectors may or may not come to bear on a weight of this size, and so may bounds.
-        if case.composition.partition != Partition::default()
-            || has_bounds_of_entries(&case.composition)
-        {
+        if is_in_parts(&case.chain) || has_bounds_of_entries(&case.chain) {
             continue;
         }
         let deviation = by_rotation(&case);
-        if sees_entries(&case.composition) {
+        if sees_entries(&case.chain) {
             assert!(deviation > 1e-3, "{}: {deviation:e}, though it is by entries", case.name);
             seen += 1;
         } else {
@@ -146,9 +147,9 @@ fn methods_with_equal_sides_do_not_see_transposition() {
     let mut seen = 0;
     for case in cases() {
         let deviation = by_transposition(&case);
-        if is_symmetric(&case.composition) {
+        if is_symmetric(&case.chain) {
             assert!(deviation < TOLERANCE, "{}: {deviation:e}", case.name);
-        } else if case.composition.partition == Partition::default() {
+        } else if !is_in_parts(&case.chain) {
             assert!(deviation > 1e-3, "{}: {deviation:e}, though sides differ", case.name);
             seen += 1;
         }

@@ -1,4 +1,4 @@
-//! Options of compositions, against the formulas that define them.
+//! Options of chains, against the formulas that define them.
 
 mod common;
 
@@ -9,18 +9,17 @@ use common::{
 use layerwise_linalg::{Ridge, RootOptions, inverse_root, polar_factor_exact, singular_values};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, Clipping, Composition, Control, Damping, DiagonalEstimate, Direction,
-    Ekfac, Factor, Filter, Grafting, Group, IterateAveraging, Kfac, KfacDamping,
-    LevenbergMarquardt, Merging, Method, Momentum, Normalization, OptimError, Optimizer,
-    OptimizerSet, Partition, PolarConfig, PolarDivisor, PolarMethod, PolarScale,
-    PreconditionerConfig, Refresh, Scalar, Schedule, Selector, Sgd, Shampoo, Side, SignScale,
-    Signal, Signals, Soap, WeightDecay,
+    Adam, AdamW, Averaging, Chain, Clipping, Control, Damping, DiagonalEstimate, Ekfac, Factor,
+    Filter, Grafting, Group, HeavyBall, Kfac, KfacDamping, LevenbergMarquardt, Merging, Method,
+    Momentum, OptimError, Optimizer, OptimizerSet, Partition, PolarConfig, PolarDivisor,
+    PolarMethod, PolarScale, Refresh, Scalar, Schedule, Selector, Sgd, Shampoo, Side, SignScale,
+    Signal, Signals, Soap, WeightAveraging, WeightDecay,
 };
 
 #[test]
 fn blocks_are_optimizers_of_their_own() {
     let shampoo = Shampoo {
-        direction: Direction::Momentum(Momentum::heavy_ball(0.9)),
+        momentum: Some(Momentum::HeavyBall(HeavyBall::new(0.9))),
         damping: Damping::Absolute(1e-3.into()),
         grafting: Some(Grafting::Diagonal(Default::default())),
         weight_decay: WeightDecay::Decoupled(0.1.into()),
@@ -142,26 +141,22 @@ fn ekfac_takes_the_diagonal_of_the_samples_second_moment() {
 fn decay_in_the_direction_enters_velocity() {
     let gradients = gradients(5, 5, (2, 3));
     let decoupled =
-        Sgd { weight_decay: WeightDecay::Decoupled(0.3.into()), ..Sgd::default() }.composition();
-    let direction =
-        Composition { weight_decay: WeightDecay::Direction(0.3.into()), ..decoupled.clone() };
+        Sgd { weight_decay: WeightDecay::Decoupled(0.3.into()), ..Sgd::default() }.chain();
+    let direction = Sgd { weight_decay: WeightDecay::Update(0.3.into()), ..Sgd::default() }.chain();
     let (a, b) = (run(&decoupled, &gradients), run(&direction, &gradients));
     assert!(largest_difference(a.view(), b.view()) < ROUNDING);
 
     // b ← μ b + (1−δ)(g + λ W) from zero, D = (1−δ)(g + λ W) + μ b.
     for nesterov in [false, true] {
         let (momentum, dampening, decay, rate) = (0.8, 0.3, 0.2, 0.1);
-        let method = Composition {
-            learning_rate: rate.into(),
-            velocity: Some(Momentum {
+        let method = Chain::new(rate).with_weight_decay(&WeightDecay::Update(decay.into())).then(
+            Momentum::HeavyBall(HeavyBall {
                 dampening: dampening.into(),
                 nesterov,
                 from_zero: true,
-                ..Momentum::heavy_ball(momentum)
+                ..HeavyBall::new(momentum)
             }),
-            weight_decay: WeightDecay::Direction(decay.into()),
-            ..Composition::default()
-        };
+        );
         let mut weight = start((2, 3));
         let mut buffer = Array2::<f64>::zeros((2, 3));
         for g in &gradients {
@@ -182,14 +177,13 @@ fn primal_averaging_is_heavy_ball_momentum() {
     let (beta, rate) = (0.8, 0.05);
     let problem = Quadratic::<f64>::new(6, (3, 4), 10.0);
     let momentum =
-        Sgd { learning_rate: rate.into(), momentum: beta.into(), ..Sgd::default() }.composition();
-    let primal = Composition {
-        learning_rate: (rate / (1.0 - beta)).into(),
-        iterate_averaging: Some(IterateAveraging::Primal {
+        Sgd { learning_rate: rate.into(), momentum: beta.into(), ..Sgd::default() }.chain();
+    let primal = Chain {
+        weight_averaging: Some(WeightAveraging::Primal {
             train: 1.0.into(),
             evaluate: beta.into(),
         }),
-        ..Composition::default()
+        ..Chain::new(rate / (1.0 - beta))
     };
     let mut weights = (start((3, 4)), start((3, 4)));
     let mut optimizers = (momentum.build((3, 4)).unwrap(), primal.build((3, 4)).unwrap());
@@ -207,9 +201,9 @@ fn primal_averaging_is_heavy_ball_momentum() {
 fn an_average_of_weights_changes_no_step() {
     let decay = Schedule::linear(0.5, 0.9, 4);
     let method = Sgd { learning_rate: 0.2.into(), momentum: 0.7.into(), ..Sgd::default() };
-    let averaged = Composition {
-        iterate_averaging: Some(IterateAveraging::Ema { decay: decay.clone() }),
-        ..method.composition()
+    let averaged = Chain {
+        weight_averaging: Some(WeightAveraging::Ema { decay: decay.clone() }),
+        ..method.chain()
     };
     let (mut alone, mut weight) = (start((3, 4)), start((3, 4)));
     let mut plain = method.build((3, 4)).unwrap();
@@ -231,10 +225,9 @@ fn an_average_of_weights_changes_no_step() {
 fn schedule_free_evaluates_the_mean_of_the_iterates() {
     let gradients = gradients(7, 6, (2, 3));
     let (rate, train) = (0.3, 0.7);
-    let method = Composition {
-        learning_rate: rate.into(),
-        iterate_averaging: Some(IterateAveraging::ScheduleFree { train: train.into(), power: 2.0 }),
-        ..Composition::default()
+    let method = Chain {
+        weight_averaging: Some(WeightAveraging::ScheduleFree { train: train.into(), power: 2.0 }),
+        ..Chain::new(rate)
     };
     let mut weight = start((2, 3));
     let mut optimizer = method.build(weight.dim()).unwrap();
@@ -264,16 +257,12 @@ fn averages_of_iterates_follow_a_scheduled_mu_y() {
     let train = Schedule::linear(0.9, 0.5, 5);
     let (evaluate, power) = (0.8, 2.0);
     for schedule_free in [false, true] {
-        let iterate_averaging = Some(if schedule_free {
-            IterateAveraging::ScheduleFree { train: train.clone(), power }
+        let weight_averaging = Some(if schedule_free {
+            WeightAveraging::ScheduleFree { train: train.clone(), power }
         } else {
-            IterateAveraging::Primal { train: train.clone(), evaluate: evaluate.into() }
+            WeightAveraging::Primal { train: train.clone(), evaluate: evaluate.into() }
         });
-        let method = Composition {
-            learning_rate: rate.clone(),
-            iterate_averaging,
-            ..Composition::default()
-        };
+        let method = Chain { weight_averaging: weight_averaging, ..Chain::new(rate.clone()) };
         let mut weight = start((2, 3));
         let mut optimizer = method.build(weight.dim()).unwrap();
         let (mut x, mut z) = (weight.clone(), weight.clone());
@@ -299,11 +288,7 @@ fn clipping_takes_norms_that_the_scalar_cannot_hold() {
     fn clipped<A: Scalar>(bound: f64, entry: A) -> f64 {
         let gradient =
             Array2::from_shape_fn((40, 50), |(i, j)| if (i + j) % 2 == 0 { entry } else { -entry });
-        let method = Composition {
-            learning_rate: 1.0.into(),
-            gradient_clipping: Clipping::Norm(bound.into()),
-            ..Composition::default()
-        };
+        let method = Chain::new(1.0).on_gradient(Clipping::Norm(bound.into()));
         let mut weight = Array2::<A>::zeros((40, 50));
         let mut optimizer = method.build(weight.dim()).unwrap();
         let signal = Signal::new(gradient.view());
@@ -329,17 +314,16 @@ fn an_overflow_in_a_block_is_named_by_its_place_in_the_weight() {
         gradient[at] = 1e200;
         gradient
     };
-    let blocks = |max_dimension, merging| Composition {
-        partition: Partition {
-            max_dimension: Some(max_dimension),
-            merging,
-            ..Partition::default()
-        },
-        ..Adam::default().composition()
+    let blocks = |max_dimension, merging| {
+        let partition =
+            Partition { max_dimension: Some(max_dimension), merging, ..Partition::default() };
+        let mut chain = Adam::default().chain();
+        chain.update = chain.update.into_iter().map(|stage| stage.in_parts(&partition)).collect();
+        chain
     };
-    for composition in [blocks(3, Merging::None), blocks(20, Merging::Small)] {
+    for chain in [blocks(3, Merging::None), blocks(20, Merging::Small)] {
         for at in [(4, 3), (1, 3), (3, 0)] {
-            let mut optimizer = composition.build((5, 4)).unwrap();
+            let mut optimizer = chain.build((5, 4)).unwrap();
             let gradient = gradient(at);
             let signal = Signal::new(gradient.view());
             let error = optimizer.step(&mut Array2::zeros((5, 4)).view_mut(), &signal).unwrap_err();
@@ -356,15 +340,11 @@ fn an_overflow_in_a_block_is_named_by_its_place_in_the_weight() {
 fn a_corrected_nesterov_average_of_one_gradient_is_that_gradient() {
     let gradient = &gradients(18, 1, (3, 4))[0];
     for beta in [0.0, 0.5, 0.9, 0.95] {
-        let method = Composition {
-            learning_rate: 1.0.into(),
-            direction: Direction::Ema {
-                beta: beta.into(),
-                bias_correction: true,
-                filter: Filter::Nesterov,
-            },
-            ..Composition::default()
-        };
+        let method = Chain::new(1.0).then(Momentum::Ema {
+            beta: beta.into(),
+            bias_correction: true,
+            filter: Filter::Nesterov,
+        });
         let mut weight = Array2::<f64>::zeros((3, 4));
         step(&mut method.build((3, 4)).unwrap(), &mut weight, gradient);
         // 1−β, the correction, both quotients, three products and a sum.
@@ -385,16 +365,12 @@ fn a_momentum_that_overflows_is_refused_behind_bounds_and_signs() {
                 if (i, j) == (1, 2) { 0.75 * f32::MAX } else { 1.0 }
             },
         );
-    let momentum = Composition {
-        direction: Direction::Momentum(Momentum::heavy_ball(0.9)),
-        ..Composition::default()
-    };
-    let bounded = Composition { update_clipping: Clipping::Value(1.0.into()), ..momentum.clone() };
-    let signed =
-        Composition { preconditioner: PreconditionerConfig::Sign(SignScale::One), ..momentum };
-    for composition in [bounded, signed] {
+    let momentum = Chain::new(0.01).then(Momentum::HeavyBall(HeavyBall::new(0.9)));
+    let bounded = momentum.clone().then(Clipping::Value(1.0.into()));
+    let signed = momentum.then(SignScale::One);
+    for chain in [bounded, signed] {
         let mut weight = Array2::<f32>::zeros((2, 3));
-        let mut optimizer = composition.build(weight.dim()).unwrap();
+        let mut optimizer = chain.build(weight.dim()).unwrap();
         let signal = Signal::new(gradient.view());
         optimizer.step(&mut weight.view_mut(), &signal).unwrap();
         let before = (weight.clone(), optimizer.state());
@@ -409,9 +385,9 @@ fn a_momentum_that_overflows_is_refused_behind_bounds_and_signs() {
 fn clipping_bounds_norms_and_entries() {
     let gradient = &gradients(8, 1, (3, 4))[0];
     let norm = |m: &Array2<f64>| m.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let change = |composition: Composition| {
-        let composition = Composition { learning_rate: 1.0.into(), ..composition };
-        start((3, 4)) - run(&composition, std::slice::from_ref(gradient))
+    let change = |chain: Chain| {
+        let chain = Chain { learning_rate: 1.0.into(), ..chain };
+        start((3, 4)) - run(&chain, std::slice::from_ref(gradient))
     };
     for bound in [0.25, 1e3] {
         let factor = (bound / norm(gradient)).min(1.0);
@@ -420,19 +396,16 @@ fn clipping_bounds_norms_and_entries() {
             (Clipping::Norm(bound.into()), gradient * factor),
             (Clipping::Value(bound.into()), clipped),
         ] {
-            let of_gradient =
-                Composition { gradient_clipping: clipping.clone(), ..Composition::default() };
-            let of_update = Composition { update_clipping: clipping, ..Composition::default() };
-            for composition in [of_gradient, of_update] {
-                assert!(largest_difference(change(composition).view(), expected.view()) < ROUNDING);
+            let of_gradient = Chain::new(0.01).on_gradient(clipping.clone());
+            let of_update = Chain::new(0.01).then(clipping);
+            for chain in [of_gradient, of_update] {
+                assert!(largest_difference(change(chain).view(), expected.view()) < ROUNDING);
             }
         }
     }
     // Of the update, behind the preconditioner: Adam's first entries are signs.
-    let adam = Composition {
-        update_clipping: Clipping::Value(0.5.into()),
-        ..Adam { epsilon: 0.0.into(), ..Adam::default() }.composition()
-    };
+    let adam =
+        Adam { epsilon: 0.0.into(), ..Adam::default() }.chain().then(Clipping::Value(0.5.into()));
     let expected = gradient.mapv(|x| 0.5 * x.signum());
     assert!(largest_difference(change(adam).view(), expected.view()) < ROUNDING);
 }
@@ -446,7 +419,7 @@ fn a_normalized_direction_has_the_size_of_its_corrections() {
             beta1: 0.9.into(),
             beta2: 0.6.into(),
             bias_correction,
-            normalization: Normalization::RootMeanSquare,
+            normalize: true,
             ..Soap::default()
         };
         let mut weight = start((3, 3));
@@ -504,15 +477,15 @@ fn a_rate_factor_multiplies_the_rate_of_that_step_alone() {
     let problem = Quadratic::<f64>::new(15, (3, 4), 10.0);
     let decayed = AdamW { learning_rate: 0.2.into(), weight_decay: 0.5.into(), ..AdamW::default() };
     let methods = [
-        decayed.composition(),
-        Sgd { learning_rate: 0.2.into(), momentum: 0.9.into(), ..Sgd::default() }.composition(),
-        Kfac { learning_rate: 0.2.into(), ..Kfac::default() }.composition(),
-        Soap { learning_rate: 0.2.into(), ..Soap::default() }.composition(),
+        decayed.chain(),
+        Sgd { learning_rate: 0.2.into(), momentum: 0.9.into(), ..Sgd::default() }.chain(),
+        Kfac { learning_rate: 0.2.into(), ..Kfac::default() }.chain(),
+        Soap { learning_rate: 0.2.into(), ..Soap::default() }.chain(),
     ];
     let factors = [1.0, 0.5, 0.0, 2.0, 0.125];
     for method in methods {
         // A schedule with the same rates: powers of two change no digit of their products.
-        let scheduled = Composition {
+        let scheduled = Chain {
             learning_rate: Schedule::named("factors", move |t| 0.2 * factors[t as usize]),
             ..method.clone()
         };
@@ -598,11 +571,11 @@ fn levenberg_marquardt_scales_every_damping() {
         damping_adaptation: Some(adaptation),
         ..Ekfac::default()
     };
-    let rules: [&dyn Fn(f64) -> Composition; 4] = [
-        &|x| kfac(x.into()).composition(),
-        &|x| kfac(KfacDamping::FactoredTikhonov(x.into())).composition(),
-        &|x| kfac(KfacDamping::Exact(x.into())).composition(),
-        &|x| ekfac(x).composition(),
+    let rules: [&dyn Fn(f64) -> Chain; 4] = [
+        &|x| kfac(x.into()).chain(),
+        &|x| kfac(KfacDamping::FactoredTikhonov(x.into())).chain(),
+        &|x| kfac(KfacDamping::Exact(x.into())).chain(),
+        &|x| ekfac(x).chain(),
     ];
     for rule in rules {
         let step = |optimizer: &mut Optimizer<f64>| {
@@ -645,8 +618,7 @@ fn levenberg_marquardt_scales_every_damping() {
 
     let mut plain = Kfac::default().build::<f64>((3, 4)).unwrap();
     assert!(matches!(plain.report_reduction(1.0), Err(OptimError::Incompatible { .. })));
-    let adam =
-        Composition { damping_adaptation: Some(adaptation), ..Adam::default().composition() };
+    let adam = Chain { damping_adaptation: Some(adaptation), ..Adam::default().chain() };
     assert!(matches!(adam.build::<f64>((3, 4)), Err(OptimError::Incompatible { .. })));
 }
 
@@ -656,12 +628,8 @@ fn polar_factors_are_scaled_by_shape_and_nuclear_norm() {
         let gradient = &gradients(28, 1, shape)[0];
         let (m, n) = (shape.0 as f64, shape.1 as f64);
         let direction = |polar: PolarConfig| {
-            let composition = Composition {
-                learning_rate: 1.0.into(),
-                preconditioner: PreconditionerConfig::Polar(polar),
-                ..Composition::default()
-            };
-            start(shape) - run(&composition, std::slice::from_ref(gradient))
+            let chain = Chain::new(1.0).then(polar);
+            start(shape) - run(&chain, std::slice::from_ref(gradient))
         };
         let exact = |times_nuclear_norm| PolarMethod::SingularValues { times_nuclear_norm };
         let factor = polar_factor_exact(gradient.view()).unwrap();
@@ -703,13 +671,9 @@ fn signs_are_scaled_by_moduli() {
         (SignScale::SumOfModuli, sum),
         (SignScale::MeanOfModuli, sum / 12.0),
     ] {
-        let composition = Composition {
-            learning_rate: 1.0.into(),
-            preconditioner: PreconditionerConfig::Sign(scale),
-            ..Composition::default()
-        };
+        let chain = Chain::new(1.0).then(scale);
         let mut weight = Array2::<f64>::zeros((3, 4));
-        step(&mut composition.build((3, 4)).unwrap(), &mut weight, &gradient);
+        step(&mut chain.build((3, 4)).unwrap(), &mut weight, &gradient);
         for (w, g) in weight.iter().zip(&gradient) {
             let sign = if *g == 0.0 { 0.0 } else { g.signum() };
             // Sums in one order.

@@ -134,7 +134,7 @@ fn every_refresh_comes_with_a_condition() {
     for case in cases() {
         let problem = Quadratic::<f64>::new(86, (4, 6), 10.0).sampled(case.samples);
         let mut weight = Array2::zeros((4, 6));
-        let mut optimizer = case.composition.build(weight.dim()).unwrap();
+        let mut optimizer = case.chain.build(weight.dim()).unwrap();
         for _ in 0..12 {
             let gradient = problem.gradient(&weight);
             let report =
@@ -201,7 +201,7 @@ fn memory_follows_what_a_step_makes_an_optimizer_hold() {
     let lowers = (lower(9), lower(6));
     for case in cases() {
         let mut weight = Array2::zeros((6, 9));
-        let mut optimizer = case.composition.build((6, 9)).unwrap();
+        let mut optimizer = case.chain.build((6, 9)).unwrap();
         let gradient = problem.gradient(&weight);
         let before = optimizer.memory_bytes();
         let mut signals = vec![

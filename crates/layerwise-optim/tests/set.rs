@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use common::{Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2};
 use layerwise_optim::{
-    Adam, AdamW, Composition, Control, Factor, Group, Kfac, Lion, Method, Muon, OptimizerSet,
-    RmsProp, Selector, Sgd, Signals, Soap, StepReport, Update,
+    Adam, AdamW, Chain, Control, Factor, Group, Kfac, Lion, Method, Muon, OptimizerSet, RmsProp,
+    Selector, Sgd, Signals, Soap, StepReport, Update,
 };
 
 /// Layers of very different cost, together above the size from which threads are used.
@@ -24,7 +24,7 @@ fn large_set(method: &impl Method) -> OptimizerSet<f64> {
     set
 }
 
-fn run(method: &Composition, threads: usize, steps: usize) -> (Vec<Array2<f64>>, Vec<StepReport>) {
+fn run(method: &Chain, threads: usize, steps: usize) -> (Vec<Array2<f64>>, Vec<StepReport>) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         let problems: Vec<_> =
@@ -67,9 +67,9 @@ fn the_number_of_threads_does_not_change_a_bit() {
 
 fn threads_do_not_change_a_bit() {
     for method in [
-        Soap::default().composition(),
-        Muon::default().composition(),
-        Kfac { damping: 1e-3.into(), ..Kfac::default() }.composition(),
+        Soap::default().chain(),
+        Muon::default().chain(),
+        Kfac { damping: 1e-3.into(), ..Kfac::default() }.chain(),
     ] {
         let (expected, reports) = run(&method, 1, 2);
         assert!(expected.iter().all(|w| w.iter().any(|&x| x != 0.0)));
@@ -109,7 +109,7 @@ fn without_threads_the_result_is_the_same() {
 #[test]
 fn of_several_errors_the_first_given_is_reported_and_nothing_changes() {
     for case in cases() {
-        let mut set = large_set(&case.composition);
+        let mut set = large_set(&case.chain);
         let problems: Vec<_> =
             SHAPES.iter().map(|&shape| case.problem::<f64>(62, shape, 20.0)).collect();
         let mut weights: Vec<_> = SHAPES.iter().map(|&shape| Array2::zeros(shape)).collect();
@@ -164,19 +164,19 @@ fn selectors_compose() {
         Group::new(Selector::All, &AdamW::default()),
     ]);
     for (name, shape, expected) in [
-        ("final.norm", (1, 4), Adam::default().composition()),
-        ("layers.3.router.gain", (1, 4), Lion::default().composition()),
-        ("layers.3.bias", (1, 4), RmsProp::default().composition()),
-        ("layers.3.bias2", (1, 4), AdamW::default().composition()),
-        ("hidden", (3, 4), Muon::default().composition()),
-        ("embedding", (3, 4), AdamW::default().composition()),
-        ("head", (2, 4), AdamW::default().composition()),
-        ("bias", (1, 4), AdamW::default().composition()),
-        ("frozen.gain", (1, 4), Sgd { learning_rate: 0.0.into(), ..Sgd::default() }.composition()),
-        ("frozen.weight", (2, 4), Muon::default().composition()),
+        ("final.norm", (1, 4), Adam::default().chain()),
+        ("layers.3.router.gain", (1, 4), Lion::default().chain()),
+        ("layers.3.bias", (1, 4), RmsProp::default().chain()),
+        ("layers.3.bias2", (1, 4), AdamW::default().chain()),
+        ("hidden", (3, 4), Muon::default().chain()),
+        ("embedding", (3, 4), AdamW::default().chain()),
+        ("head", (2, 4), AdamW::default().chain()),
+        ("bias", (1, 4), AdamW::default().chain()),
+        ("frozen.gain", (1, 4), Sgd { learning_rate: 0.0.into(), ..Sgd::default() }.chain()),
+        ("frozen.weight", (2, 4), Muon::default().chain()),
     ] {
         set.register(name, shape, Signals::GRADIENT).unwrap();
-        assert_eq!(set.optimizer(name).unwrap().composition(), &expected, "{name}");
+        assert_eq!(set.optimizer(name).unwrap().chain(), &expected, "{name}");
     }
 }
 

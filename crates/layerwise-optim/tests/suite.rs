@@ -11,14 +11,14 @@ mod common;
 use common::{Case, Quadratic, cases, generator, largest_difference, normal};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
-    DiagonalEstimate, Factor, LinalgError, OptimError, Optimizer, PreconditionerConfig, Scalar,
-    Signal, Signals, WeightDecay,
+    DecoupledDecay, DiagonalEstimate, Factor, LinalgError, OptimError, Optimizer, Scalar, Signal,
+    Signals, StageConfig,
 };
 
 /// Takes steps on a quadratic and returns the weight.
 fn run<A: Scalar>(case: &Case, problem: &Quadratic<A>, steps: usize) -> Array2<A> {
     let mut weight = Array2::zeros(problem.target.dim());
-    let mut optimizer = case.composition.build(weight.dim()).unwrap();
+    let mut optimizer = case.chain.build(weight.dim()).unwrap();
     descend(&mut optimizer, problem, &mut weight, steps);
     weight
 }
@@ -57,7 +57,7 @@ fn descends_on_matrix_factorization() {
     for case in cases() {
         let (mut a, mut b) = start.clone();
         let mut optimizers =
-            (case.composition.build(a.dim()).unwrap(), case.composition.build(b.dim()).unwrap());
+            (case.chain.build(a.dim()).unwrap(), case.chain.build(b.dim()).unwrap());
         let squares = |m: &Array2<f64>| m.iter().map(|x| x * x).sum::<f64>();
         let first = squares(&(a.dot(&b) - &target));
         let mut least = first;
@@ -90,13 +90,13 @@ fn a_zero_gradient_moves_nothing_but_by_decay() {
     for case in cases() {
         let problem = case.problem::<f64>(2, (4, 5), 10.0);
         let mut weight = start.clone();
-        let mut optimizer = case.composition.build(weight.dim()).unwrap();
+        let mut optimizer = case.chain.build(weight.dim()).unwrap();
         let mut factor = 1.0;
         for _ in 0..3 {
             let report = optimizer.step(&mut weight.view_mut(), &problem.signal(&zero)).unwrap();
             assert_eq!(report.gradient_norm, 0.0, "{}", case.name);
-            if let WeightDecay::Decoupled(rate) | WeightDecay::DecoupledAfter(rate) =
-                &case.composition.weight_decay
+            if let DecoupledDecay::Before(rate) | DecoupledDecay::After(rate) =
+                &case.chain.weight_decay
                 && !report.skipped
             {
                 factor *= 1.0 - report.learning_rate * rate.value(0);
@@ -134,7 +134,7 @@ fn takes_scales<A: Scalar>(scales: &[f64]) {
         for case in cases() {
             let problem = case.problem::<A>(6, (4, 6), 10.0);
             let mut weight = Array2::<A>::zeros((4, 6));
-            let mut optimizer = case.composition.build(weight.dim()).unwrap();
+            let mut optimizer = case.chain.build(weight.dim()).unwrap();
             for step in 0..3 {
                 let report = optimizer
                     .step(&mut weight.view_mut(), &problem.signal(&gradient))
@@ -219,13 +219,13 @@ fn bad_steps(
 
 /// Methods whose statistics are squares of the gradient.
 fn optimizer_overflows(optimizer: &Optimizer<f64>) -> bool {
-    use layerwise_optim::PreconditionerConfig::{Diagonal, Eigenbasis, Kronecker};
-    match &optimizer.composition().preconditioner {
+    use layerwise_optim::StageConfig::{Diagonal, Eigenbasis, Kronecker};
+    optimizer.chain().stages().any(|stage| match stage {
         Diagonal(_) => true,
         Eigenbasis(config) => config.estimate == DiagonalEstimate::Gradient,
         Kronecker(_) => optimizer.required() == Signals::GRADIENT,
         _ => false,
-    }
+    })
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_refused_step_changes_nothing() {
         let problem = case.problem::<f64>(7, (5, 4), 20.0);
         let undisturbed = run(&case, &problem, 14);
         let mut weight = Array2::zeros((5, 4));
-        let mut optimizer = case.composition.build(weight.dim()).unwrap();
+        let mut optimizer = case.chain.build(weight.dim()).unwrap();
         for _ in 0..7 {
             for (what, error) in bad_steps(&mut optimizer, &problem, &mut weight) {
                 check_error(case.name, what, &error);
@@ -338,18 +338,18 @@ fn an_asymmetric_moment_is_refused_where_it_is_given() {
     let gradients = Ekfac { estimate: DiagonalEstimate::Gradient, ..Ekfac::default() };
     let mut by_qr =
         Ekfac { averaging: Averaging::None, refresh: Refresh::default(), ..gradients.clone() }
-            .composition();
-    if let PreconditionerConfig::Eigenbasis(config) = &mut by_qr.preconditioner {
-        config.basis = BasisMethod::qr_step(1e-8);
+            .chain();
+    for stage in by_qr.stages_mut() {
+        if let StageConfig::Eigenbasis(config) = stage {
+            config.basis = BasisMethod::qr_step(1e-8);
+        }
     }
     // Not what a tolerated failure is for: the factor is not at fault.
     let refresh = Refresh { tolerated_failures: 2, ..Refresh::default() };
     let tolerant = Kfac { refresh, ..Kfac::default() };
-    for composition in
-        [averaged.composition(), gradients.composition(), by_qr, tolerant.composition()]
-    {
+    for chain in [averaged.chain(), gradients.chain(), by_qr, tolerant.chain()] {
         let mut weight = Array2::zeros((3, 4));
-        let mut optimizer = composition.build((3, 4)).unwrap();
+        let mut optimizer = chain.build((3, 4)).unwrap();
         for _ in 0..4 {
             let before = (weight.clone(), optimizer.state());
             let error = optimizer.step(&mut weight.view_mut(), &bad).unwrap_err();
@@ -377,10 +377,12 @@ fn single_precision_follows_double_precision() {
         let single =
             Quadratic::of(single(&double.target), single(&double.output), single(&double.input))
                 .sampled(case.samples);
-        if let PreconditionerConfig::Eigenbasis(config) = &mut case.composition.preconditioner {
-            // In the basis of a single gradient, that gradient is diagonal: off the diagonal there
-            // is nothing but rounding, which a smaller ε would blow up to steps of full length.
-            config.diagonal.epsilon = 0.1.into();
+        for stage in case.chain.stages_mut() {
+            if let StageConfig::Eigenbasis(config) = stage {
+                // In the basis of a single gradient, that gradient is diagonal: off the diagonal there
+                // is nothing but rounding, which a smaller ε would blow up to steps of full length.
+                config.diagonal.epsilon = 0.1.into();
+            }
         }
         let weight64 = run(&case, &double, 5);
         let weight32 = run(&case, &single, 5).mapv(f64::from);
@@ -428,7 +430,7 @@ fn the_storage_of_an_array_does_not_matter() {
             Some((outputs, inputs)) => (outputs, inputs),
         };
         let (output, input) = (embed(output), embed(input));
-        let mut optimizer = case.composition.build(weight.dim()).unwrap();
+        let mut optimizer = case.chain.build(weight.dim()).unwrap();
         for _ in 0..6 {
             let gradient =
                 problem.gradient(&weight).reversed_axes().as_standard_layout().to_owned();
@@ -450,7 +452,7 @@ fn reports_say_what_was_done() {
     for case in cases() {
         let problem = case.problem::<f64>(12, (4, 6), 10.0);
         let mut weight = Array2::zeros((4, 6));
-        let mut optimizer = case.composition.build(weight.dim()).unwrap();
+        let mut optimizer = case.chain.build(weight.dim()).unwrap();
         for step in 1..=3 {
             let gradient = problem.gradient(&weight);
             let before = weight.clone();
@@ -460,7 +462,7 @@ fn reports_say_what_was_done() {
             // Sums of 24 squares in two orders.
             let close = |a: f64, b: f64| (a - b).abs() <= 24.0 * f64::EPSILON * b;
             assert_eq!(report.step, step);
-            assert_eq!(report.learning_rate, case.composition.learning_rate.value(step - 1));
+            assert_eq!(report.learning_rate, case.chain.learning_rate.value(step - 1));
             assert!(close(report.gradient_norm, norm(&gradient)), "{}", case.name);
             assert!(close(report.update_norm, norm(&(&weight - &before))), "{}", case.name);
             assert!(report.left_condition.is_none_or(|c| c >= 1.0), "{}", case.name);

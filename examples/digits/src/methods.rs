@@ -1,7 +1,7 @@
 //! The optimizers that are compared, and the settings that each may choose from.
 
 use layerwise_optim::{
-    Adam, AdamW, Averaging, Direction, Filter, Grafting, Group, Kfac, KfacDamping, Muon, Refresh,
+    Adam, AdamW, Averaging, Filter, Grafting, Group, Kfac, KfacDamping, Momentum, Muon, Refresh,
     Selector, Shampoo, Soap,
 };
 
@@ -57,7 +57,7 @@ pub fn kfac() -> Candidate {
                 learning_rate: rate.into(),
                 damping: KfacDamping::FactoredTikhonov(damping.into()),
                 averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
-                direction: momentum(),
+                momentum: Some(momentum()),
                 ..Kfac::default()
             };
             settings.push(everything(format!("η = {rate:.1e}, λ = {damping:.0e}"), &method));
@@ -72,7 +72,7 @@ pub fn shampoo() -> Candidate {
     let setting = |rate: f64| {
         let method = Shampoo {
             learning_rate: rate.into(),
-            direction: momentum(),
+            momentum: Some(momentum()),
             averaging: Averaging::Ema { beta: 0.99.into(), bias_correction: true },
             grafting: Some(Grafting::Diagonal(Default::default())),
             refresh: Refresh::every(5),
@@ -120,6 +120,6 @@ pub fn all() -> Vec<Candidate> {
     vec![adam(), kfac(), shampoo(), soap(), muon()]
 }
 
-fn momentum() -> Direction {
-    Direction::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average }
+fn momentum() -> Momentum {
+    Momentum::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average }
 }

@@ -72,8 +72,8 @@ impl LayerWise {
         shape: (usize, usize, usize),
     ) -> Result<Self> {
         let (outputs, k, inputs) = shape;
-        let g = representation.composition().build_for((k, inputs), REPRESENTATION_SIGNALS)?;
-        let f = head.composition().build_for((outputs, k), HEAD_SIGNALS)?;
+        let g = representation.chain().build_for((k, inputs), REPRESENTATION_SIGNALS)?;
+        let f = head.chain().build_for((outputs, k), HEAD_SIGNALS)?;
         Ok(Self { representation: g, head: f, order, pass: LinearPass::with_shape(shape) })
     }
 }

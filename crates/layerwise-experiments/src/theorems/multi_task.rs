@@ -2,8 +2,8 @@
 
 use layerwise_models::{LinearPass, TwoLayerLinear};
 use layerwise_optim::{
-    Factor, FactorConfig, Kfac, KroneckerConfig, Method, OneSidedKfac, OptimError,
-    PreconditionerConfig, Signal,
+    Factor, FactorConfig, Kfac, KroneckerConfig, Method, OneSidedKfac, OptimError, Signal,
+    StageConfig,
 };
 use ndarray::{Array2, ArrayView2};
 
@@ -46,19 +46,18 @@ pub(crate) fn step(
     }
     let mut next = representation.to_owned();
     let signal = Signal::new(mean.view()).with_output(Factor::SecondMoment(output.view()));
-    let composition = output_side_only(&representation_kfac(eta, 0.0));
-    composition.build((k, d))?.step(&mut next.view_mut(), &signal)?;
+    let chain = output_side_only(&representation_kfac(eta, 0.0));
+    chain.build((k, d))?.step(&mut next.view_mut(), &signal)?;
     Ok(next)
 }
 
 /// KFAC that leaves the input side alone.
-fn output_side_only(kfac: &Kfac) -> layerwise_optim::Composition {
-    let mut composition = kfac.composition();
-    if let PreconditionerConfig::Kronecker(config) = composition.preconditioner {
-        composition.preconditioner = PreconditionerConfig::Kronecker(KroneckerConfig {
-            right: FactorConfig::identity(),
-            ..config
-        });
+fn output_side_only(kfac: &Kfac) -> layerwise_optim::Chain {
+    let mut chain = kfac.chain();
+    for stage in chain.stages_mut() {
+        if let StageConfig::Kronecker(config) = stage {
+            config.right = FactorConfig::left_alone();
+        }
     }
-    composition
+    chain
 }

@@ -6,12 +6,9 @@ use crate::error::Result;
 use crate::schedule::{Schedule, When};
 
 /// Bounds of a gradient or a direction `D`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Clipping {
-    /// None.
-    #[default]
-    None,
     /// `D ← D min(1, c/‖D‖_F)`, `c` > 0.
     Norm(Schedule),
     /// Each entry into `[−c, c]`, `c` > 0.
@@ -19,11 +16,10 @@ pub enum Clipping {
 }
 
 impl Clipping {
-    pub(crate) fn check(&self, when: When, name: &'static str) -> Result<()> {
+    pub(crate) fn check(&self, when: When) -> Result<()> {
         match self {
-            Clipping::None => Ok(()),
             Clipping::Norm(bound) | Clipping::Value(bound) => {
-                bound.check(when, name, "finite and > 0", |x| x > 0.0)
+                bound.check(when, "clipping", "finite and > 0", |x| x > 0.0)
             }
         }
     }

@@ -31,9 +31,9 @@ pub struct FactorConfig {
 impl FactorConfig {
     /// A side that is left alone.
     #[must_use]
-    pub fn identity() -> Self {
+    pub fn left_alone() -> Self {
         FactorConfig {
-            statistic: Statistic::Identity,
+            statistic: Statistic::None,
             averaging: Averaging::None,
             damping: Damping::None,
             exponent: 1.0,

@@ -31,7 +31,7 @@ impl KroneckerConfig {
         self.right.check(when)?;
         self.refresh.check()?;
         let formed = |factor: &FactorConfig| {
-            factor.statistic == Statistic::Identity || factor.root.has_eigenvectors()
+            factor.statistic == Statistic::None || factor.root.has_eigenvectors()
         };
         let joint = matches!(self.damping, JointDamping::Exact(_));
         if self.refresh.drift.is_some() && !joint && !(formed(&self.left) && formed(&self.right)) {
@@ -97,7 +97,7 @@ impl KroneckerConfig {
     pub(crate) fn models_curvature(&self) -> bool {
         let kinds = [self.left.statistic, self.right.statistic];
         kinds.contains(&Statistic::Signal)
-            && kinds.iter().all(|kind| matches!(kind, Statistic::Signal | Statistic::Identity))
+            && kinds.iter().all(|kind| matches!(kind, Statistic::Signal | Statistic::None))
     }
 
     pub(crate) fn required(&self) -> Signals {

@@ -1,24 +1,22 @@
-//! The direction that is preconditioned, as data.
+//! Momentum, as data.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::schedule::{Schedule, When};
 
-/// The direction `D` made of gradients `g`, before it is preconditioned.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What is accumulated of the directions `g` that arrive, and takes their place: of gradients, where it
+/// is the first stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Direction {
-    /// `D = g`.
-    #[default]
-    Gradient,
+pub enum Momentum {
     /// Heavy-ball or Nesterov momentum.
-    Momentum(Momentum),
-    /// An exponential moving average of gradients, `m ← β m + (1−β) g` from zero.
+    HeavyBall(HeavyBall),
+    /// An exponential moving average, `m ← β m + (1−β) g` from zero.
     Ema {
         /// `β`, in [0, 1).
         beta: Schedule,
-        /// Divide by the sum of the gradients' weights: `1 − Π β` for the average itself.
+        /// Divide by the sum of the weights of what arrived: `1 − Π β` for the average itself.
         bias_correction: bool,
         /// What of the average is the direction.
         filter: Filter,
@@ -28,7 +26,7 @@ pub enum Direction {
 /// Momentum as in `torch.optim.SGD` (Sutskever et al. 2013): `b ← μ b + (1−δ) g`, where the first
 /// buffer is the first gradient, undampened, unless it is to start [from zero](Self::from_zero).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Momentum {
+pub struct HeavyBall {
     /// `μ`, in [0, 1]; with 1 the buffer is a sum.
     pub momentum: Schedule,
     /// `δ`, in [0, 1].
@@ -41,11 +39,11 @@ pub struct Momentum {
     pub from_zero: bool,
 }
 
-impl Momentum {
-    /// Heavy-ball momentum without dampening.
+impl HeavyBall {
+    /// Without dampening.
     #[must_use]
-    pub fn heavy_ball(momentum: impl Into<Schedule>) -> Self {
-        Momentum {
+    pub fn new(momentum: impl Into<Schedule>) -> Self {
+        HeavyBall {
             momentum: momentum.into(),
             dampening: 0.0.into(),
             nesterov: false,
@@ -83,18 +81,23 @@ pub enum Filter {
     Separate(Schedule),
 }
 
-impl Direction {
+impl Momentum {
     pub(crate) fn check(&self, when: When) -> Result<()> {
         match self {
-            Direction::Gradient => Ok(()),
-            Direction::Momentum(momentum) => momentum.check(when),
-            Direction::Ema { beta, filter, .. } => {
-                beta.check_decay(when, "direction.beta")?;
+            Momentum::HeavyBall(heavy_ball) => heavy_ball.check(when),
+            Momentum::Ema { beta, filter, .. } => {
+                beta.check_decay(when, "momentum.beta")?;
                 match filter {
-                    Filter::Separate(beta) => beta.check_decay(when, "direction.filter"),
+                    Filter::Separate(beta) => beta.check_decay(when, "momentum.filter"),
                     Filter::Average | Filter::Nesterov => Ok(()),
                 }
             }
         }
+    }
+}
+
+impl From<HeavyBall> for Momentum {
+    fn from(heavy_ball: HeavyBall) -> Self {
+        Momentum::HeavyBall(heavy_ball)
     }
 }

@@ -78,9 +78,9 @@ impl Partition {
     /// The factor of a vector: that of the side which has one, with the exponent for vectors.
     pub(crate) fn vector_factor(&self, left: &FactorConfig, right: &FactorConfig) -> FactorConfig {
         if self.vector_exponent == 0.0 {
-            return FactorConfig::identity();
+            return FactorConfig::left_alone();
         }
-        let factor = if right.statistic == Statistic::Identity { left } else { right };
+        let factor = if right.statistic == Statistic::None { left } else { right };
         factor.clone().with_exponent(self.vector_exponent)
     }
 }

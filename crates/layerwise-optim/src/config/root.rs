@@ -22,7 +22,7 @@ pub enum RootMethod {
     Eigen {
         /// Eigenvalues up to this count as zero, and so do their roots (the Moore-Penrose root).
         /// `None`: a factor that is not positive definite is an error.
-        pseudo_inverse: Option<Cutoff>,
+        pseudo_inverse: Option<RankTolerance>,
         /// How eigenvectors are found; eigenvalues are their Rayleigh quotients.
         basis: BasisMethod,
     },
@@ -48,21 +48,21 @@ pub enum RootMethod {
 /// Up to where eigenvalues of a (bias-corrected, damped) factor count as zero: the larger of both. A
 /// number converts into a relative one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Cutoff {
+pub struct RankTolerance {
     /// In [0, 1), times the largest eigenvalue.
     pub relative: f64,
     /// ≥ 0.
     pub absolute: f64,
 }
 
-impl From<f64> for Cutoff {
+impl From<f64> for RankTolerance {
     fn from(relative: f64) -> Self {
-        Cutoff { relative, absolute: 0.0 }
+        RankTolerance { relative, absolute: 0.0 }
     }
 }
 
-impl From<Cutoff> for layerwise_linalg::Cutoff {
-    fn from(Cutoff { relative, absolute }: Cutoff) -> Self {
+impl From<RankTolerance> for layerwise_linalg::Cutoff {
+    fn from(RankTolerance { relative, absolute }: RankTolerance) -> Self {
         layerwise_linalg::Cutoff { relative, absolute }
     }
 }
@@ -77,7 +77,7 @@ impl Default for RootMethod {
 impl RootMethod {
     /// The Moore-Penrose root, by eigendecompositions.
     #[must_use]
-    pub fn pseudo_inverse(cutoff: impl Into<Cutoff>) -> Self {
+    pub fn pseudo_inverse(cutoff: impl Into<RankTolerance>) -> Self {
         RootMethod::Eigen { pseudo_inverse: Some(cutoff.into()), basis: BasisMethod::default() }
     }
 
@@ -131,7 +131,9 @@ impl RootMethod {
             }
             RootMethod::Eigen { pseudo_inverse, basis } => {
                 basis.check(when)?;
-                let Some(Cutoff { relative, absolute }) = *pseudo_inverse else { return Ok(()) };
+                let Some(RankTolerance { relative, absolute }) = *pseudo_inverse else {
+                    return Ok(());
+                };
                 let name = "factor.root.pseudo_inverse.relative";
                 check_number(name, relative, "in [0, 1)", |x| (0.0..1.0).contains(&x))?;
                 let name = "factor.root.pseudo_inverse.absolute";

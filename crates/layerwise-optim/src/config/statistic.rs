@@ -1,4 +1,4 @@
-//! What second moments are taken of, and on which sides.
+//! What second moments are taken of.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub enum Statistic {
     /// Of nothing: the factor is the identity, and its side is left alone but for damping.
-    Identity,
+    None,
     /// Of the gradient: `G Gᵀ` on the left, `GᵀG` on the right (Shampoo, SOAP).
     Gradient,
     /// Of the gradient whitened by the other side's root as it was last refreshed:
@@ -22,28 +22,4 @@ pub enum Statistic {
     },
     /// Of the layer: the signal's output factor on the left, its input factor on the right (KFAC).
     Signal,
-}
-
-/// Which sides of a weight are preconditioned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sides {
-    /// Outputs and inputs.
-    #[default]
-    Both,
-    /// Outputs (rows) alone.
-    Left,
-    /// Inputs (columns) alone.
-    Right,
-}
-
-impl Sides {
-    /// The statistic of the left side.
-    pub(crate) fn left(self, statistic: Statistic) -> Statistic {
-        if self == Sides::Right { Statistic::Identity } else { statistic }
-    }
-
-    /// The statistic of the right side.
-    pub(crate) fn right(self, statistic: Statistic) -> Statistic {
-        if self == Sides::Left { Statistic::Identity } else { statistic }
-    }
 }

@@ -18,7 +18,7 @@ use crate::schedule::{Schedule, When};
 /// [`Optimizer::evaluation_weight`](crate::Optimizer::evaluation_weight) gives `x`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum IterateAveraging {
+pub enum WeightAveraging {
     /// Generalized primal averaging (arXiv 2512.17131): `μ_x` in [0, 1) and `μ_y` in (0, 1].
     Primal {
         /// `μ_y`.
@@ -41,28 +41,29 @@ pub enum IterateAveraging {
     },
 }
 
-impl IterateAveraging {
+impl WeightAveraging {
     pub(crate) fn check(&self, when: When) -> Result<()> {
         if let Some(train) = self.train() {
-            train.check(when, "iterate_averaging.train", "in (0, 1]", |x| x > 0.0 && x <= 1.0)?;
+            train.check(when, "weight_averaging.train", "in (0, 1]", |x| x > 0.0 && x <= 1.0)?;
         }
         match self {
-            IterateAveraging::Primal { evaluate, .. } => {
-                evaluate.check_decay(when, "iterate_averaging.evaluate")
+            WeightAveraging::Primal { evaluate, .. } => {
+                evaluate.check_decay(when, "weight_averaging.evaluate")
             }
-            IterateAveraging::ScheduleFree { power, .. } => {
-                Schedule::from(*power).check_non_negative(when, "iterate_averaging.power")
+            WeightAveraging::ScheduleFree { power, .. } => {
+                Schedule::from(*power).check_non_negative(when, "weight_averaging.power")
             }
-            IterateAveraging::Ema { decay } => decay.check_decay(when, "iterate_averaging.decay"),
+            WeightAveraging::Ema { decay } => decay.check_decay(when, "weight_averaging.decay"),
         }
     }
 
     /// `μ_y`, where gradients are taken at an average.
     pub(crate) fn train(&self) -> Option<&Schedule> {
         match self {
-            IterateAveraging::Primal { train, .. }
-            | IterateAveraging::ScheduleFree { train, .. } => Some(train),
-            IterateAveraging::Ema { .. } => None,
+            WeightAveraging::Primal { train, .. } | WeightAveraging::ScheduleFree { train, .. } => {
+                Some(train)
+            }
+            WeightAveraging::Ema { .. } => None,
         }
     }
 }

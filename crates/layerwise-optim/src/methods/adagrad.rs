@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::averaging::Averaging;
-use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -52,18 +53,15 @@ impl Default for Adagrad {
 }
 
 impl Method for Adagrad {
-    fn composition(&self) -> Composition {
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
+    fn chain(&self) -> Chain {
+        Chain::new(self.learning_rate.clone())
+            .maximizing(self.maximize)
+            .then(DiagonalConfig {
                 averaging: Averaging::Sum,
                 epsilon: self.epsilon.clone(),
                 initial: self.initial,
                 ..DiagonalConfig::default()
-            }),
-            weight_decay: self.weight_decay.clone(),
-            maximize: self.maximize,
-            ..Composition::default()
-        }
+            })
+            .with_weight_decay(&self.weight_decay)
     }
 }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::averaging::Averaging;
-use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
-use crate::config::momentum::{Direction, Filter};
+use crate::config::momentum::{Filter, Momentum};
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -59,24 +60,21 @@ impl Default for Adam {
 }
 
 impl Method for Adam {
-    fn composition(&self) -> Composition {
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            direction: Direction::Ema {
+    fn chain(&self) -> Chain {
+        Chain::new(self.learning_rate.clone())
+            .maximizing(self.maximize)
+            .then(Momentum::Ema {
                 beta: self.beta1.clone(),
                 bias_correction: true,
                 filter: Filter::Average,
-            },
-            preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
+            })
+            .then(DiagonalConfig {
                 averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction: true },
                 epsilon: self.epsilon.clone(),
                 maximum: self.amsgrad,
                 ..DiagonalConfig::default()
-            }),
-            weight_decay: self.weight_decay.clone(),
-            maximize: self.maximize,
-            ..Composition::default()
-        }
+            })
+            .with_weight_decay(&self.weight_decay)
     }
 }
 
@@ -130,7 +128,7 @@ impl Default for AdamW {
 }
 
 impl Method for AdamW {
-    fn composition(&self) -> Composition {
+    fn chain(&self) -> Chain {
         Adam {
             learning_rate: self.learning_rate.clone(),
             beta1: self.beta1.clone(),
@@ -140,6 +138,6 @@ impl Method for AdamW {
             amsgrad: self.amsgrad,
             maximize: self.maximize,
         }
-        .composition()
+        .chain()
     }
 }

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::config::adaptation::LevenbergMarquardt;
 use crate::config::averaging::Averaging;
 use crate::config::basis::{BasisMethod, BasisUse};
-use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
 use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
-use crate::config::momentum::Direction;
+use crate::config::momentum::Momentum;
 use crate::config::refresh::Refresh;
 use crate::config::statistic::Statistic;
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -50,7 +51,7 @@ pub struct Ekfac {
     /// When bases are computed anew.
     pub refresh: Refresh,
     /// What is preconditioned.
-    pub direction: Direction,
+    pub momentum: Option<Momentum>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
     /// Adaptation of the damping; the predicted reduction is in the report where `v` is estimated from
@@ -70,7 +71,7 @@ impl Default for Ekfac {
             diagonal_averaging: averaging,
             estimate: DiagonalEstimate::Samples,
             refresh: Refresh::every(10),
-            direction: Direction::Gradient,
+            momentum: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
         }
@@ -78,28 +79,27 @@ impl Default for Ekfac {
 }
 
 impl Method for Ekfac {
-    fn composition(&self) -> Composition {
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            direction: self.direction.clone(),
-            preconditioner: PreconditionerConfig::Eigenbasis(EigenbasisConfig {
-                left: Statistic::Signal,
-                right: Statistic::Signal,
-                averaging: self.averaging.clone(),
-                basis: BasisMethod::default(),
-                basis_use: BasisUse::Refreshed,
-                refresh: self.refresh.clone(),
-                diagonal: DiagonalConfig {
-                    averaging: self.diagonal_averaging.clone(),
-                    epsilon: self.damping.clone(),
-                    exponent: 1.0,
-                    ..DiagonalConfig::default()
-                },
-                estimate: self.estimate,
-            }),
-            weight_decay: self.weight_decay.clone(),
+    fn chain(&self) -> Chain {
+        Chain {
             damping_adaptation: self.damping_adaptation,
-            ..Composition::default()
+            ..Chain::new(self.learning_rate.clone())
+                .then_any(self.momentum.clone())
+                .then(EigenbasisConfig {
+                    left: Statistic::Signal,
+                    right: Statistic::Signal,
+                    averaging: self.averaging.clone(),
+                    basis: BasisMethod::default(),
+                    basis_use: BasisUse::Refreshed,
+                    refresh: self.refresh.clone(),
+                    diagonal: DiagonalConfig {
+                        averaging: self.diagonal_averaging.clone(),
+                        epsilon: self.damping.clone(),
+                        exponent: 1.0,
+                        ..DiagonalConfig::default()
+                    },
+                    estimate: self.estimate,
+                })
+                .with_weight_decay(&self.weight_decay)
         }
     }
 }

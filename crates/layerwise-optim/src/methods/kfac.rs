@@ -4,14 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::adaptation::LevenbergMarquardt;
 use crate::config::averaging::Averaging;
-use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::chain::Chain;
 use crate::config::damping::{Damping, JointDamping};
 use crate::config::factor::FactorConfig;
 use crate::config::kronecker::KroneckerConfig;
-use crate::config::momentum::Direction;
+use crate::config::momentum::Momentum;
 use crate::config::refresh::Refresh;
 use crate::config::root::RootMethod;
 use crate::config::statistic::Statistic;
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -61,7 +62,7 @@ pub struct Kfac {
     /// When they are factored anew.
     pub refresh: Refresh,
     /// What is preconditioned.
-    pub direction: Direction,
+    pub momentum: Option<Momentum>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
     /// Adaptation of the dampings.
@@ -139,7 +140,7 @@ impl Default for Kfac {
             root: RootMethod::Cholesky,
             averaging: Averaging::None,
             refresh: Refresh::default(),
-            direction: Direction::Gradient,
+            momentum: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
         }
@@ -147,7 +148,7 @@ impl Default for Kfac {
 }
 
 impl Method for Kfac {
-    fn composition(&self) -> Composition {
+    fn chain(&self) -> Chain {
         let (output_damping, input_damping, joint_damping) = self.damping.of_factors();
         let factor = |damping| FactorConfig {
             statistic: Statistic::Signal,
@@ -157,21 +158,20 @@ impl Method for Kfac {
             root: self.root.clone(),
             trace_scaling: 0.0,
         };
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            direction: self.direction.clone(),
-            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
-                left: match self.output {
-                    OutputFactor::Signal => factor(output_damping),
-                    OutputFactor::Identity => FactorConfig::identity(),
-                },
-                right: factor(input_damping),
-                damping: joint_damping,
-                refresh: self.refresh.clone(),
-            }),
-            weight_decay: self.weight_decay.clone(),
+        Chain {
             damping_adaptation: self.damping_adaptation,
-            ..Composition::default()
+            ..Chain::new(self.learning_rate.clone())
+                .then_any(self.momentum.clone())
+                .then(KroneckerConfig {
+                    left: match self.output {
+                        OutputFactor::Signal => factor(output_damping),
+                        OutputFactor::Identity => FactorConfig::left_alone(),
+                    },
+                    right: factor(input_damping),
+                    damping: joint_damping,
+                    refresh: self.refresh.clone(),
+                })
+                .with_weight_decay(&self.weight_decay)
         }
     }
 }
@@ -213,7 +213,7 @@ pub struct OneSidedKfac {
     /// When it is factored anew.
     pub refresh: Refresh,
     /// What is preconditioned.
-    pub direction: Direction,
+    pub momentum: Option<Momentum>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
     /// Adaptation of the damping.
@@ -229,7 +229,7 @@ impl Default for OneSidedKfac {
             root: RootMethod::Cholesky,
             averaging: Averaging::None,
             refresh: Refresh::default(),
-            direction: Direction::Gradient,
+            momentum: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
         }
@@ -237,7 +237,7 @@ impl Default for OneSidedKfac {
 }
 
 impl Method for OneSidedKfac {
-    fn composition(&self) -> Composition {
+    fn chain(&self) -> Chain {
         Kfac {
             learning_rate: self.learning_rate.clone(),
             damping: KfacDamping::per_factor(0.0, self.damping.clone()),
@@ -245,10 +245,10 @@ impl Method for OneSidedKfac {
             root: self.root.clone(),
             averaging: self.averaging.clone(),
             refresh: self.refresh.clone(),
-            direction: self.direction.clone(),
+            momentum: self.momentum.clone(),
             weight_decay: self.weight_decay.clone(),
             damping_adaptation: self.damping_adaptation,
         }
-        .composition()
+        .chain()
     }
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::config::momentum::{Direction, Filter};
+use crate::config::chain::Chain;
+use crate::config::momentum::{Filter, Momentum};
 use crate::config::sign::SignScale;
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -51,18 +52,15 @@ impl Default for Lion {
 }
 
 impl Method for Lion {
-    fn composition(&self) -> Composition {
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            direction: Direction::Ema {
+    fn chain(&self) -> Chain {
+        Chain::new(self.learning_rate.clone())
+            .maximizing(self.maximize)
+            .then(Momentum::Ema {
                 beta: self.beta2.clone(),
                 bias_correction: false,
                 filter: Filter::Separate(self.beta1.clone()),
-            },
-            preconditioner: PreconditionerConfig::Sign(SignScale::One),
-            weight_decay: WeightDecay::Decoupled(self.weight_decay.clone()),
-            maximize: self.maximize,
-            ..Composition::default()
-        }
+            })
+            .then(SignScale::One)
+            .with_weight_decay(&WeightDecay::Decoupled(self.weight_decay.clone()))
     }
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
-use crate::config::momentum::{Direction, Filter};
+use crate::config::chain::Chain;
+use crate::config::momentum::{Filter, Momentum};
 use crate::config::polar::PolarConfig;
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -52,17 +53,14 @@ impl Default for Muon {
 }
 
 impl Method for Muon {
-    fn composition(&self) -> Composition {
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            direction: Direction::Ema {
+    fn chain(&self) -> Chain {
+        Chain::new(self.learning_rate.clone())
+            .then(Momentum::Ema {
                 beta: self.momentum.clone(),
                 bias_correction: false,
                 filter: if self.nesterov { Filter::Nesterov } else { Filter::Average },
-            },
-            preconditioner: PreconditionerConfig::Polar(self.polar.clone()),
-            weight_decay: WeightDecay::Decoupled(self.weight_decay.clone()),
-            ..Composition::default()
-        }
+            })
+            .then(self.polar.clone())
+            .with_weight_decay(&WeightDecay::Decoupled(self.weight_decay.clone()))
     }
 }

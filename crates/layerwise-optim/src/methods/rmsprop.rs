@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::averaging::Averaging;
-use crate::config::composition::{Composition, PreconditionerConfig, WeightDecay};
+use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
-use crate::config::momentum::Momentum;
+use crate::config::momentum::{HeavyBall, Momentum};
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -58,20 +59,17 @@ impl Default for RmsProp {
 }
 
 impl Method for RmsProp {
-    fn composition(&self) -> Composition {
+    fn chain(&self) -> Chain {
         let plain = self.momentum.is_zero();
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            preconditioner: PreconditionerConfig::Diagonal(DiagonalConfig {
+        Chain::new(self.learning_rate.clone())
+            .maximizing(self.maximize)
+            .then(DiagonalConfig {
                 averaging: Averaging::Ema { beta: self.alpha.clone(), bias_correction: false },
                 epsilon: self.epsilon.clone(),
                 centered: self.centered,
                 ..DiagonalConfig::default()
-            }),
-            velocity: (!plain).then(|| Momentum::heavy_ball(self.momentum.clone())),
-            weight_decay: self.weight_decay.clone(),
-            maximize: self.maximize,
-            ..Composition::default()
-        }
+            })
+            .with_weight_decay(&self.weight_decay)
+            .then_any((!plain).then(|| Momentum::HeavyBall(HeavyBall::new(self.momentum.clone()))))
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::composition::{Composition, WeightDecay};
-use crate::config::momentum::{Direction, Momentum};
+use crate::config::chain::Chain;
+use crate::config::momentum::{HeavyBall, Momentum};
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -52,24 +53,18 @@ impl Default for Sgd {
 }
 
 impl Method for Sgd {
-    fn composition(&self) -> Composition {
+    fn chain(&self) -> Chain {
+        // Without momentum there is nothing to dampen and no buffer to hold.
         let plain = self.momentum.is_zero() && !self.nesterov;
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            // Without momentum there is nothing to dampen and no buffer to hold.
-            direction: if plain {
-                Direction::Gradient
-            } else {
-                Direction::Momentum(Momentum {
-                    momentum: self.momentum.clone(),
-                    dampening: self.dampening.clone(),
-                    nesterov: self.nesterov,
-                    from_zero: false,
-                })
-            },
-            weight_decay: self.weight_decay.clone(),
-            maximize: self.maximize,
-            ..Composition::default()
-        }
+        let momentum = (!plain).then(|| HeavyBall {
+            momentum: self.momentum.clone(),
+            dampening: self.dampening.clone(),
+            nesterov: self.nesterov,
+            from_zero: false,
+        });
+        Chain::new(self.learning_rate.clone())
+            .maximizing(self.maximize)
+            .then_any(momentum.map(Momentum::HeavyBall))
+            .with_weight_decay(&self.weight_decay)
     }
 }

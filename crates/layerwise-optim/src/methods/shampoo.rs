@@ -3,15 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::averaging::Averaging;
-use crate::config::composition::{Composition, Grafting, PreconditionerConfig, WeightDecay};
+use crate::config::chain::Chain;
 use crate::config::damping::{Damping, JointDamping};
 use crate::config::factor::FactorConfig;
+use crate::config::grafting::Grafting;
 use crate::config::kronecker::KroneckerConfig;
-use crate::config::momentum::{Direction, Momentum};
+use crate::config::momentum::{HeavyBall, Momentum};
 use crate::config::partition::Partition;
 use crate::config::refresh::Refresh;
 use crate::config::root::RootMethod;
+use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
+use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -42,7 +45,7 @@ pub struct Shampoo {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
     /// What is preconditioned.
-    pub direction: Direction,
+    pub momentum: Option<Momentum>,
     /// How `L` and `R` remember.
     pub averaging: Averaging,
     /// `e` of each side, ≥ 0; a side with exponent 0 is left alone.
@@ -59,7 +62,7 @@ pub struct Shampoo {
     /// Whose step length it takes.
     pub grafting: Option<Grafting>,
     /// Momentum of preconditioned directions.
-    pub velocity: Option<Momentum>,
+    pub update_momentum: Option<HeavyBall>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
     /// How the weight is laid out: limits of the factors' size, merging of small dimensions.
@@ -123,7 +126,7 @@ pub struct KlShampoo {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
     /// What is preconditioned.
-    pub direction: Direction,
+    pub momentum: Option<Momentum>,
     /// How `L` and `R` remember.
     pub averaging: Averaging,
     /// Divide by `n` and `m`, and start from `r I`; where it is false, as Distributed Shampoo does:
@@ -149,7 +152,7 @@ impl Default for KlShampoo {
     fn default() -> Self {
         KlShampoo {
             learning_rate: 0.01.into(),
-            direction: Direction::Gradient,
+            momentum: None,
             averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
             normalized: true,
             exponent: 0.5.into(),
@@ -163,10 +166,10 @@ impl Default for KlShampoo {
 }
 
 impl Method for KlShampoo {
-    fn composition(&self) -> Composition {
+    fn chain(&self) -> Chain {
         Shampoo {
             learning_rate: self.learning_rate.clone(),
-            direction: self.direction.clone(),
+            momentum: self.momentum.clone(),
             averaging: self.averaging.clone(),
             exponent: self.exponent,
             damping: self.damping.clone(),
@@ -176,7 +179,7 @@ impl Method for KlShampoo {
             weight_decay: self.weight_decay.clone(),
             ..Shampoo::default()
         }
-        .composition_of(Statistic::Whitened { normalized: self.normalized })
+        .chain_of(Statistic::Whitened { normalized: self.normalized })
     }
 }
 
@@ -186,7 +189,7 @@ impl Default for Shampoo {
     fn default() -> Self {
         Shampoo {
             learning_rate: 0.01.into(),
-            direction: Direction::Gradient,
+            momentum: None,
             averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
             exponent: 0.25.into(),
             damping: Damping::RelativeToLargest(1e-8.into()),
@@ -194,7 +197,7 @@ impl Default for Shampoo {
             trace_scaling: 0.0,
             refresh: Refresh::default(),
             grafting: None,
-            velocity: None,
+            update_momentum: None,
             weight_decay: WeightDecay::None,
             partition: Partition::default(),
         }
@@ -202,16 +205,16 @@ impl Default for Shampoo {
 }
 
 impl Method for Shampoo {
-    fn composition(&self) -> Composition {
-        self.composition_of(Statistic::Gradient)
+    fn chain(&self) -> Chain {
+        self.chain_of(Statistic::Gradient)
     }
 }
 
 impl Shampoo {
-    fn composition_of(&self, statistic: Statistic) -> Composition {
+    fn chain_of(&self, statistic: Statistic) -> Chain {
         let factor = |exponent| {
             if exponent == 0.0 {
-                return FactorConfig::identity();
+                return FactorConfig::left_alone();
             }
             FactorConfig {
                 statistic,
@@ -222,20 +225,20 @@ impl Shampoo {
                 trace_scaling: self.trace_scaling,
             }
         };
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            direction: self.direction.clone(),
-            preconditioner: PreconditionerConfig::Kronecker(KroneckerConfig {
-                left: factor(self.exponent.left),
-                right: factor(self.exponent.right),
-                damping: JointDamping::None,
-                refresh: self.refresh.clone(),
-            }),
-            grafting: self.grafting.clone(),
-            velocity: self.velocity.clone(),
-            weight_decay: self.weight_decay.clone(),
-            partition: self.partition.clone(),
-            ..Composition::default()
-        }
+        let kronecker = KroneckerConfig {
+            left: factor(self.exponent.left),
+            right: factor(self.exponent.right),
+            damping: JointDamping::None,
+            refresh: self.refresh.clone(),
+        };
+        Chain::new(self.learning_rate.clone())
+            .then_any(self.momentum.clone())
+            .then(
+                StageConfig::Kronecker(kronecker)
+                    .grafted(self.grafting.clone())
+                    .in_parts(&self.partition),
+            )
+            .with_weight_decay(&self.weight_decay)
+            .then_any(self.update_momentum.clone().map(Momentum::HeavyBall))
     }
 }

@@ -4,13 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::averaging::Averaging;
 use crate::config::basis::{BasisMethod, BasisUse};
-use crate::config::composition::{Composition, Normalization, PreconditionerConfig, WeightDecay};
+use crate::config::chain::Chain;
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
-use crate::config::momentum::{Direction, Filter};
+use crate::config::momentum::{Filter, Momentum};
 use crate::config::partition::{LargeDimension, Partition};
 use crate::config::refresh::Refresh;
-use crate::config::statistic::{Sides, Statistic};
+use crate::config::stage::StageConfig;
+use crate::config::statistic::Statistic;
+use crate::config::weight_decay::WeightDecay;
+use crate::error::Side;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -59,12 +62,12 @@ pub struct Soap {
     pub weight_decay: WeightDecay,
     /// The exponent of the squares' average, > 0: ½ for Adam's.
     pub exponent: f64,
-    /// Which sides are rotated into an eigenbasis.
-    pub sides: Sides,
+    /// The only side that is rotated into an eigenbasis; without, both are.
+    pub one_sided: Option<Side>,
     /// How the weight is laid out: limits of the factors' size, merging.
     pub partition: Partition,
-    /// Normalize the preconditioned direction.
-    pub normalization: Normalization,
+    /// Normalize the preconditioned direction ([`StageConfig::NormalizeRms`]).
+    pub normalize: bool,
 }
 
 impl Default for Soap {
@@ -84,9 +87,9 @@ impl Default for Soap {
             refresh: Refresh::every(10),
             weight_decay: WeightDecay::None,
             exponent: 0.5,
-            sides: Sides::Both,
+            one_sided: None,
             partition: Partition::default(),
-            normalization: Normalization::None,
+            normalize: false,
         }
     }
 }
@@ -114,39 +117,40 @@ impl Soap {
 }
 
 impl Method for Soap {
-    fn composition(&self) -> Composition {
+    fn chain(&self) -> Chain {
         let bias_correction = self.bias_correction;
-        Composition {
-            learning_rate: self.learning_rate.clone(),
-            direction: Direction::Ema {
+        let side = |side| match self.one_sided {
+            Some(only) if only != side => Statistic::None,
+            _ => Statistic::Gradient,
+        };
+        let eigenbasis = EigenbasisConfig {
+            left: side(Side::Left),
+            right: side(Side::Right),
+            // Eigenvectors do not see the factors' scale.
+            averaging: Averaging::Ema {
+                beta: self.factor_beta.clone(),
+                bias_correction: bias_correction && self.basis_use == BasisUse::Refreshed,
+            },
+            basis: self.basis.clone(),
+            basis_use: self.basis_use,
+            refresh: self.refresh.clone(),
+            diagonal: DiagonalConfig {
+                averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction },
+                epsilon: self.epsilon.clone(),
+                epsilon_placement: self.epsilon_placement,
+                exponent: self.exponent,
+                ..DiagonalConfig::default()
+            },
+            estimate: DiagonalEstimate::Gradient,
+        };
+        Chain::new(self.learning_rate.clone())
+            .then(Momentum::Ema {
                 beta: self.beta1.clone(),
                 bias_correction,
                 filter: Filter::Average,
-            },
-            preconditioner: PreconditionerConfig::Eigenbasis(EigenbasisConfig {
-                left: self.sides.left(Statistic::Gradient),
-                right: self.sides.right(Statistic::Gradient),
-                // Eigenvectors do not see the factors' scale.
-                averaging: Averaging::Ema {
-                    beta: self.factor_beta.clone(),
-                    bias_correction: bias_correction && self.basis_use == BasisUse::Refreshed,
-                },
-                basis: self.basis.clone(),
-                basis_use: self.basis_use,
-                refresh: self.refresh.clone(),
-                diagonal: DiagonalConfig {
-                    averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction },
-                    epsilon: self.epsilon.clone(),
-                    epsilon_placement: self.epsilon_placement,
-                    exponent: self.exponent,
-                    ..DiagonalConfig::default()
-                },
-                estimate: DiagonalEstimate::Gradient,
-            }),
-            weight_decay: self.weight_decay.clone(),
-            partition: self.partition.clone(),
-            normalization: self.normalization,
-            ..Composition::default()
-        }
+            })
+            .then(StageConfig::Eigenbasis(eigenbasis).in_parts(&self.partition))
+            .then_any(self.normalize.then_some(StageConfig::NormalizeRms))
+            .with_weight_decay(&self.weight_decay)
     }
 }

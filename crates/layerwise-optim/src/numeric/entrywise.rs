@@ -38,34 +38,33 @@ pub(crate) fn update2<A: Scalar>(
     }
 }
 
-/// Changes the entries of two arrays by those of two others at their places: of all at once, or of
-/// one after another where there are gaps between them.
+/// Changes the entries of two arrays by those of a third at their places: of all at once, or of one
+/// after another where there are gaps between them.
 pub(crate) fn update_pair<A: Scalar>(
     first: &mut ArrayRef2<A>,
     second: &mut ArrayRef2<A>,
     a: &ArrayRef2<A>,
-    b: &ArrayRef2<A>,
-    f: impl Fn(&mut [A], &mut [A], &[A], &[A]),
+    f: impl Fn(&mut [A], &mut [A], &[A]),
 ) {
-    match (first.as_slice_mut(), second.as_slice_mut(), a.as_slice(), b.as_slice()) {
-        (Some(first), Some(second), Some(a), Some(b)) => {
-            Arch::new().dispatch(Pair(f, first, second, a, b));
+    match (first.as_slice_mut(), second.as_slice_mut(), a.as_slice()) {
+        (Some(first), Some(second), Some(a)) => {
+            Arch::new().dispatch(Pair(f, first, second, a));
         }
-        _ => Zip::from(first).and(second).and(a).and(b).for_each(|first, second, a, b| {
-            f(from_mut(first), from_mut(second), from_ref(a), from_ref(b));
+        _ => Zip::from(first).and(second).and(a).for_each(|first, second, a| {
+            f(from_mut(first), from_mut(second), from_ref(a));
         }),
     }
 }
 
-struct Pair<'a, A, F>(F, &'a mut [A], &'a mut [A], &'a [A], &'a [A]);
+struct Pair<'a, A, F>(F, &'a mut [A], &'a mut [A], &'a [A]);
 
-impl<A: Scalar, F: Fn(&mut [A], &mut [A], &[A], &[A])> WithSimd for Pair<'_, A, F> {
+impl<A: Scalar, F: Fn(&mut [A], &mut [A], &[A])> WithSimd for Pair<'_, A, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Pair(f, first, second, a, b) = self;
-        f(first, second, a, b);
+        let Pair(f, first, second, a) = self;
+        f(first, second, a);
     }
 }
 
@@ -175,16 +174,17 @@ mod tests {
         update2(&mut wide.slice_mut(s![.., ..;2]), &x, &y, f);
         assert_eq!(wide.slice(s![.., ..;2]), expected);
 
-        let mut one = numbers(3);
+        let (mut one, mut other) = (numbers(3), numbers(3));
         update1(&mut one, &x, move |out, a| f(out, a, 2.0));
+        update1(&mut other, &x, move |out, a| f(out, a, 3.0));
         let (mut first, mut second) = (numbers(3), numbers(3));
-        update_pair(&mut first, &mut second, &x, &y, move |first, second, a, b| {
-            for ((first, second), (&a, &b)) in first.iter_mut().zip(second).zip(a.iter().zip(b)) {
-                f(first, a, b);
-                f(second, a, 2.0);
+        update_pair(&mut first, &mut second, &x, move |first, second, a| {
+            for ((first, second), &a) in first.iter_mut().zip(second).zip(a) {
+                f(first, a, 2.0);
+                f(second, a, 3.0);
             }
         });
-        assert_eq!((first, second), (expected, one));
+        assert_eq!((first, second), (one, other));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2, Axis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
-use crate::config::composition::Composition;
+use crate::config::chain::Chain;
 use crate::error::{OptimError, Result};
 use crate::set::selector::Selector;
 use crate::signal::{Signal, Signals};
@@ -26,14 +26,14 @@ pub struct Group {
     /// Which parameters.
     pub selector: Selector,
     /// Their method.
-    pub composition: Composition,
+    pub chain: Chain,
 }
 
 impl Group {
     /// Parameters by a method, named or composed.
     #[must_use]
     pub fn new(selector: Selector, method: &impl Method) -> Self {
-        Group { selector, composition: method.composition() }
+        Group { selector, chain: method.chain() }
     }
 }
 
@@ -140,7 +140,7 @@ impl<A: Scalar> OptimizerSet<A> {
     /// # Errors
     ///
     /// A name that is taken, a parameter that no group selects, and, under the parameter's name,
-    /// whatever [`Composition::build_for`] refuses.
+    /// whatever [`Chain::build_for`] refuses.
     pub fn register(
         &mut self,
         name: impl Into<String>,
@@ -155,7 +155,7 @@ impl<A: Scalar> OptimizerSet<A> {
         else {
             return Err(OptimError::NoGroup { name, rows: shape.0, cols: shape.1 });
         };
-        let optimizer = match group.composition.build_for(shape, available) {
+        let optimizer = match group.chain.build_for(shape, available) {
             Ok(optimizer) => optimizer,
             Err(source) => return Err(named(&name, source)),
         };
@@ -307,7 +307,7 @@ impl<A: Scalar> OptimizerSet<A> {
     pub fn report_reduction(&mut self, ratio: f64) -> Result<usize> {
         let mut adapted = 0;
         for Parameter { name, optimizer, .. } in &mut self.parameters {
-            if optimizer.composition().damping_adaptation.is_some() {
+            if optimizer.chain().damping_adaptation.is_some() {
                 optimizer.report_reduction(ratio).map_err(|source| named(name, source))?;
                 adapted += 1;
             }

@@ -1,46 +1,118 @@
-//! The preconditioner that a composition asks for.
+//! The machine of each stage.
 
 use std::ops::{Deref, DerefMut};
 
 use layerwise_linalg::Scalar;
 
-use crate::config::composition::{Composition, Grafting, PreconditionerConfig};
-use crate::config::factor::FactorConfig;
-use crate::config::statistic::Statistic;
+use crate::config::stage::StageConfig;
 use crate::error::Result;
-use crate::stages::diagonal::Diagonal;
+use crate::stage::Stage;
+use crate::stages::add_weight::AddWeight;
+use crate::stages::blocks::Blocks;
+use crate::stages::custom::CustomMachine;
+use crate::stages::diagonal::{Diagonal, Observed};
 use crate::stages::eigenbasis::EigenbasisDiagonal;
-use crate::stages::extent::Extent;
+use crate::stages::graft::Graft;
 use crate::stages::kronecker::Kronecker;
+use crate::stages::momentum::MomentumState;
+use crate::stages::negate::Negate;
+use crate::stages::normalize::NormalizeRms;
 use crate::stages::polar::Polar;
-use crate::stages::preconditioner::{Identity, Preconditioner};
 use crate::stages::sign::Sign;
-use crate::state::persist::Persist;
-use crate::state::values::{StateReader, StateWriter};
 
-/// One of this crate's preconditioners. What concerns a single kind is asked by its variant, all
-/// else through the trait.
+/// A stage that was built. What concerns a single kind is asked by its variant, all else through the
+/// trait.
 #[derive(Debug)]
 pub(crate) enum Machine<A> {
-    Identity(Identity),
-    Sign(Sign),
+    Momentum(Box<MomentumState<A>>),
     Diagonal(Box<Diagonal<A>>),
-    Kronecker(Box<Kronecker<A>>),
     Eigenbasis(Box<EigenbasisDiagonal<A>>),
-    Polar(Polar<A>),
+    Graft(Box<Graft<A, Machine<A>>>),
+    Blocks(Blocks<Machine<A>>),
+    Other(Box<dyn Stage<A>>),
+}
+
+impl<A: Scalar> Machine<A> {
+    /// The stage of a weight of this shape. It can tell the loss's curvature where the step
+    /// `predicts`, if it has a model of that.
+    ///
+    /// The configuration must have been checked.
+    pub(crate) fn new(config: &StageConfig, shape: (usize, usize), predicts: bool) -> Result<Self> {
+        let diagonal = |config, of| Machine::Diagonal(Box::new(Diagonal::new(config, of, shape)));
+        Ok(match config {
+            StageConfig::Clip(clipping) => Machine::other(clipping.clone()),
+            StageConfig::Negate => Machine::other(Negate),
+            StageConfig::AddWeight(rate) => Machine::other(AddWeight(rate.clone())),
+            StageConfig::Momentum(momentum) => {
+                Machine::Momentum(Box::new(MomentumState::new(momentum, shape)))
+            }
+            StageConfig::Diagonal(config) => diagonal(config, Observed::Gradient),
+            StageConfig::DiagonalOfDirection(config) => diagonal(config, Observed::Direction),
+            StageConfig::Kronecker(config) => {
+                Machine::other(Kronecker::new(config, shape, predicts)?)
+            }
+            StageConfig::Eigenbasis(config) => {
+                Machine::Eigenbasis(Box::new(EigenbasisDiagonal::new(config, shape)?))
+            }
+            StageConfig::Polar(config) => Machine::other(Polar::new(config, shape)),
+            StageConfig::Sign(scale) => Machine::other(Sign::new(*scale, shape)),
+            StageConfig::NormalizeRms => Machine::other(NormalizeRms),
+            StageConfig::Graft { stage, length } => {
+                let stage = Machine::new(stage, shape, predicts)?;
+                Machine::Graft(Box::new(Graft::new(stage, length, shape)))
+            }
+            StageConfig::Blocks { partition, stage } => {
+                let build = |stage: &StageConfig, shape| Machine::new(stage, shape, predicts);
+                Machine::Blocks(Blocks::new(partition, stage, shape, build)?)
+            }
+            StageConfig::Custom(custom) => Machine::other(CustomMachine::new(custom, shape)?),
+        })
+    }
+
+    fn other(stage: impl Stage<A> + 'static) -> Self {
+        Machine::Other(Box::new(stage))
+    }
+
+    /// How many parts of the weight have a machine of their own.
+    pub(crate) fn parts(&self) -> usize {
+        match self {
+            Machine::Blocks(blocks) => blocks.parts.len(),
+            _ => 1,
+        }
+    }
+
+    /// Whether gradients have to be in standard layout.
+    pub(crate) fn reshapes(&self) -> bool {
+        match self {
+            Machine::Blocks(blocks) => blocks.parts.iter().any(|(extent, _)| extent.reshapes()),
+            _ => false,
+        }
+    }
+
+    /// Those that are diagonals in eigenbases, in this one.
+    pub(crate) fn eigenbases_mut(&mut self) -> Vec<&mut EigenbasisDiagonal<A>> {
+        match self {
+            Machine::Eigenbasis(eigenbasis) => vec![eigenbasis],
+            Machine::Graft(graft) => graft.stage.eigenbases_mut(),
+            Machine::Blocks(blocks) => {
+                blocks.parts.iter_mut().flat_map(|(_, part)| part.eigenbases_mut()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl<A: Scalar> Deref for Machine<A> {
-    type Target = dyn Preconditioner<A>;
+    type Target = dyn Stage<A>;
 
     fn deref(&self) -> &Self::Target {
         match self {
-            Machine::Identity(machine) => machine,
-            Machine::Sign(machine) => machine,
-            Machine::Diagonal(machine) => &**machine,
-            Machine::Kronecker(machine) => &**machine,
-            Machine::Eigenbasis(machine) => &**machine,
-            Machine::Polar(machine) => machine,
+            Machine::Momentum(stage) => &**stage,
+            Machine::Diagonal(stage) => &**stage,
+            Machine::Eigenbasis(stage) => &**stage,
+            Machine::Graft(stage) => &**stage,
+            Machine::Blocks(stage) => stage,
+            Machine::Other(stage) => &**stage,
         }
     }
 }
@@ -48,85 +120,12 @@ impl<A: Scalar> Deref for Machine<A> {
 impl<A: Scalar> DerefMut for Machine<A> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         match self {
-            Machine::Identity(machine) => machine,
-            Machine::Sign(machine) => machine,
-            Machine::Diagonal(machine) => &mut **machine,
-            Machine::Kronecker(machine) => &mut **machine,
-            Machine::Eigenbasis(machine) => &mut **machine,
-            Machine::Polar(machine) => machine,
+            Machine::Momentum(stage) => &mut **stage,
+            Machine::Diagonal(stage) => &mut **stage,
+            Machine::Eigenbasis(stage) => &mut **stage,
+            Machine::Graft(stage) => &mut **stage,
+            Machine::Blocks(stage) => stage,
+            Machine::Other(stage) => &mut **stage,
         }
-    }
-}
-
-impl<A: Scalar> Persist<A> for Machine<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        self.save_state(path, out);
-    }
-
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        self.load_state(path, from)
-    }
-
-    // There is no `discard`: a machine forgets a proposal as it observes the next step.
-    fn commit(&mut self) {
-        Preconditioner::commit(&mut **self);
-    }
-}
-
-impl<A: Scalar> Machine<A> {
-    /// The preconditioner of a part of a weight.
-    pub(crate) fn new(composition: &Composition, extent: &Extent) -> Result<Self> {
-        let shape = extent.shape();
-        Ok(match &composition.preconditioner {
-            PreconditionerConfig::Identity => Machine::Identity(Identity),
-            PreconditionerConfig::Sign(scale) => Machine::Sign(Sign::new(*scale, shape)),
-            PreconditionerConfig::Diagonal(config) => {
-                Machine::Diagonal(Box::new(Diagonal::new(config, shape)?))
-            }
-            PreconditionerConfig::Kronecker(config) => {
-                let mut config = config.clone();
-                if extent.is_vector() {
-                    config.right = composition.partition.vector_factor(&config.left, &config.right);
-                }
-                for (alone, factor) in
-                    [(extent.alone.0, &mut config.left), (extent.alone.1, &mut config.right)]
-                {
-                    if alone {
-                        *factor = FactorConfig::identity();
-                    }
-                }
-                let kronecker = Kronecker::new(&config, shape)?;
-                Machine::Kronecker(Box::new(if composition.predicts() {
-                    kronecker.giving_curvature()
-                } else {
-                    kronecker
-                }))
-            }
-            PreconditionerConfig::Eigenbasis(config) => {
-                let mut config = config.clone();
-                if extent.is_vector() && config.right == Statistic::Identity {
-                    config.right = config.left;
-                }
-                for (alone, statistic) in
-                    [(extent.alone.0, &mut config.left), (extent.alone.1, &mut config.right)]
-                {
-                    if alone {
-                        *statistic = Statistic::Identity;
-                    }
-                }
-                Machine::Eigenbasis(Box::new(EigenbasisDiagonal::new(&config, shape)?))
-            }
-            PreconditionerConfig::Polar(config) => Machine::Polar(Polar::new(config, shape)?),
-        })
-    }
-
-    /// The method whose step length a part of this shape takes.
-    pub(crate) fn grafted(grafting: &Grafting, shape: (usize, usize)) -> Result<Self> {
-        Ok(match grafting {
-            Grafting::Direction => Machine::Identity(Identity),
-            Grafting::Diagonal(config) => {
-                Machine::Diagonal(Box::new(Diagonal::new(config, shape)?))
-            }
-        })
     }
 }

@@ -5,68 +5,79 @@ use ndarray::ArrayViewMut2;
 
 use crate::config::diagonal::DiagonalConfig;
 use crate::error::Result;
-use crate::numeric::finite::{check_shape, check_weight};
-use crate::schedule::When;
-use crate::signal::Signal;
-use crate::stages::preconditioner::sealed::Sealed;
-use crate::stages::preconditioner::{Observation, Preconditioner};
+use crate::numeric::entrywise::InOut;
+use crate::numeric::finite::check_shape;
+use crate::stage::{Observation, Stage, Step};
 use crate::state::persist::Persist;
-use crate::state::values::{StateReader, StateWriter};
-use crate::statistics::second_moments::SecondMoments;
+use crate::values::{StateReader, StateWriter};
+use crate::statistics::second_moments::{SecondMomentRule, SecondMoments};
 
 /// Entry-wise preconditioning in the coordinates of the weight.
 #[derive(Debug)]
-pub struct Diagonal<A> {
+pub(crate) struct Diagonal<A> {
     moments: SecondMoments<A>,
+    of: Observed,
     shape: (usize, usize),
 }
 
+/// What the second moment is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    Gradient,
+    /// The direction that arrives.
+    Direction,
+}
+
 impl<A: Scalar> Diagonal<A> {
-    /// For weights of this shape.
-    ///
-    /// # Errors
-    ///
-    /// Hyperparameters out of range, and shapes that are empty or too large.
-    pub fn new(config: &DiagonalConfig, shape: (usize, usize)) -> Result<Self> {
-        config.check(When::Build)?;
-        check_weight::<A>(shape)?;
-        Ok(Diagonal { moments: SecondMoments::new(config, shape), shape })
+    /// The configuration must have been checked.
+    pub(crate) fn new(config: &DiagonalConfig, of: Observed, shape: (usize, usize)) -> Self {
+        Diagonal { moments: SecondMoments::new(config, shape), of, shape }
     }
 
-    pub(crate) fn moments_mut(&mut self) -> &mut SecondMoments<A> {
-        &mut self.moments
+    /// For a step in one loop, where that is possible: begins it, and gives its rule, the second moment,
+    /// and the place of the next.
+    pub(crate) fn begin_fused(&mut self) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
+        if self.of == Observed::Direction {
+            return None;
+        }
+        self.moments.begin();
+        self.moments.advance()
     }
 }
 
-impl<A> Sealed for Diagonal<A> {}
-
-impl<A: Scalar> Preconditioner<A> for Diagonal<A> {
-    fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
-        let gradient = signal.gradient();
-        check_shape("gradient", &gradient, self.shape)?;
-        self.moments.observe(&gradient)?;
+impl<A: Scalar> Stage<A> for Diagonal<A> {
+    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+        self.moments.begin();
+        if self.of == Observed::Gradient {
+            let gradient = step.gradient();
+            check_shape("gradient", &gradient, self.shape)?;
+            self.moments.observe(&gradient)?;
+        }
         Ok(Observation { scale: Some(self.moments.scale()), ..Observation::default() })
     }
 
-    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
+        if self.of == Observed::Direction {
+            self.moments.observe(&direction.view())?;
+        }
         self.moments.apply(direction);
         Ok(())
     }
 
     fn commit(&mut self) {
-        self.moments.commit();
+        Persist::<A>::commit(&mut self.moments);
     }
 
     fn memory_bytes(&self) -> usize {
         self.moments.memory_bytes()
     }
 
-    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
-        self.moments.save(path, out);
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        Persist::save(&self.moments, path, out);
     }
 
-    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        self.moments.load(path, from)
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        Persist::load(&mut self.moments, path, from)
     }
 }

@@ -1,18 +1,21 @@
 //! What a step is made of, a file or a folder for each stage; a new one takes its place here. It
 //! imports statistics, state, configuration, and what is below.
 
+pub(crate) mod add_weight;
 pub(crate) mod blocks;
 pub(crate) mod build;
 pub(crate) mod clip;
+pub(crate) mod custom;
 pub(crate) mod diagonal;
 pub(crate) mod drift;
 pub(crate) mod eigenbasis;
 pub(crate) mod eigenvectors;
 pub(crate) mod extent;
+pub(crate) mod graft;
 pub(crate) mod kronecker;
 pub(crate) mod momentum;
+pub(crate) mod negate;
 pub(crate) mod normalize;
 pub(crate) mod polar;
-pub(crate) mod preconditioner;
 pub(crate) mod refresh;
 pub(crate) mod sign;

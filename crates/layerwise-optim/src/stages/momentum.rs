@@ -1,95 +1,37 @@
-//! The direction that is preconditioned: the gradient, or an average of gradients.
+//! Momentum: what is accumulated of the directions that arrive.
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayViewMut2};
 
 use crate::config::averaging::Averaging;
-use crate::config::momentum::{Direction, Filter, Momentum};
-use crate::numeric::entrywise::update_pair;
-use crate::numeric::finite::bytes;
-use crate::state::persist::persist;
+use crate::config::momentum::{Filter, HeavyBall, Momentum};
+use crate::error::Result;
+use crate::numeric::entrywise::{InOut, update_pair};
+use crate::numeric::finite::{bytes, check_shape};
+use crate::stage::{Observation, Stage, Step};
+use crate::state::persist::{Persist, persist};
 use crate::state::staged::Staged;
-use crate::statistics::clock::AverageClock;
+use crate::values::{StateReader, StateWriter};
+use crate::statistics::clock::{AverageClock, AverageWeights};
 
-/// A direction's state.
+/// The buffer of a heavy ball, or an average.
 #[derive(Debug)]
-pub(crate) enum DirectionState<A> {
-    Gradient,
-    Momentum(MomentumState<A>),
-    Ema(EmaState<A>),
-}
-
-#[derive(Debug)]
-pub(crate) struct EmaState<A> {
+pub(crate) struct MomentumState<A> {
+    config: Momentum,
     averaging: Averaging,
-    filter: Filter,
-    mean: Staged<Array2<A>>,
+    buffer: Staged<Array2<A>>,
     clock: Staged<AverageClock>,
+    /// Of the latest observation.
+    rule: MomentumRule<A>,
 }
 
-persist!(
-    enum DirectionState<A> {
-        Gradient,
-        Momentum(state),
-        Ema(state),
-    }
-);
-persist!(EmaState<A> { mean, clock });
+persist!(MomentumState<A> { buffer, clock });
 
-impl<A: Scalar> DirectionState<A> {
-    pub(crate) fn new(config: &Direction, shape: (usize, usize)) -> Self {
-        match config {
-            Direction::Gradient => DirectionState::Gradient,
-            Direction::Momentum(momentum) => {
-                DirectionState::Momentum(MomentumState::new(momentum, shape))
-            }
-            Direction::Ema { beta, bias_correction, filter } => DirectionState::Ema(EmaState {
-                averaging: Averaging::Ema { beta: beta.clone(), bias_correction: *bias_correction },
-                filter: filter.clone(),
-                mean: Staged::twice(Array2::zeros(shape)),
-                clock: Staged::twice(AverageClock::start()),
-            }),
-        }
-    }
-
-    /// Writes the direction, and proposes the state after this gradient. Returns the divisor of
-    /// the bias correction.
-    pub(crate) fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) -> f64 {
-        match self {
-            DirectionState::Gradient => direction.assign(gradient),
-            DirectionState::Momentum(state) => state.propose(gradient, direction),
-            DirectionState::Ema(state) => {
-                let (correction, stage) = state.begin();
-                advance(stage, gradient, direction);
-                return correction;
-            }
-        }
-        1.0
-    }
-
-    /// The rule of a step, the state, and the place of the next state, where there is one.
-    pub(crate) fn begin(&mut self) -> Option<ArrayStage<'_, A>> {
-        match self {
-            DirectionState::Gradient => None,
-            DirectionState::Momentum(state) => Some(state.begin()),
-            DirectionState::Ema(state) => Some(state.begin().1),
-        }
-    }
-
-    pub(crate) fn memory_bytes(&self) -> usize {
-        match self {
-            DirectionState::Gradient => 0,
-            DirectionState::Momentum(state) => state.memory_bytes(),
-            DirectionState::Ema(state) => 2 * bytes::<A>(state.mean.current().dim()),
-        }
-    }
-}
-
-/// What a step makes of an entry of the state and of the gradient.
+/// What a step makes of an entry `m` of the state and of the direction `g` that arrives.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum DirectionRule<A> {
+pub(crate) enum MomentumRule<A> {
     /// `D = b₊` or, Nesterov's, `take g + momentum b₊`.
-    Momentum { momentum: A, take: A, starts: bool, nesterov: bool },
+    HeavyBall { momentum: A, take: A, starts: bool, nesterov: bool },
     /// `D = keep m₊`.
     Average { old: A, new: A, keep: A },
     /// `D = keep m₊ + take g`.
@@ -98,26 +40,28 @@ pub(crate) enum DirectionRule<A> {
     Separate { old: A, new: A, keep: A, take: A },
 }
 
-impl<A: Scalar> DirectionRule<A> {
-    /// Writes the next states and the directions.
+impl<A: Scalar> MomentumRule<A> {
+    /// Writes the next states, and puts the directions in the place of what arrives.
     #[inline(always)]
-    pub(crate) fn entries(self, next: &mut [A], direction: &mut [A], state: &[A], gradient: &[A]) {
-        let places = (next, direction, state, gradient);
+    pub(crate) fn entries(self, next: &mut [A], direction: &mut [A], state: &[A]) {
+        let places = (next, direction, state);
         match self {
-            DirectionRule::Momentum { momentum, take, starts, nesterov } => each(places, |b, g| {
-                let next = if starts { g } else { momentum * b + take * g };
-                (next, if nesterov { take * g + momentum * next } else { next })
-            }),
-            DirectionRule::Average { old, new, keep } => each(places, |mean, g| {
+            MomentumRule::HeavyBall { momentum, take, starts, nesterov } => {
+                each(places, |b, g| {
+                    let next = if starts { g } else { momentum * b + take * g };
+                    (next, if nesterov { take * g + momentum * next } else { next })
+                });
+            }
+            MomentumRule::Average { old, new, keep } => each(places, |mean, g| {
                 let next = old * mean + new * g;
                 (next, next * keep)
             }),
-            DirectionRule::Nesterov { old, new, keep, take } => each(places, |mean, g| {
+            MomentumRule::Nesterov { old, new, keep, take } => each(places, |mean, g| {
                 let next = old * mean + new * g;
                 (next, keep * next + take * g)
             }),
-            DirectionRule::Separate { old, new, keep, take } => {
-                each(places, |mean, g| (old * mean + new * g, keep * mean + take * g))
+            MomentumRule::Separate { old, new, keep, take } => {
+                each(places, |mean, g| (old * mean + new * g, keep * mean + take * g));
             }
         }
     }
@@ -125,106 +69,131 @@ impl<A: Scalar> DirectionRule<A> {
 
 #[inline(always)]
 fn each<A: Scalar>(
-    (next, direction, state, gradient): (&mut [A], &mut [A], &[A], &[A]),
+    (next, direction, state): (&mut [A], &mut [A], &[A]),
     entry: impl Fn(A, A) -> (A, A),
 ) {
-    for ((next, d), (&state, &g)) in next.iter_mut().zip(direction).zip(state.iter().zip(gradient))
-    {
-        (*next, *d) = entry(state, g);
+    for ((next, d), &state) in next.iter_mut().zip(direction).zip(state) {
+        (*next, *d) = entry(state, *d);
     }
 }
-
-/// A rule, the state, and the place of the next.
-type ArrayStage<'a, A> = (DirectionRule<A>, &'a Array2<A>, &'a mut Array2<A>);
-
-fn advance<A: Scalar>(
-    (rule, state, next): ArrayStage<'_, A>,
-    gradient: &ArrayView2<A>,
-    direction: &mut Array2<A>,
-) {
-    update_pair(next, direction, state, gradient, move |next, direction, state, gradient| {
-        rule.entries(next, direction, state, gradient);
-    });
-}
-
-impl<A: Scalar> EmaState<A> {
-    /// The divisor of the bias correction beside what [`DirectionState::begin`] gives.
-    fn begin(&mut self) -> (f64, ArrayStage<'_, A>) {
-        let (clock, weights) = self.clock.current().tick(&self.averaging);
-        let step = self.clock.current().count;
-        *self.clock.split_proposed().1 = clock;
-        let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
-        let (keep, take, correction) = match &self.filter {
-            Filter::Average => (1.0, 0.0, weights.correction),
-            // The weights sum to β (1 − Π β) + (1−β).
-            Filter::Nesterov => {
-                (weights.old, weights.new, 1.0 - weights.old * (1.0 - weights.correction))
-            }
-            Filter::Separate(beta) => {
-                let beta = beta.value(step);
-                (beta, 1.0 - beta, self.separate_correction(beta))
-            }
-        };
-        let divisor = A::from_f64(correction);
-        let (keep, take) = (A::from_f64(keep) / divisor, A::from_f64(take) / divisor);
-        let rule = match &self.filter {
-            Filter::Average => DirectionRule::Average { old, new, keep },
-            Filter::Nesterov => DirectionRule::Nesterov { old, new, keep, take },
-            Filter::Separate(_) => DirectionRule::Separate { old, new, keep, take },
-        };
-        let (mean, next) = self.mean.split_proposed();
-        (correction, (rule, mean, next))
-    }
-
-    /// The weights of all gradients in `β₃ m + (1−β₃) g` sum to `1 − β₃ Π β` over earlier steps.
-    fn separate_correction(&self, beta: f64) -> f64 {
-        match self.averaging {
-            Averaging::Ema { bias_correction: true, .. } => {
-                1.0 - beta * self.clock.current().decay()
-            }
-            _ => 1.0,
-        }
-    }
-}
-
-/// The buffer of a [`Momentum`].
-#[derive(Debug)]
-pub(crate) struct MomentumState<A> {
-    config: Momentum,
-    buffer: Staged<Array2<A>>,
-    steps: Staged<u64>,
-}
-
-persist!(MomentumState<A> { buffer, steps });
 
 impl<A: Scalar> MomentumState<A> {
     pub(crate) fn new(config: &Momentum, shape: (usize, usize)) -> Self {
+        let averaging = match config {
+            Momentum::HeavyBall(_) => Averaging::None,
+            Momentum::Ema { beta, bias_correction, .. } => {
+                Averaging::Ema { beta: beta.clone(), bias_correction: *bias_correction }
+            }
+        };
         MomentumState {
             config: config.clone(),
+            averaging,
             buffer: Staged::twice(Array2::zeros(shape)),
-            steps: Staged::twice(0),
+            clock: Staged::twice(AverageClock::start()),
+            rule: MomentumRule::Average { old: A::zero(), new: A::one(), keep: A::one() },
         }
     }
 
-    /// As [`DirectionState::propose`].
-    pub(crate) fn propose(&mut self, gradient: &ArrayView2<A>, direction: &mut Array2<A>) {
-        advance(self.begin(), gradient, direction);
-    }
-
-    fn begin(&mut self) -> ArrayStage<'_, A> {
-        let (&step, next_step) = self.steps.split_proposed();
-        *next_step = step + 1;
-        let rule = DirectionRule::Momentum {
-            momentum: A::from_f64(self.config.momentum.value(step)),
-            take: A::from_f64(1.0 - self.config.dampening.value(step)),
-            starts: step == 0 && !self.config.from_zero,
-            nesterov: self.config.nesterov,
+    /// Forgets a former proposal, and fixes the rule of this step. Returns the divisor of the bias
+    /// correction.
+    fn begin(&mut self) -> f64 {
+        Persist::<A>::discard(self);
+        let (&clock, next) = self.clock.split_proposed();
+        let (ticked, weights) = clock.tick(&self.averaging);
+        *next = ticked;
+        let (rule, divisor) = match &self.config {
+            Momentum::HeavyBall(heavy_ball) => (heavy_ball_rule(heavy_ball, clock), 1.0),
+            Momentum::Ema { bias_correction, filter, .. } => {
+                ema_rule(filter, clock, weights, *bias_correction)
+            }
         };
-        let (buffer, next) = self.buffer.split_proposed();
-        (rule, buffer, next)
+        self.rule = rule;
+        divisor
     }
 
-    pub(crate) fn memory_bytes(&self) -> usize {
+    /// For a step in one loop: begins it, and gives its rule, the state, and the place of the next.
+    pub(crate) fn begin_fused(&mut self) -> Option<InOut<'_, MomentumRule<A>, A>> {
+        self.begin();
+        let (rule, buffer, next) = self.advance();
+        Some((rule, buffer.as_slice()?, next.as_slice_mut()?))
+    }
+
+    /// The rule of the step that has begun, the state, and the place of the next, which is proposed
+    /// whatever is written there.
+    fn advance(&mut self) -> (MomentumRule<A>, &Array2<A>, &mut Array2<A>) {
+        let (buffer, next) = self.buffer.split_proposed();
+        (self.rule, buffer, next)
+    }
+}
+
+fn heavy_ball_rule<A: Scalar>(config: &HeavyBall, clock: AverageClock) -> MomentumRule<A> {
+    MomentumRule::HeavyBall {
+        momentum: A::from_f64(config.momentum.value(clock.count)),
+        take: A::from_f64(1.0 - config.dampening.value(clock.count)),
+        starts: clock.count == 0 && !config.from_zero,
+        nesterov: config.nesterov,
+    }
+}
+
+/// The rule, and the divisor of the bias correction.
+fn ema_rule<A: Scalar>(
+    filter: &Filter,
+    clock: AverageClock,
+    weights: AverageWeights,
+    bias_correction: bool,
+) -> (MomentumRule<A>, f64) {
+    let (keep, take, correction) = match filter {
+        Filter::Average => (1.0, 0.0, weights.correction),
+        // The weights sum to β (1 − Π β) + (1−β).
+        Filter::Nesterov => {
+            (weights.old, weights.new, 1.0 - weights.old * (1.0 - weights.correction))
+        }
+        // The weights in `β₃ m + (1−β₃) g` sum to `1 − β₃ Π β` over earlier steps.
+        Filter::Separate(beta) => {
+            let beta = beta.value(clock.count);
+            let correction = if bias_correction { 1.0 - beta * clock.decay() } else { 1.0 };
+            (beta, 1.0 - beta, correction)
+        }
+    };
+    let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
+    let divisor = A::from_f64(correction);
+    let (keep, take) = (A::from_f64(keep) / divisor, A::from_f64(take) / divisor);
+    let rule = match filter {
+        Filter::Average => MomentumRule::Average { old, new, keep },
+        Filter::Nesterov => MomentumRule::Nesterov { old, new, keep, take },
+        Filter::Separate(_) => MomentumRule::Separate { old, new, keep, take },
+    };
+    (rule, correction)
+}
+
+impl<A: Scalar> Stage<A> for MomentumState<A> {
+    fn observe(&mut self, _step: &Step<'_, A>) -> Result<Observation> {
+        let divisor = self.begin();
+        Ok(Observation { scale: Some(1.0 / divisor), ..Observation::default() })
+    }
+
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+        let (rule, buffer, next) = self.advance();
+        check_shape("direction", &direction.view(), buffer.dim())?;
+        update_pair(next, direction, buffer, move |next, direction, buffer| {
+            rule.entries(next, direction, buffer);
+        });
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        Persist::<A>::commit(self);
+    }
+
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        Persist::save(self, path, out);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        Persist::load(self, path, from)
+    }
+
+    fn memory_bytes(&self) -> usize {
         2 * bytes::<A>(self.buffer.current().dim())
     }
 }

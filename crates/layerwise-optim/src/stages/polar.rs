@@ -5,15 +5,12 @@ use ndarray::ArrayViewMut2;
 
 use crate::config::polar::{PolarConfig, PolarDivisor, PolarMethod};
 use crate::error::Result;
-use crate::numeric::finite::{bytes, check_shape, check_weight};
-use crate::signal::Signal;
-use crate::stages::preconditioner::sealed::Sealed;
-use crate::stages::preconditioner::{Observation, Preconditioner};
-use crate::state::values::{StateReader, StateWriter};
+use crate::numeric::finite::{bytes, check_shape};
+use crate::stage::{Stage, Step};
 
 /// The polar factor of whatever it is applied to; it has no statistics.
 #[derive(Debug)]
-pub struct Polar<A> {
+pub(crate) struct Polar<A> {
     routine: Routine<A>,
     scale: f64,
     shape: (usize, usize),
@@ -26,14 +23,8 @@ enum Routine<A> {
 }
 
 impl<A: Scalar> Polar<A> {
-    /// For weights of this shape.
-    ///
-    /// # Errors
-    ///
-    /// Hyperparameters out of range, and shapes that are empty or too large.
-    pub fn new(config: &PolarConfig, shape: (usize, usize)) -> Result<Self> {
-        config.check()?;
-        check_weight::<A>(shape)?;
+    /// The configuration must have been checked.
+    pub(crate) fn new(config: &PolarConfig, shape: (usize, usize)) -> Self {
         let routine = match config.method {
             PolarMethod::NewtonSchulz { coefficients, steps, divisor } => {
                 let (epsilon, epsilon_is_floor) = match divisor {
@@ -50,18 +41,12 @@ impl<A: Scalar> Polar<A> {
                 times_nuclear_norm,
             },
         };
-        Ok(Polar { routine, scale: config.scale.of_shape(shape), shape })
+        Polar { routine, scale: config.scale.of_shape(shape), shape }
     }
 }
 
-impl<A> Sealed for Polar<A> {}
-
-impl<A: Scalar> Preconditioner<A> for Polar<A> {
-    fn observe(&mut self, _signal: &Signal<'_, A>) -> Result<Observation> {
-        Ok(Observation::default())
-    }
-
-    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+impl<A: Scalar> Stage<A> for Polar<A> {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
         let mut scale = self.scale;
         match &mut self.routine {
@@ -80,8 +65,6 @@ impl<A: Scalar> Preconditioner<A> for Polar<A> {
         Ok(())
     }
 
-    fn commit(&mut self) {}
-
     fn memory_bytes(&self) -> usize {
         match &self.routine {
             // The iterate, its successor, and two Gram matrices of the short side.
@@ -91,11 +74,5 @@ impl<A: Scalar> Preconditioner<A> for Polar<A> {
             }
             Routine::SingularValues { polar, .. } => polar.memory_bytes(),
         }
-    }
-
-    fn save_state(&self, _path: &str, _out: &mut StateWriter<A>) {}
-
-    fn load_state(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
-        Ok(())
     }
 }

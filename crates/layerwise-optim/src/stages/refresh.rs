@@ -4,7 +4,7 @@ use layerwise_linalg::LinalgError;
 
 use crate::config::refresh::Refresh;
 use crate::error::{OptimError, Result};
-use crate::stages::preconditioner::Observation;
+use crate::stage::Observation;
 use crate::state::persist::persist;
 
 /// How far a preconditioner with refreshes has come.

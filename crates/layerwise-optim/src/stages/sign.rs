@@ -6,34 +6,24 @@ use ndarray::ArrayViewMut2;
 use crate::config::sign::SignScale;
 use crate::error::Result;
 use crate::numeric::finite::check_shape;
-use crate::signal::Signal;
-use crate::stages::preconditioner::sealed::Sealed;
-use crate::stages::preconditioner::{Observation, Preconditioner};
-use crate::state::values::{StateReader, StateWriter};
+use crate::stage::{Stage, Step};
 
 /// `D ← s sign D`, entry by entry, where the sign of zero is zero. It has no statistics.
 #[derive(Clone, Copy, Debug)]
-pub struct Sign {
+pub(crate) struct Sign {
     scale: SignScale,
     shape: (usize, usize),
 }
 
 impl Sign {
     /// For weights of this shape.
-    #[must_use]
-    pub fn new(scale: SignScale, shape: (usize, usize)) -> Self {
+    pub(crate) fn new(scale: SignScale, shape: (usize, usize)) -> Self {
         Sign { scale, shape }
     }
 }
 
-impl Sealed for Sign {}
-
-impl<A: Scalar> Preconditioner<A> for Sign {
-    fn observe(&mut self, _signal: &Signal<'_, A>) -> Result<Observation> {
-        Ok(Observation::default())
-    }
-
-    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+impl<A: Scalar> Stage<A> for Sign {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
         let sum = || direction.iter().map(|x| x.as_f64().abs()).sum::<f64>();
         let scale = A::from_f64(match self.scale {
@@ -48,15 +38,7 @@ impl<A: Scalar> Preconditioner<A> for Sign {
         Ok(())
     }
 
-    fn commit(&mut self) {}
-
     fn memory_bytes(&self) -> usize {
         0
-    }
-
-    fn save_state(&self, _path: &str, _out: &mut StateWriter<A>) {}
-
-    fn load_state(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
-        Ok(())
     }
 }

@@ -4,4 +4,3 @@
 pub(crate) mod persist;
 pub(crate) mod saved;
 pub(crate) mod staged;
-pub(crate) mod values;

@@ -4,7 +4,7 @@ use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, check_symmetric, gram};
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::Result;
-use crate::state::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
+use crate::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
 
 /// Something whose value is kept in an optimizer's state, at a path such as
 /// `preconditioner.left.average`.
@@ -43,7 +43,7 @@ macro_rules! persist {
         $($variant:ident $(($part:ident))? $({ $($field:ident),+ })?),+ $(,)?
     } $(checked by $check:ident)?) => {
         impl<A: layerwise_linalg::Scalar> crate::state::persist::Persist<A> for $type<A> {
-            fn save(&self, path: &str, out: &mut crate::state::values::StateWriter<A>) {
+            fn save(&self, path: &str, out: &mut crate::values::StateWriter<A>) {
                 use crate::state::persist::Persist;
                 match self {
                     $(Self::$variant $(($part))? $({ $($field,)+ .. })? => {
@@ -56,7 +56,7 @@ macro_rules! persist {
             fn load(
                 &mut self,
                 path: &str,
-                from: &mut crate::state::values::StateReader<'_, A>,
+                from: &mut crate::values::StateReader<'_, A>,
             ) -> crate::error::Result<()> {
                 use crate::state::persist::Persist;
                 match self {
@@ -89,7 +89,7 @@ macro_rules! persist {
         }
     };
     (@methods $($field:ident),+ $(; $check:ident)?) => {
-        fn save(&self, path: &str, out: &mut crate::state::values::StateWriter<A>) {
+        fn save(&self, path: &str, out: &mut crate::values::StateWriter<A>) {
             use crate::state::persist::{Persist, join};
             $(Persist::save(&self.$field, &join(path, stringify!($field)), out);)+
         }
@@ -97,7 +97,7 @@ macro_rules! persist {
         fn load(
             &mut self,
             path: &str,
-            from: &mut crate::state::values::StateReader<'_, A>,
+            from: &mut crate::values::StateReader<'_, A>,
         ) -> crate::error::Result<()> {
             use crate::state::persist::{Persist, join};
             $(Persist::load(&mut self.$field, &join(path, stringify!($field)), from)?;)+
@@ -201,7 +201,7 @@ impl<A> Persist<A> for bool {
     }
 }
 
-/// What is there is determined by the composition, and so is the same on both sides.
+/// What is there is determined by the chain, and so is the same on both sides.
 impl<A, T: Persist<A>> Persist<A> for Option<T> {
     fn save(&self, path: &str, out: &mut StateWriter<A>) {
         if let Some(value) = self {

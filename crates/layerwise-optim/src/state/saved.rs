@@ -7,14 +7,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::composition::Composition;
+use crate::config::chain::Chain;
 use crate::error::{OptimError, Result};
-use crate::state::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
+use crate::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
 
 /// The version of the layout in which states are saved. It changes whenever a state of an earlier
 /// version of this crate would be read wrongly; such a state is refused by
 /// [`OptimError::StateVersion`].
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 /// All that an optimizer needs to go on as if it had never stopped: what it was built from, and
 /// every average, buffer, root, basis and counter, but no workspace.
@@ -49,14 +49,14 @@ pub struct OptimizerState<A> {
     version: u32,
     scalar: String,
     shape: (usize, usize),
-    composition: Composition,
+    chain: Chain,
     steps: u64,
     values: BTreeMap<String, StateValue<A>>,
 }
 
 impl<A: Scalar> OptimizerState<A> {
     pub(crate) fn new(
-        composition: &Composition,
+        chain: &Chain,
         shape: (usize, usize),
         steps: u64,
         values: StateWriter<A>,
@@ -65,7 +65,7 @@ impl<A: Scalar> OptimizerState<A> {
             version: STATE_VERSION,
             scalar: A::NAME.to_owned(),
             shape,
-            composition: composition.clone(),
+            chain: chain.clone(),
             steps,
             values: values.into_values(),
         }
@@ -73,8 +73,8 @@ impl<A: Scalar> OptimizerState<A> {
 
     /// What the optimizer was built from.
     #[must_use]
-    pub fn composition(&self) -> &Composition {
-        &self.composition
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// The shape of its weight.
@@ -103,16 +103,12 @@ impl<A: Scalar> OptimizerState<A> {
     }
 
     /// Refuses a state of another shape or method.
-    pub(crate) fn check_fits(
-        &self,
-        composition: &Composition,
-        shape: (usize, usize),
-    ) -> Result<()> {
+    pub(crate) fn check_fits(&self, chain: &Chain, shape: (usize, usize)) -> Result<()> {
         if self.shape != shape {
             return Err(OptimError::StateShape { expected: shape, found: self.shape });
         }
-        if self.composition != *composition {
-            return Err(difference(composition, &self.composition));
+        if self.chain != *chain {
+            return Err(difference(chain, &self.chain));
         }
         Ok(())
     }
@@ -223,11 +219,11 @@ fn read_json<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(wrap)
 }
 
-/// Names the first place where two compositions differ.
-fn difference(expected: &Composition, found: &Composition) -> OptimError {
-    let as_value = |x: &Composition| serde_json::to_value(x).unwrap_or(Value::Null);
+/// Names the first place where two chains differ.
+fn difference(expected: &Chain, found: &Chain) -> OptimError {
+    let as_value = |x: &Chain| serde_json::to_value(x).unwrap_or(Value::Null);
     let (expected, found) = (as_value(expected), as_value(found));
-    let mut path = String::from("composition");
+    let mut path = String::from("chain");
     let (mut a, mut b) = (&expected, &found);
     while let (Value::Object(left), Value::Object(right)) = (a, b) {
         let differing = left.iter().find_map(|(key, x)| {

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::state::persist::Persist;
-use crate::state::values::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 
 /// A value and its proposed successor.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use crate::config::averaging::Averaging;
 use crate::error::Result;
 use crate::state::persist::{join, persist};
-use crate::state::values::refuse;
+use crate::values::refuse;
 
 /// How many observations a statistic holds, and `Π β` over them.
 #[derive(Clone, Copy, Debug, PartialEq)]

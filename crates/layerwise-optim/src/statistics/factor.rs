@@ -59,11 +59,11 @@ impl<A: Scalar> FactorStatistic<A> {
             Side::Left => shape.0,
             Side::Right => shape.1,
         };
-        if kind != Statistic::Identity {
+        if kind != Statistic::None {
             check_size::<A>("a factor", (dimension, dimension))?;
         }
         let square = || Array2::zeros((dimension, dimension));
-        let is_averaged = kind != Statistic::Identity && *averaging != Averaging::None;
+        let is_averaged = kind != Statistic::None && *averaging != Averaging::None;
         let is_of_gradient = matches!(kind, Statistic::Gradient | Statistic::Whitened { .. });
         let is_formed = is_of_gradient && !is_averaged;
         Ok(FactorStatistic {
@@ -90,7 +90,7 @@ impl<A: Scalar> FactorStatistic<A> {
 
     /// The dimension where there is a factor to turn, else 0.
     pub(crate) fn probed_dimension(&self) -> usize {
-        if self.kind == Statistic::Identity { 0 } else { self.dimension }
+        if self.kind == Statistic::None { 0 } else { self.dimension }
     }
 
     /// Takes a signal in. `whitened` is the gradient times the other side's root, where that is
@@ -101,7 +101,7 @@ impl<A: Scalar> FactorStatistic<A> {
         whitened: Option<ArrayView2<'_, A>>,
         reading: Reading,
     ) -> Result<()> {
-        if self.kind == Statistic::Identity {
+        if self.kind == Statistic::None {
             return Ok(());
         }
         let (clock, weights) = self.clock.current().tick(&self.averaging);
@@ -237,7 +237,7 @@ impl<A: Scalar> FactorStatistic<A> {
         signal: &'s Signal<'_, A>,
         reading: Reading,
     ) -> Source<'s, A> {
-        if self.kind == Statistic::Identity {
+        if self.kind == Statistic::None {
             return Source::Identity;
         }
         if let Some(average) = &self.average {

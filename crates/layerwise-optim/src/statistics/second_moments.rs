@@ -9,7 +9,7 @@ use crate::numeric::entrywise::{InOut, update1, update2};
 use crate::numeric::finite::{bytes, first_non_finite};
 use crate::state::persist::{Persist, join, persist};
 use crate::state::staged::Staged;
-use crate::state::values::refuse;
+use crate::values::refuse;
 use crate::statistics::clock::AverageClock;
 
 /// What overflows, where its entries are those of the weight.
@@ -88,7 +88,7 @@ impl<A: Scalar> SecondMoments<A> {
         Ok(())
     }
 
-    /// Proposes `v` with the squares of `entries` taken in.
+    /// Proposes `v` with the squares of `entries` taken in, at the step that has begun.
     pub(crate) fn observe(&mut self, entries: &ArrayView2<A>) -> Result<()> {
         self.take_in(entries, |x| x * x)
     }
@@ -99,7 +99,7 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     fn take_in(&mut self, entries: &ArrayView2<A>, square: impl Fn(A) -> A) -> Result<()> {
-        let rule = self.begin();
+        let rule = self.rule;
         let (moments, next) = self.moments.split();
         update2(next, moments, entries, move |next, v, g| *next = rule.average(v, square(g)));
         if let Some((row, col, value)) = first_non_finite(&self.moments.split().1.view()) {
@@ -121,8 +121,8 @@ impl<A: Scalar> SecondMoments<A> {
         Ok(())
     }
 
-    /// Forgets a former proposal; what the next does to an entry.
-    fn begin(&mut self) -> SecondMomentRule<A> {
+    /// Begins a step: forgets a former proposal, and fixes what this one does to an entry.
+    pub(crate) fn begin(&mut self) {
         self.discard();
         let step = self.clock.current().count;
         let (clock, weights) = self.clock.current().tick(&self.config.averaging);
@@ -140,15 +140,16 @@ impl<A: Scalar> SecondMoments<A> {
                 EpsilonPlacement::BeforeCorrection => epsilon,
             }),
         };
-        self.rule
     }
 
-    /// For a step in one loop, where that [is possible](DiagonalConfig::is_average_and_root): the rule
-    /// of an entry, `v`, and the place of the next `v`.
-    pub(crate) fn begin_fused(&mut self) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
-        let rule = self.begin();
+    /// For a step in one loop, where that is possible: the rule of an entry, `v`, and the place of the
+    /// next `v`.
+    pub(crate) fn advance(&mut self) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
+        if !self.config.is_average_and_root() {
+            return None;
+        }
         let (moments, next) = self.moments.split_proposed();
-        Some((rule, moments.as_slice()?, next.as_slice_mut()?))
+        Some((self.rule, moments.as_slice()?, next.as_slice_mut()?))
     }
 
     pub(crate) fn apply(&self, direction: &mut ArrayViewMut2<'_, A>) {

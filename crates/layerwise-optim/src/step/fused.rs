@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::numeric::entrywise::{InOut, LANES, Lanes};
 use crate::numeric::finite::{root_of_sum, square_of, square_of_difference};
-use crate::stages::momentum::DirectionRule;
+use crate::stages::momentum::MomentumRule;
 use crate::statistics::second_moments::SecondMomentRule;
 use crate::step::weight::WeightRule;
 
@@ -26,7 +26,7 @@ pub(crate) struct Fused<'a, A> {
     /// Becomes the new weight.
     pub(crate) proposal: &'a mut [A],
     /// Without, the direction is the gradient.
-    pub(crate) direction: Option<InOut<'a, DirectionRule<A>, A>>,
+    pub(crate) momentum: Option<InOut<'a, MomentumRule<A>, A>>,
     /// Without, the direction is not preconditioned.
     pub(crate) second_moment: Option<InOut<'a, SecondMomentRule<A>, A>>,
     pub(crate) weight_rule: WeightRule<A>,
@@ -67,11 +67,9 @@ impl<A: Scalar> Fused<'_, A> {
         let g = &self.gradient[at.clone()];
         let w = &self.weight[at.clone()];
         let d = &mut self.proposal[at.clone()];
-        match &mut self.direction {
-            None => d.copy_from_slice(g),
-            Some((rule, state, next)) => {
-                rule.entries(&mut next[at.clone()], d, &state[at.clone()], g);
-            }
+        d.copy_from_slice(g);
+        if let Some((rule, state, next)) = &mut self.momentum {
+            rule.entries(&mut next[at.clone()], d, &state[at.clone()]);
         }
         if let Some((rule, state, next)) = &mut self.second_moment {
             let rule = *rule;

@@ -2,33 +2,33 @@
 
 use layerwise_linalg::Scalar;
 
-use crate::config::composition::Composition;
+use crate::config::chain::Chain;
 use crate::error::Result;
 use crate::signal::Signals;
 use crate::step::optimizer::Optimizer;
 
-/// A named method: hyperparameters by the names of the field, and the composition that they mean.
+/// A named method: hyperparameters by the names of the field, and the chain that they mean.
 pub trait Method {
-    /// The method as a composition.
-    fn composition(&self) -> Composition;
+    /// The method as a chain.
+    fn chain(&self) -> Chain;
 
-    /// The optimizer of a weight of this shape; see [`Composition::build`].
+    /// The optimizer of a weight of this shape; see [`Chain::build`].
     ///
     /// # Errors
     ///
-    /// As [`Composition::build`].
+    /// As [`Chain::build`].
     fn build<A: Scalar>(&self, shape: (usize, usize)) -> Result<Optimizer<A>>
     where
         Self: Sized,
     {
-        self.composition().build(shape)
+        self.chain().build(shape)
     }
 
-    /// The optimizer of a weight whose layer gives these signals; see [`Composition::build_for`].
+    /// The optimizer of a weight whose layer gives these signals; see [`Chain::build_for`].
     ///
     /// # Errors
     ///
-    /// As [`Composition::build_for`].
+    /// As [`Chain::build_for`].
     fn build_for<A: Scalar>(
         &self,
         shape: (usize, usize),
@@ -37,12 +37,12 @@ pub trait Method {
     where
         Self: Sized,
     {
-        self.composition().build_for(shape, available)
+        self.chain().build_for(shape, available)
     }
 }
 
-impl Method for Composition {
-    fn composition(&self) -> Composition {
+impl Method for Chain {
+    fn chain(&self) -> Chain {
         self.clone()
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod control;
 pub(crate) mod damping_factor;
 pub(crate) mod fused;
+pub(crate) mod link;
 pub(crate) mod method;
 pub(crate) mod optimizer;
 pub(crate) mod report;

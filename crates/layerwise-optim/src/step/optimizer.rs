@@ -3,8 +3,8 @@
 use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-use crate::config::clipping::Clipping;
-use crate::config::composition::{Composition, Normalization, WeightDecay};
+use crate::config::chain::Chain;
+use crate::config::stage::StageConfig;
 use crate::error::{OptimError, Result};
 use crate::numeric::entrywise::{update1, update2};
 use crate::numeric::finite::{
@@ -13,45 +13,47 @@ use crate::numeric::finite::{
 };
 use crate::schedule::When;
 use crate::signal::{Signal, Signals};
-use crate::stages::blocks::Blocks;
+use crate::stage::{Observation, Step};
+use crate::stages::build::Machine;
 use crate::stages::eigenbasis::EigenbasisDiagonal;
-use crate::stages::momentum::{DirectionState, MomentumState};
-use crate::stages::normalize::normalize;
-use crate::state::persist::{Persist, persist};
+use crate::state::persist::Persist;
 use crate::state::saved::OptimizerState;
-use crate::state::values::StateWriter;
+use crate::values::StateWriter;
 use crate::step::control::Control;
 use crate::step::damping_factor::DampingFactor;
 use crate::step::fused::Fused;
+use crate::step::link::{Link, apply_all, prepare};
 use crate::step::report::{QuadraticModel, StepReport};
 use crate::step::weight::WeightRule;
 use crate::step::weight_averaging::IterateState;
 
-/// An optimizer of one weight matrix, made by [`Composition::build`] or by a
+/// An optimizer of one weight matrix, made by [`Chain::build`] or by a
 /// [`Method`](crate::Method).
 pub struct Optimizer<A> {
-    composition: Composition,
+    chain: Chain,
     shape: (usize, usize),
     steps: u64,
-    direction: DirectionState<A>,
-    blocks: Blocks<A>,
-    velocity: Option<MomentumState<A>>,
+    gradient: Vec<Link<A>>,
+    update: Vec<Link<A>>,
+    /// Which stage of the update asked to skip the step that was proposed.
+    skipping: Option<usize>,
     iterates: Option<IterateState<A>>,
     damping: Option<DampingFactor>,
     /// The gradient as the method takes it, where that is not as it is given.
     prepared: Option<Array2<A>>,
+    /// The weight in standard layout, where stages see it in another shape.
+    laid_out: Option<Array2<A>>,
     /// The direction, then the new weight.
     proposal: Array2<A>,
-    scratch: Option<Array2<A>>,
     /// The change of the weight, then its product with the curvature, where the step is predicted.
     change: Option<Array2<A>>,
 }
 
-impl Composition {
+impl Chain {
     /// The optimizer of a weight of this shape (m × n; 1 × n for a vector).
     ///
-    /// A layer that does not give the signals of [`Composition::required`] fails at its first
-    /// step; [`Composition::build_for`] refuses it here.
+    /// A layer that does not give the signals of [`Chain::required`] fails at its first
+    /// step; [`Chain::build_for`] refuses it here.
     ///
     /// # Errors
     ///
@@ -67,7 +69,7 @@ impl Composition {
     ///
     /// # Errors
     ///
-    /// As [`Composition::build`], and [`OptimError::MissingSignal`] where the method needs more.
+    /// As [`Chain::build`], and [`OptimError::MissingSignal`] where the method needs more.
     pub fn build_for<A: Scalar>(
         &self,
         shape: (usize, usize),
@@ -81,37 +83,34 @@ impl Composition {
 impl<A> std::fmt::Debug for Optimizer<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Optimizer")
-            .field("composition", &self.composition)
+            .field("chain", &self.chain)
             .field("shape", &self.shape)
             .field("steps", &self.steps)
             .finish_non_exhaustive()
     }
 }
 
-persist!(Optimizer<A> { direction, blocks, velocity, iterates, damping });
-
 impl<A: Scalar> Optimizer<A> {
-    /// The composition must have been checked.
-    fn new(composition: Composition, shape: (usize, usize)) -> Result<Self> {
-        let blocks = Blocks::new(&composition, shape)?;
-        let velocity =
-            composition.velocity.as_ref().map(|config| MomentumState::new(config, shape));
-        let iterates = composition.iterate_averaging.as_ref();
-        let prepares = composition.maximize
-            || composition.gradient_clipping != Clipping::None
-            || matches!(composition.weight_decay, WeightDecay::L2(_))
-            || blocks.reshapes();
+    /// The chain must have been checked.
+    fn new(chain: Chain, shape: (usize, usize)) -> Result<Self> {
+        let predicts = chain.predicts();
+        let links = |stages: &[StageConfig]| {
+            stages.iter().map(|stage| Link::new(stage, shape, predicts)).collect::<Result<Vec<_>>>()
+        };
+        let (gradient, update) = (links(&chain.gradient)?, links(&chain.update)?);
+        let reshapes = gradient.iter().chain(&update).any(|link| link.machine.reshapes());
+        let iterates = chain.weight_averaging.as_ref();
         Ok(Optimizer {
-            direction: DirectionState::new(&composition.direction, shape),
-            blocks,
             iterates: iterates.map(|config| IterateState::new(config, shape)),
-            damping: composition.damping_adaptation.map(DampingFactor::new),
-            prepared: prepares.then(|| Array2::zeros(shape)),
+            damping: chain.damping_adaptation.map(DampingFactor::new),
+            prepared: (reshapes || !gradient.is_empty()).then(|| Array2::zeros(shape)),
+            laid_out: reshapes.then(|| Array2::zeros(shape)),
             proposal: Array2::zeros(shape),
-            scratch: velocity.is_some().then(|| Array2::zeros(shape)),
-            change: composition.predicts().then(|| Array2::zeros(shape)),
-            velocity,
-            composition,
+            change: predicts.then(|| Array2::zeros(shape)),
+            gradient,
+            update,
+            skipping: None,
+            chain,
             shape,
             steps: 0,
         })
@@ -155,23 +154,46 @@ impl<A: Scalar> Optimizer<A> {
         signal: &Signal<'_, A>,
     ) -> Result<StepReport> {
         control.check()?;
-        let given = signal;
-        let gradient = given.gradient();
-        check_shape("weight", &weight.view(), self.shape)?;
+        let (weight, gradient) = (weight.view(), signal.gradient());
+        check_shape("weight", &weight, self.shape)?;
         check_shape("gradient", &gradient, self.shape)?;
-        if let Some(report) = self.propose_fused(control, &weight.view(), &gradient) {
+        let step = Step {
+            signal: signal.reborrow(),
+            weight: weight.reborrow(),
+            time: self.steps,
+            learning_rate: self.chain.learning_rate.value(self.steps) * control.rate_factor,
+            corrections: 1.0,
+        };
+        if let Some(report) = self.propose_fused(&step) {
             return Ok(report);
         }
         let gradient_norm = frobenius_norm(&gradient);
         if !gradient_norm.is_finite() {
             check_finite("gradient", &gradient)?;
         }
-        self.composition.check(When::Step(self.steps))?;
-        let learning_rate = self.learning_rate(control);
-        self.prepare(&gradient, &weight.view())?;
-        let gradient = self.prepared.as_ref().map_or(gradient, |prepared| prepared.view());
-        let signal = signal.with_gradient(gradient);
-        let observation = self.blocks.observe(&signal)?;
+        self.chain.check(When::Step(step.time))?;
+        if let Some(prepared) = &mut self.prepared {
+            prepare(&mut self.gradient, prepared, &step)?;
+        }
+        if let Some(laid_out) = &mut self.laid_out {
+            laid_out.assign(&weight);
+        }
+        let prepared = self.prepared.as_ref().map_or(gradient, |prepared| prepared.view());
+        let told = Step {
+            signal: signal.with_gradient(prepared),
+            weight: self.laid_out.as_ref().map_or(weight, |laid_out| laid_out.view()),
+            ..step
+        };
+        let mut observation = Observation::default();
+        self.skipping = None;
+        for (index, link) in self.update.iter_mut().enumerate() {
+            let one = link.observe(&told)?;
+            observation = observation.and(one);
+            if one.skip {
+                self.skipping = Some(index);
+                break;
+            }
+        }
         let mut report = StepReport {
             gradient_norm,
             skipped: observation.skip,
@@ -179,160 +201,77 @@ impl<A: Scalar> Optimizer<A> {
             fallbacks: observation.fallbacks,
             left_condition: observation.left_condition,
             right_condition: observation.right_condition,
-            ..self.report(learning_rate)
+            ..StepReport::of_step(self.steps + 1, step.learning_rate)
         };
         if observation.skip {
-            check_finite("weight", &weight.view())?;
+            check_finite("weight", &weight)?;
             return Ok(report);
         }
-        let correction = self.direction.propose(&gradient, &mut self.proposal);
-        self.blocks.apply(&mut self.proposal)?;
-        if self.composition.normalization == Normalization::RootMeanSquare {
-            let corrections = observation.scale.unwrap_or(1.0) / correction;
-            normalize(&mut self.proposal, corrections);
-        }
-        if let WeightDecay::Direction(rate) = &self.composition.weight_decay {
-            let rate = A::from_f64(rate.value(self.steps));
-            self.proposal.zip_mut_with(weight, |d, &w| *d += rate * w);
-        }
-        if let (Some(velocity), Some(scratch)) = (&mut self.velocity, &mut self.scratch) {
-            velocity.propose(&self.proposal.view(), scratch);
-            std::mem::swap(&mut self.proposal, scratch);
-        }
-        self.composition.update_clipping.apply(&mut self.proposal, self.steps);
-        report.update_norm = self.propose_weight(weight, learning_rate)?;
-        report.model = self.model(&weight.view(), given)?;
+        self.proposal.assign(&told.gradient());
+        apply_all(&mut self.update, &mut self.proposal, told)?;
+        report.update_norm = self.propose_weight(&step)?;
+        report.model = self.model(&step)?;
         Ok(report)
     }
 
-    /// The same in one loop over entries, to the same bits. `None` where composition or layout do
-    /// not allow that, and where anything is wrong: one stage after another then names it.
-    pub(crate) fn propose_fused(
-        &mut self,
-        control: &Control,
-        weight: &ArrayView2<'_, A>,
-        gradient: &ArrayView2<'_, A>,
-    ) -> Option<StepReport> {
-        if !self.composition.is_entrywise() {
+    /// The same in one loop over entries, to the same bits. `None` where chain or layout do not allow
+    /// that, and where anything is wrong: one stage after another then names it.
+    pub(crate) fn propose_fused(&mut self, step: &Step<'_, A>) -> Option<StepReport> {
+        if self.iterates.is_some() {
             return None;
         }
-        let (given, weight_entries) = (gradient.as_slice()?, weight.as_slice()?);
-        self.composition.check(When::Step(self.steps)).ok()?;
-        self.prepare(gradient, weight).ok()?;
-        let learning_rate = self.learning_rate(control);
-        let weight_rule =
-            WeightRule::new(&self.composition.weight_decay, learning_rate, self.steps);
-        let direction = match self.direction.begin() {
-            Some((rule, state, next)) => Some((rule, state.as_slice()?, next.as_slice_mut()?)),
+        let (momentum, diagonal) = match self.update.as_mut_slice() {
+            [] => (None, None),
+            [Link { machine: Machine::Momentum(momentum), .. }] => (Some(momentum), None),
+            [Link { machine: Machine::Diagonal(diagonal), .. }] => (None, Some(diagonal)),
+            [
+                Link { machine: Machine::Momentum(momentum), .. },
+                Link { machine: Machine::Diagonal(diagonal), .. },
+            ] => (Some(momentum), Some(diagonal)),
+            _ => return None,
+        };
+        let gradient = step.gradient();
+        let (given, weight) = (gradient.as_slice()?, step.weight.as_slice()?);
+        self.chain.check(When::Step(step.time)).ok()?;
+        if let Some(prepared) = &mut self.prepared {
+            prepare(&mut self.gradient, prepared, step).ok()?;
+        }
+        let momentum = match momentum {
+            Some(momentum) => Some(momentum.begin_fused()?),
             None => None,
         };
-        let second_moment = match self.blocks.as_diagonal() {
-            Some(diagonal) => Some(diagonal.moments_mut().begin_fused()?),
+        let second_moment = match diagonal {
+            Some(diagonal) => Some(diagonal.begin_fused()?),
             None => None,
         };
         let fused = Fused {
             given,
             gradient: self.prepared.as_ref().map_or(Some(given), |g| g.as_slice())?,
-            weight: weight_entries,
+            weight,
             proposal: self.proposal.as_slice_mut()?,
-            direction,
+            momentum,
             second_moment,
-            weight_rule,
+            weight_rule: WeightRule::new(&self.chain.weight_decay, step),
         };
         let norms = fused.run()?;
         Some(StepReport {
             gradient_norm: norms.gradient,
             update_norm: norms.update,
-            ..self.report(learning_rate)
+            ..StepReport::of_step(self.steps + 1, step.learning_rate)
         })
     }
 
-    fn learning_rate(&self, control: &Control) -> f64 {
-        self.composition.learning_rate.value(self.steps) * control.rate_factor
-    }
-
-    /// What is reported of the next step before anything is known of it.
-    fn report(&self, learning_rate: f64) -> StepReport {
-        StepReport {
-            step: self.steps + 1,
-            learning_rate,
-            gradient_norm: 0.0,
-            update_norm: 0.0,
-            skipped: false,
-            refreshed: false,
-            fallbacks: 0,
-            left_condition: None,
-            right_condition: None,
-            model: None,
-        }
-    }
-
-    /// What the quadratic model predicts of the proposed weight.
-    fn model(
-        &mut self,
-        weight: &ArrayView2<'_, A>,
-        signal: &Signal<'_, A>,
-    ) -> Result<Option<QuadraticModel>> {
-        let Some(change) = &mut self.change else { return Ok(None) };
-        update2(change, &self.proposal, weight, move |change, new, old| *change = new - old);
-        let slope = inner_product(&signal.gradient(), &change.view());
-        if !self.blocks.apply_curvature(signal, change)? {
-            return Ok(None);
-        }
-        let curvature = self
-            .proposal
-            .iter()
-            .zip(weight)
-            .zip(&*change)
-            .map(|((&new, &old), c)| (new - old).as_f64() * c.as_f64())
-            .sum();
-        let slope = if self.composition.maximize { -slope } else { slope };
-        Ok(Some(QuadraticModel { slope, curvature }))
-    }
-
-    /// Makes the last proposal happen; the weight must be the one that it was made for.
-    pub(crate) fn accept(&mut self, weight: &mut ArrayViewMut2<'_, A>, report: &StepReport) {
-        self.steps = report.step;
-        self.blocks.commit(report.skipped);
-        if report.skipped {
-            return;
-        }
-        self.direction.commit();
-        if let Some(velocity) = &mut self.velocity {
-            velocity.commit();
-        }
-        if let Some(iterates) = &mut self.iterates {
-            iterates.commit();
-        }
-        weight.assign(&self.proposal);
-    }
-
-    /// Clips the gradient, turns its sign, and adds the decay, where that is asked for.
-    fn prepare(&mut self, gradient: &ArrayView2<'_, A>, weight: &ArrayView2<'_, A>) -> Result<()> {
-        let Some(prepared) = &mut self.prepared else { return Ok(()) };
-        prepared.assign(gradient);
-        self.composition.gradient_clipping.apply(prepared, self.steps);
-        if self.composition.maximize {
-            prepared.mapv_inplace(|x| -x);
-        }
-        if let WeightDecay::L2(rate) = &self.composition.weight_decay {
-            let rate = A::from_f64(rate.value(self.steps));
-            prepared.zip_mut_with(weight, |g, &w| *g += rate * w);
-            check_finite("gradient with weight decay", &prepared.view())?;
-        }
-        Ok(())
-    }
-
     /// Replaces the direction by the new weight; returns the norm of the change.
-    fn propose_weight(&mut self, weight: &ArrayViewMut2<'_, A>, learning_rate: f64) -> Result<f64> {
-        let rule = WeightRule::new(&self.composition.weight_decay, learning_rate, self.steps);
+    fn propose_weight(&mut self, step: &Step<'_, A>) -> Result<f64> {
+        let weight = &step.weight;
+        let rule = WeightRule::new(&self.chain.weight_decay, step);
         update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, *d));
         if let Some(iterates) = &mut self.iterates {
-            iterates.propose(&weight.view(), &mut self.proposal, learning_rate);
+            iterates.propose(weight, &mut self.proposal, step.learning_rate);
         }
-        let norm = distance(&self.proposal.view(), &weight.view());
+        let norm = distance(&self.proposal.view(), weight);
         if !norm.is_finite() {
-            check_finite("weight", &weight.view())?;
+            check_finite("weight", weight)?;
             if let Some((row, col, value)) = first_non_finite(&self.proposal.view()) {
                 return Err(OptimError::Overflow { what: "the new weight", row, col, value });
             }
@@ -340,13 +279,62 @@ impl<A: Scalar> Optimizer<A> {
         Ok(norm)
     }
 
+    /// What the quadratic model predicts of the proposed weight.
+    fn model(&mut self, step: &Step<'_, A>) -> Result<Option<QuadraticModel>> {
+        let Some(change) = &mut self.change else { return Ok(None) };
+        update2(change, &self.proposal, &step.weight, move |change, new, old| *change = new - old);
+        let slope = inner_product(&step.gradient(), &change.view());
+        let mut has_curvature = false;
+        for link in &mut self.update {
+            has_curvature = link.machine.apply_curvature(&mut change.view_mut(), step)?;
+            if has_curvature {
+                break;
+            }
+        }
+        if !has_curvature {
+            return Ok(None);
+        }
+        let curvature = self
+            .proposal
+            .iter()
+            .zip(&step.weight)
+            .zip(&*change)
+            .map(|((&new, &old), c)| (new - old).as_f64() * c.as_f64())
+            .sum();
+        let slope = if self.chain.maximizes() { -slope } else { slope };
+        Ok(Some(QuadraticModel { slope, curvature }))
+    }
+
+    /// Makes the last proposal happen; the weight must be the one that it was made for.
+    pub(crate) fn accept(&mut self, weight: &mut ArrayViewMut2<'_, A>, report: &StepReport) {
+        self.steps = report.step;
+        self.gradient.iter_mut().for_each(|link| link.machine.commit());
+        if report.skipped {
+            if let Some(link) = self.skipping.and_then(|index| self.update.get_mut(index)) {
+                link.machine.commit();
+            }
+            return;
+        }
+        self.update.iter_mut().for_each(|link| link.machine.commit());
+        if let Some(iterates) = &mut self.iterates {
+            iterates.commit();
+        }
+        weight.assign(&self.proposal);
+    }
+
     /// All that it needs to go on later as if it had never stopped; the weight is the caller's to
     /// save.
     #[must_use]
     pub fn state(&self) -> OptimizerState<A> {
         let mut out = StateWriter::new();
-        self.save("state", &mut out);
-        OptimizerState::new(&self.composition, self.shape, self.steps, out)
+        for (list, links) in [("gradient", &self.gradient), ("update", &self.update)] {
+            for (index, link) in links.iter().enumerate() {
+                link.machine.save(&link.path(list, index), &mut out);
+            }
+        }
+        self.iterates.save("weight_averaging", &mut out);
+        Persist::<A>::save(&self.damping, "damping", &mut out);
+        OptimizerState::new(&self.chain, self.shape, self.steps, out)
     }
 
     /// Takes the state of an optimizer of the same method and shape.
@@ -363,14 +351,23 @@ impl<A: Scalar> Optimizer<A> {
     /// What it is after [`Optimizer::load`].
     pub(crate) fn loaded(&self, state: &OptimizerState<A>) -> Result<Self> {
         state.check_kind()?;
-        state.check_fits(&self.composition, self.shape)?;
-        let mut loaded = Optimizer::new(self.composition.clone(), self.shape)?;
+        state.check_fits(&self.chain, self.shape)?;
+        let mut loaded = Optimizer::new(self.chain.clone(), self.shape)?;
         let mut reader = state.reader();
-        Persist::load(&mut loaded, "state", &mut reader)?;
+        let lists = [("gradient", &mut loaded.gradient), ("update", &mut loaded.update)];
+        for (list, links) in lists {
+            for (index, link) in links.iter_mut().enumerate() {
+                let path = link.path(list, index);
+                link.machine.load(&path, &mut reader)?;
+            }
+        }
+        loaded.iterates.load("weight_averaging", &mut reader)?;
+        Persist::<A>::load(&mut loaded.damping, "damping", &mut reader)?;
         reader.finish()?;
         loaded.steps = state.steps();
         if let Some(damping) = &loaded.damping {
-            loaded.blocks.set_damping_factor(damping.factor());
+            let factor = damping.factor();
+            loaded.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
         }
         Ok(loaded)
     }
@@ -379,10 +376,10 @@ impl<A: Scalar> Optimizer<A> {
     ///
     /// # Errors
     ///
-    /// As [`Composition::build`] and [`Optimizer::load`].
+    /// As [`Chain::build`] and [`Optimizer::load`].
     pub fn from_state(state: &OptimizerState<A>) -> Result<Self> {
         state.check_kind()?;
-        let mut optimizer = state.composition().build(state.shape())?;
+        let mut optimizer = state.chain().build(state.shape())?;
         optimizer.load(state)?;
         Ok(optimizer)
     }
@@ -393,14 +390,14 @@ impl<A: Scalar> Optimizer<A> {
     ///
     /// # Errors
     ///
-    /// A composition without [`LevenbergMarquardt`](crate::LevenbergMarquardt), and a ratio that is
+    /// A chain without [`LevenbergMarquardt`](crate::LevenbergMarquardt), and a ratio that is
     /// NaN. Nothing has changed then.
     pub fn report_reduction(&mut self, ratio: f64) -> Result<f64> {
         let Some(damping) = &mut self.damping else {
             return Err(OptimError::Incompatible {
                 first: "a report of the loss's reduction",
                 second: "damping that is not adapted",
-                why: "the composition has no damping_adaptation",
+                why: "the chain has no damping_adaptation",
             });
         };
         if ratio.is_nan() {
@@ -411,8 +408,9 @@ impl<A: Scalar> Optimizer<A> {
             });
         }
         damping.report(ratio);
-        self.blocks.set_damping_factor(damping.factor());
-        Ok(damping.factor())
+        let factor = damping.factor();
+        self.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
+        Ok(factor)
     }
 
     /// The shape of the weight.
@@ -427,38 +425,36 @@ impl<A: Scalar> Optimizer<A> {
         self.steps
     }
 
-    /// The number of blocks, each with its own preconditioner, that the composition's
+    /// The number of blocks, each with stages of its own, that the chain's
     /// [`Partition`](crate::Partition) lays the weight out in.
     #[must_use]
     pub fn blocks(&self) -> usize {
-        self.blocks.count()
+        self.update.iter().map(|link| link.machine.parts()).max().unwrap_or(1)
     }
 
     /// What it was built from.
     #[must_use]
-    pub fn composition(&self) -> &Composition {
-        &self.composition
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// Which signals beyond the gradient [`Optimizer::step`] needs.
     #[must_use]
     pub fn required(&self) -> Signals {
-        self.blocks.required()
+        self.chain.required()
     }
 
     /// Bytes of the arrays held: state, the places where the next state is prepared, and workspace.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let array = bytes::<A>(self.shape);
-        let optional = [&self.prepared, &self.scratch, &self.change];
-        array * (1 + optional.into_iter().flatten().count())
-            + self.direction.memory_bytes()
-            + self.blocks.memory_bytes()
-            + self.velocity.as_ref().map_or(0, MomentumState::memory_bytes)
+        let optional = [&self.prepared, &self.laid_out, &self.change];
+        let links = self.gradient.iter().chain(&self.update);
+        bytes::<A>(self.shape) * (1 + optional.into_iter().flatten().count())
+            + links.map(|link| link.machine.memory_bytes()).sum::<usize>()
             + self.iterates.as_ref().map_or(0, IterateState::memory_bytes)
     }
 
-    /// The preconditioner as a diagonal in eigenbases, where it is one: its bases can be read and
+    /// The first stage that is a diagonal in eigenbases, where there is one: its bases can be read and
     /// replaced. Of a weight in blocks, that of the first.
     pub fn eigenbasis_mut(&mut self) -> Option<&mut EigenbasisDiagonal<A>> {
         self.eigenbases_mut().next()
@@ -466,11 +462,11 @@ impl<A: Scalar> Optimizer<A> {
 
     /// The same of all blocks, row by row.
     pub fn eigenbases_mut(&mut self) -> impl Iterator<Item = &mut EigenbasisDiagonal<A>> {
-        self.blocks.eigenbases_mut()
+        self.update.iter_mut().flat_map(|link| link.machine.eigenbases_mut())
     }
 
     /// The average of iterates that is to be evaluated in place of the weight (m × n), under
-    /// [`IterateAveraging`](crate::IterateAveraging); a copy of the weight without.
+    /// [`WeightAveraging`](crate::WeightAveraging); a copy of the weight without.
     ///
     /// # Errors
     ///

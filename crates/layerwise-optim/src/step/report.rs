@@ -34,6 +34,22 @@ pub struct StepReport {
 }
 
 impl StepReport {
+    /// What is reported before anything is known.
+    pub(crate) fn of_step(step: u64, learning_rate: f64) -> Self {
+        StepReport {
+            step,
+            learning_rate,
+            gradient_norm: 0.0,
+            update_norm: 0.0,
+            skipped: false,
+            refreshed: false,
+            fallbacks: 0,
+            left_condition: None,
+            right_condition: None,
+            model: None,
+        }
+    }
+
     /// True where a gradient that is not zero, at a rate that is not zero, left the weight in every bit
     /// as it was: the step is lost in the weight's rounding, or vanished on its way. A run whose reports
     /// keep saying so stands still.

@@ -7,9 +7,9 @@ use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::{
-    Adagrad, Adam, AdamW, Averaging, Clipping, Composition, Control, DiagonalConfig, Direction,
-    EpsilonPlacement, Filter, Method, Momentum, OptimError, Optimizer, PreconditionerConfig,
-    RmsProp, Schedule, Sgd, Signal, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, Chain, Clipping, DiagonalConfig, EpsilonPlacement, Filter,
+    HeavyBall, Method, Momentum, OptimError, Optimizer, RmsProp, Schedule, Sgd, Signal,
+    StageConfig, Step, WeightDecay,
 };
 
 /// Neither whole chunks nor whole lanes.
@@ -25,23 +25,23 @@ fn bits<A: Scalar>(array: &Array2<A>) -> Vec<u64> {
 }
 
 /// Every direction with every statistic that is taken in one loop, and each other option.
-fn compositions() -> Vec<Composition> {
+fn chains() -> Vec<Chain> {
     let momentum = |nesterov, from_zero| {
         let dampening = if nesterov { 0.0 } else { 0.3 };
-        Direction::Momentum(Momentum {
+        Momentum::HeavyBall(HeavyBall {
             dampening: dampening.into(),
             nesterov,
             from_zero,
-            ..Momentum::heavy_ball(0.9)
+            ..HeavyBall::new(0.9)
         })
     };
-    let ema = |filter, bias_correction| Direction::Ema {
+    let ema = |filter, bias_correction| Momentum::Ema {
         beta: Schedule::linear(0.5, 0.9, 10),
         bias_correction,
         filter,
     };
     let diagonal = |averaging, epsilon_placement| {
-        PreconditionerConfig::Diagonal(DiagonalConfig {
+        StageConfig::Diagonal(DiagonalConfig {
             averaging,
             epsilon_placement,
             epsilon: 1e-3.into(),
@@ -50,23 +50,25 @@ fn compositions() -> Vec<Composition> {
     };
     let average = Averaging::Ema { beta: 0.99.into(), bias_correction: true };
     let mut all = Vec::new();
-    for direction in [
-        Direction::Gradient,
-        momentum(false, false),
-        momentum(false, true),
-        momentum(true, false),
-        ema(Filter::Average, true),
-        ema(Filter::Nesterov, true),
-        ema(Filter::Separate(0.7.into()), false),
+    for momentum in [
+        None,
+        Some(momentum(false, false)),
+        Some(momentum(false, true)),
+        Some(momentum(true, false)),
+        Some(ema(Filter::Average, true)),
+        Some(ema(Filter::Nesterov, true)),
+        Some(ema(Filter::Separate(0.7.into()), false)),
     ] {
-        for preconditioner in [
-            PreconditionerConfig::Identity,
-            diagonal(Averaging::None, EpsilonPlacement::AfterCorrection),
-            diagonal(Averaging::Decay { beta: 0.9.into() }, EpsilonPlacement::AfterCorrection),
-            diagonal(average.clone(), EpsilonPlacement::BeforeCorrection),
+        for diagonal in [
+            None,
+            Some(diagonal(Averaging::None, EpsilonPlacement::AfterCorrection)),
+            Some(diagonal(
+                Averaging::Decay { beta: 0.9.into() },
+                EpsilonPlacement::AfterCorrection,
+            )),
+            Some(diagonal(average.clone(), EpsilonPlacement::BeforeCorrection)),
         ] {
-            let direction = direction.clone();
-            all.push(Composition { direction, preconditioner, ..Composition::default() });
+            all.push(Chain::new(0.01).then_any(momentum.clone()).then_any(diagonal));
         }
     }
     let decay = || Schedule::from(0.1);
@@ -75,25 +77,28 @@ fn compositions() -> Vec<Composition> {
         WeightDecay::Decoupled(decay()),
         WeightDecay::DecoupledAfter(decay()),
     ] {
-        all.push(Adam { weight_decay, maximize: true, ..Adam::default() }.composition());
+        all.push(Adam { weight_decay, maximize: true, ..Adam::default() }.chain());
     }
     for gradient_clipping in [Clipping::Norm(3.0.into()), Clipping::Value(0.5.into())] {
-        all.push(Composition { gradient_clipping, ..AdamW::default().composition() });
+        all.push(AdamW::default().chain().on_gradient(gradient_clipping));
     }
-    all.push(Adagrad { initial: 0.1, ..Adagrad::default() }.composition());
-    all.push(RmsProp::default().composition());
+    all.push(Adagrad { initial: 0.1, ..Adagrad::default() }.chain());
+    all.push(RmsProp::default().chain());
     all
 }
 
+fn step_of<'a, A: Scalar>(gradient: &'a Array2<A>, weight: &'a Array2<A>) -> Step<'a, A> {
+    Step::alone(Signal::new(gradient.view()), weight.view(), 0)
+}
+
 fn agree<A: Scalar>() {
-    for composition in compositions() {
+    for chain in chains() {
         // The same, but for a bound that is never met, and for which stages are taken apart.
         let largest = A::max_value().as_f64();
-        let apart =
-            Composition { update_clipping: Clipping::Value(largest.into()), ..composition.clone() };
-        let mut fused = composition.build::<A>(SHAPE).unwrap();
+        let apart = chain.clone().then(Clipping::Value(largest.into()));
+        let mut fused = chain.build::<A>(SHAPE).unwrap();
         let mut apart = apart.build::<A>(SHAPE).unwrap();
-        let mut by_columns = composition.build::<A>(SHAPE).unwrap();
+        let mut by_columns = chain.build::<A>(SHAPE).unwrap();
         let start = normals::<A>(0);
         let (mut a, mut b) = (start.clone(), start.clone());
         let mut c = Array2::zeros(SHAPE.f());
@@ -101,22 +106,14 @@ fn agree<A: Scalar>() {
         for step in 1..=10 {
             let gradient = normals::<A>(step);
             let signal = Signal::new(gradient.view());
-            assert!(
-                fused.propose_fused(&Control::default(), &a.view(), &gradient.view()).is_some()
-            );
-            assert!(
-                apart.propose_fused(&Control::default(), &b.view(), &gradient.view()).is_none()
-            );
-            assert!(
-                by_columns
-                    .propose_fused(&Control::default(), &c.view(), &gradient.view())
-                    .is_none()
-            );
+            assert!(fused.propose_fused(&step_of(&gradient, &a)).is_some());
+            assert!(apart.propose_fused(&step_of(&gradient, &b)).is_none());
+            assert!(by_columns.propose_fused(&step_of(&gradient, &c)).is_none());
             let report = fused.step(&mut a.view_mut(), &signal).unwrap();
             assert_eq!(report, apart.step(&mut b.view_mut(), &signal).unwrap());
             by_columns.step(&mut c.view_mut(), &signal).unwrap();
-            assert_eq!(bits(&a), bits(&b), "step {step} of {composition:?}");
-            assert_eq!(bits(&a), bits(&c), "step {step} of {composition:?}, by columns");
+            assert_eq!(bits(&a), bits(&b), "step {step} of {chain:?}");
+            assert_eq!(bits(&a), bits(&c), "step {step} of {chain:?}, by columns");
         }
     }
 }
@@ -149,9 +146,9 @@ fn what_is_wrong_with_the_last_entry_is_named_and_changes_nothing() {
         array[last] = value;
         array
     };
-    for composition in compositions() {
-        let mut optimizer = composition.build::<f64>(SHAPE).unwrap();
-        let mut undisturbed = composition.build::<f64>(SHAPE).unwrap();
+    for chain in chains() {
+        let mut optimizer = chain.build::<f64>(SHAPE).unwrap();
+        let mut undisturbed = chain.build::<f64>(SHAPE).unwrap();
         let (mut weight, mut expected) = (normals(0), normals(0));
         for step in 1..=3 {
             let gradient = normals(step);
@@ -163,9 +160,9 @@ fn what_is_wrong_with_the_last_entry_is_named_and_changes_nothing() {
                 let OptimError::NonFinite { row, col, .. } = error else { panic!("{error}") };
                 assert_eq!((row, col), last);
             }
-            if matches!(composition.preconditioner, PreconditionerConfig::Diagonal(_))
-                && composition.gradient_clipping == Clipping::None
-            {
+            let is_clipped = matches!(chain.gradient.as_slice(), [StageConfig::Clip(_)]);
+            let squares = matches!(chain.update.last(), Some(StageConfig::Diagonal(_)));
+            if squares && !is_clipped {
                 let error = refuses(&mut optimizer, &weight, &with_last(&gradient, 1e200));
                 let OptimError::Overflow { what, row, col, .. } = error else { panic!("{error}") };
                 assert_eq!(

@@ -2,7 +2,8 @@
 
 use layerwise_linalg::Scalar;
 
-use crate::config::composition::WeightDecay;
+use crate::config::weight_decay::DecoupledDecay;
+use crate::stage::Step;
 
 /// What a direction `d` does to an entry `w` of the weight: `(before w − rate d) after`.
 #[derive(Clone, Copy, Debug)]
@@ -13,12 +14,12 @@ pub(crate) struct WeightRule<A> {
 }
 
 impl<A: Scalar> WeightRule<A> {
-    /// The rule of a step after `steps` others.
-    pub(crate) fn new(decay: &WeightDecay, learning_rate: f64, steps: u64) -> Self {
+    pub(crate) fn new(decay: &DecoupledDecay, step: &Step<'_, A>) -> Self {
+        let (learning_rate, time) = (step.learning_rate, step.time);
         let (before, after) = match decay {
-            WeightDecay::None | WeightDecay::L2(_) | WeightDecay::Direction(_) => (1.0, 1.0),
-            WeightDecay::Decoupled(decay) => (1.0 - learning_rate * decay.value(steps), 1.0),
-            WeightDecay::DecoupledAfter(decay) => (1.0, 1.0 - learning_rate * decay.value(steps)),
+            DecoupledDecay::None => (1.0, 1.0),
+            DecoupledDecay::Before(decay) => (1.0 - learning_rate * decay.value(time), 1.0),
+            DecoupledDecay::After(decay) => (1.0, 1.0 - learning_rate * decay.value(time)),
         };
         WeightRule {
             before: A::from_f64(before),

@@ -3,7 +3,7 @@
 use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayView2, Zip};
 
-use crate::config::weight_averaging::IterateAveraging;
+use crate::config::weight_averaging::WeightAveraging;
 use crate::numeric::finite::bytes;
 use crate::state::persist::persist;
 use crate::state::staged::Staged;
@@ -11,7 +11,7 @@ use crate::state::staged::Staged;
 /// `z`, or `x` where it is an exponential average, and what the averages need.
 #[derive(Debug)]
 pub(crate) struct IterateState<A> {
-    config: IterateAveraging,
+    config: WeightAveraging,
     iterate: Staged<Array2<A>>,
     numbers: Staged<IterateNumbers>,
 }
@@ -27,7 +27,7 @@ persist!(IterateState<A> { iterate, numbers });
 persist!(IterateNumbers { steps, rates });
 
 impl<A: Scalar> IterateState<A> {
-    pub(crate) fn new(config: &IterateAveraging, shape: (usize, usize)) -> Self {
+    pub(crate) fn new(config: &WeightAveraging, shape: (usize, usize)) -> Self {
         IterateState {
             config: config.clone(),
             iterate: Staged::twice(Array2::zeros(shape)),
@@ -46,9 +46,9 @@ impl<A: Scalar> IterateState<A> {
         let step = numbers.steps;
         let mut rates = 0.0;
         let mu_x = match &self.config {
-            IterateAveraging::Primal { evaluate, .. } => evaluate.value(step),
-            IterateAveraging::Ema { decay } => decay.value(step),
-            IterateAveraging::ScheduleFree { power, .. } => {
+            WeightAveraging::Primal { evaluate, .. } => evaluate.value(step),
+            WeightAveraging::Ema { decay } => decay.value(step),
+            WeightAveraging::ScheduleFree { power, .. } => {
                 let rate = learning_rate.powf(*power);
                 rates = numbers.rates + rate;
                 if rates > 0.0 { 1.0 - rate / rates } else { 0.0 }

@@ -5,12 +5,12 @@
 use layerwise_linalg::Cholesky;
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, Clipping, ColumnOrder, Composition, Damping,
-    DiagonalEstimate, Direction, Ekfac, Exponents, Factor, Filter, Grafting, IterateAveraging,
-    Kfac, KfacDamping, KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method,
-    Momentum, Muon, Normalization, OneSidedKfac, Optimizer, Partition, PolarConfig, PolarMethod,
-    PolarScale, PreconditionerConfig, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd, Shampoo,
-    SignScale, Signal, Soap, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, BasisMethod, Chain, Clipping, ColumnOrder, Damping,
+    DiagonalEstimate, Ekfac, Exponents, Factor, Filter, Grafting, HeavyBall, Kfac, KfacDamping,
+    KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method, Momentum, Muon,
+    OneSidedKfac, Optimizer, Partition, PolarConfig, PolarMethod, PolarScale, Refresh, RmsProp,
+    RootMethod, Scalar, Schedule, Sgd, Shampoo, SignScale, Signal, Soap, WeightAveraging,
+    WeightDecay,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -19,13 +19,13 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// A method, with a learning rate that suits [`Quadratic`].
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    pub(crate) composition: Composition,
+    pub(crate) chain: Chain,
     /// It needs the samples that a layer's factors are made of.
     pub(crate) samples: bool,
 }
 
 fn case(name: &'static str, method: impl Method) -> Case {
-    Case { name, composition: method.composition(), samples: false }
+    Case { name, chain: method.chain(), samples: false }
 }
 
 impl Case {
@@ -46,7 +46,7 @@ impl Case {
 
 /// Every method and convention. A new one is tested by being listed here.
 pub(crate) fn cases() -> Vec<Case> {
-    let momentum = |nesterov| Momentum { nesterov, ..Momentum::heavy_ball(0.9) };
+    let momentum = |nesterov| HeavyBall { nesterov, ..HeavyBall::new(0.9) };
     let averaged = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
     let kfac = |learning_rate: f64| Kfac { learning_rate: learning_rate.into(), ..Kfac::default() };
     let undamped = |learning_rate: f64| Kfac { damping: 0.0.into(), ..kfac(learning_rate) };
@@ -107,7 +107,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("kfac, every third step", Kfac { refresh: Refresh::every(3), ..kfac(0.1) }),
         case(
             "kfac, momentum",
-            Kfac { direction: Direction::Momentum(momentum(false)), ..kfac(0.02) },
+            Kfac { momentum: Some(Momentum::HeavyBall(momentum(false))), ..kfac(0.02) },
         ),
         case("kfac, inverses", Kfac { root: RootMethod::Inverse, ..kfac(0.1) }),
         case(
@@ -128,7 +128,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 learning_rate: 0.05.into(),
                 averaging: averaged.clone(),
                 refresh: Refresh::every(4),
-                direction: Direction::Momentum(momentum(true)),
+                momentum: Some(Momentum::HeavyBall(momentum(true))),
                 weight_decay: WeightDecay::Decoupled(1e-3.into()),
                 damping_adaptation: Some(LevenbergMarquardt::default()),
                 ..OneSidedKfac::default()
@@ -148,11 +148,11 @@ pub(crate) fn cases() -> Vec<Case> {
             "shampoo, grafted",
             Shampoo {
                 learning_rate: 0.05.into(),
-                direction: Direction::Ema {
+                momentum: Some(Momentum::Ema {
                     beta: 0.9.into(),
                     bias_correction: true,
                     filter: Filter::Separate(0.5.into()),
-                },
+                }),
                 damping: Damping::RelativeToTrace(1e-6.into()),
                 grafting: Some(Grafting::Diagonal(Default::default())),
                 refresh: Refresh { every: 5, start: 3, tolerated_failures: 2, drift: None },
@@ -211,12 +211,12 @@ pub(crate) fn cases() -> Vec<Case> {
             "shampoo, merged or in blocks",
             Shampoo {
                 learning_rate: 0.05.into(),
-                grafting: Some(Grafting::Direction),
-                velocity: Some(Momentum {
+                grafting: Some(Grafting::Sgd),
+                update_momentum: Some(HeavyBall {
                     dampening: 0.5.into(),
                     nesterov: true,
                     from_zero: true,
-                    ..Momentum::heavy_ball(0.5)
+                    ..HeavyBall::new(0.5)
                 }),
                 partition: Partition {
                     max_dimension: Some(5),
@@ -230,7 +230,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "soap, normalized, large sides left alone",
             Soap {
                 learning_rate: Schedule::cosine(0.03, 1e-3, 300),
-                normalization: Normalization::RootMeanSquare,
+                normalize: true,
                 partition: Partition {
                     max_dimension: Some(5),
                     large: LargeDimension::LeftAlone,
@@ -241,34 +241,31 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "sgd, primal averaging, clipped",
-            Composition {
-                learning_rate: Schedule::from(2.0).warmed_up(5),
-                gradient_clipping: Clipping::Norm(0.5.into()),
-                update_clipping: Clipping::Value(10.0.into()),
-                iterate_averaging: Some(IterateAveraging::Primal {
+            Chain {
+                weight_averaging: Some(WeightAveraging::Primal {
                     train: 0.8.into(),
                     evaluate: 0.9.into(),
                 }),
-                ..Composition::default()
+                ..Chain::new(Schedule::from(2.0).warmed_up(5))
+                    .on_gradient(Clipping::Norm(0.5.into()))
+                    .then(Clipping::Value(10.0.into()))
             },
         ),
         case(
             "momentum, averaged weights",
-            Composition {
-                iterate_averaging: Some(IterateAveraging::Ema { decay: 0.9.into() }),
-                ..Sgd { learning_rate: 0.3.into(), momentum: 0.5.into(), ..Sgd::default() }
-                    .composition()
+            Chain {
+                weight_averaging: Some(WeightAveraging::Ema { decay: 0.9.into() }),
+                ..Sgd { learning_rate: 0.3.into(), momentum: 0.5.into(), ..Sgd::default() }.chain()
             },
         ),
         case(
             "adam, schedule-free",
-            Composition {
-                iterate_averaging: Some(IterateAveraging::ScheduleFree {
+            Chain {
+                weight_averaging: Some(WeightAveraging::ScheduleFree {
                     train: 0.8.into(),
                     power: 2.0,
                 }),
-                ..Adam { learning_rate: 0.05.into(), beta1: 0.0.into(), ..Adam::default() }
-                    .composition()
+                ..Adam { learning_rate: 0.05.into(), beta1: 0.0.into(), ..Adam::default() }.chain()
             },
         ),
         case("soap", soap()),
@@ -321,23 +318,12 @@ pub(crate) fn cases() -> Vec<Case> {
         case("muon", Muon { learning_rate: 0.03.into(), ..Muon::default() }),
         case(
             "spectral descent",
-            Composition {
-                learning_rate: 0.05.into(),
-                preconditioner: PreconditionerConfig::Polar(PolarConfig {
-                    method: PolarMethod::SingularValues { times_nuclear_norm: true },
-                    scale: PolarScale::Number(0.5),
-                }),
-                ..Composition::default()
-            },
+            Chain::new(0.05).then(PolarConfig {
+                method: PolarMethod::SingularValues { times_nuclear_norm: true },
+                scale: PolarScale::Number(0.5),
+            }),
         ),
-        case(
-            "sign descent",
-            Composition {
-                learning_rate: 0.3.into(),
-                preconditioner: PreconditionerConfig::Sign(SignScale::MeanOfModuli),
-                ..Composition::default()
-            },
-        ),
+        case("sign descent", Chain::new(0.3).then(SignScale::MeanOfModuli)),
     ]
 }
 

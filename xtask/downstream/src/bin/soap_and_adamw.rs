@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let soap = Soap { learning_rate: 0.01.into(), ..Soap::default() };
     let adamw = AdamW { learning_rate: 0.01.into(), ..AdamW::default() };
     let mut optimizers = OptimizerSet::new(vec![
-        Group { selector: Selector::Matrices, composition: soap.composition() },
-        Group { selector: Selector::Vectors, composition: adamw.composition() },
+        Group { selector: Selector::Matrices, chain: soap.chain() },
+        Group { selector: Selector::Vectors, chain: adamw.chain() },
     ]);
     optimizers.register("first.weight", first.dim(), Signals::GRADIENT)?;
     optimizers.register("first.bias", (1, hidden), Signals::GRADIENT)?;

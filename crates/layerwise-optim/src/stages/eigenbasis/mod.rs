@@ -10,15 +10,14 @@ use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{bytes, check_finite, check_shape, check_weight};
 use crate::schedule::When;
-use crate::signal::{Factor, Signal, Signals};
+use crate::signal::{Factor, Signal};
+use crate::stage::{Observation, Stage, Step};
 use crate::stages::drift::DriftProbe;
 use crate::stages::eigenbasis::side::{BasisSide, Rotation};
-use crate::stages::preconditioner::sealed::Sealed;
-use crate::stages::preconditioner::{Observation, Preconditioner};
 use crate::stages::refresh::{Progress, Refreshed};
 use crate::state::persist::{Persist, departure_from_orthonormal, persist};
 use crate::state::staged::Staged;
-use crate::state::values::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
 use crate::statistics::second_moments::SecondMoments;
 
@@ -120,6 +119,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
 
     /// Projects the gradient on the bases that the step uses, and takes its squares in.
     fn observe_projection(&mut self, signal: &Signal<'_, A>) -> Result<()> {
+        self.moments.begin();
         if self.config.estimate == DiagonalEstimate::Samples {
             return self.observe_samples(signal);
         }
@@ -229,15 +229,10 @@ fn in_eigenbases(error: OptimError) -> OptimError {
     }
 }
 
-impl<A> Sealed for EigenbasisDiagonal<A> {}
-
-impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
-    fn required(&self) -> Signals {
-        self.config.required()
-    }
-
-    fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
+impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
+    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
         Persist::discard(self);
+        let signal = &step.signal;
         let gradient = signal.gradient();
         check_shape("gradient", &gradient, self.shape)?;
         let step = self.progress.current().steps;
@@ -275,15 +270,15 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
         Ok(observation)
     }
 
-    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
         self.apply_in_bases(direction, SecondMoments::apply_rotated)
     }
 
     fn apply_curvature(
         &mut self,
-        _signal: &Signal<'_, A>,
         change: &mut ArrayViewMut2<'_, A>,
+        _step: &Step<'_, A>,
     ) -> Result<bool> {
         if !self.config.models_curvature() {
             return Ok(false);
@@ -328,11 +323,11 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
             + self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>()
     }
 
-    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
-        self.save(path, out);
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        Persist::save(self, path, out);
     }
 
-    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        self.load(path, from)
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        Persist::load(self, path, from)
     }
 }

@@ -37,7 +37,7 @@ persist!(BasisSide<A> { statistic, basis } checked by check_loaded);
 impl<A: Scalar> BasisSide<A> {
     pub(crate) fn new(config: &EigenbasisConfig, statistic: FactorStatistic<A>) -> Self {
         let n = statistic.dimension();
-        let active = statistic.kind != Statistic::Identity;
+        let active = statistic.kind != Statistic::None;
         let order = match config.basis_use {
             BasisUse::Previous => ColumnOrder::Descending,
             BasisUse::Refreshed => config.basis.order(),

@@ -37,7 +37,7 @@ impl<A: Scalar> JointRoots<A> {
     ) -> Self {
         let eigen = |statistic: &FactorStatistic<A>| {
             let n = statistic.dimension();
-            (statistic.kind != Statistic::Identity)
+            (statistic.kind != Statistic::None)
                 .then(|| Staged::twice(SymmetricEigen::with_dimension(n)))
         };
         JointRoots {

@@ -12,24 +12,22 @@ use crate::config::factor::FactorConfig;
 use crate::config::kronecker::KroneckerConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::{bytes, check_shape, check_weight, frobenius_norm};
-use crate::schedule::When;
-use crate::signal::{Signal, Signals};
+use crate::numeric::finite::{bytes, check_shape, frobenius_norm};
+use crate::signal::Signal;
+use crate::stage::{Observation, Stage, Step};
 use crate::stages::drift::DriftProbe;
 use crate::stages::kronecker::damping::{ResolvedDamping, mean_diagonal};
 use crate::stages::kronecker::joint::JointRoots;
 use crate::stages::kronecker::root::FactorRoot;
-use crate::stages::preconditioner::sealed::Sealed;
-use crate::stages::preconditioner::{Observation, Preconditioner};
 use crate::stages::refresh::{Progress, Refreshed};
 use crate::state::persist::{Persist, persist};
 use crate::state::staged::Staged;
-use crate::state::values::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
 
 /// The Kronecker-factored preconditioner.
 #[derive(Debug)]
-pub struct Kronecker<A> {
+pub(crate) struct Kronecker<A> {
     config: KroneckerConfig,
     shape: (usize, usize),
     left: FactorStatistic<A>,
@@ -57,14 +55,17 @@ persist!(Kronecker<A> { left, right, roots, progress, used_factor });
 persist!(enum Roots<A> { Separate { left, right }, Joint(joint) });
 
 impl<A: Scalar> Kronecker<A> {
-    /// For weights of this shape.
+    /// For weights of this shape. Where the step `predicts`, factors are at hand at each step, not their
+    /// Cholesky factors alone.
     ///
     /// # Errors
     ///
-    /// Hyperparameters out of range, and shapes that are empty or too large.
-    pub fn new(config: &KroneckerConfig, shape: (usize, usize)) -> Result<Self> {
-        config.check(When::Build)?;
-        check_weight::<A>(shape)?;
+    /// Factors that are too large.
+    pub(crate) fn new(
+        config: &KroneckerConfig,
+        shape: (usize, usize),
+        predicts: bool,
+    ) -> Result<Self> {
         let statistic = |side, factor: &FactorConfig| {
             FactorStatistic::new(side, factor.statistic, &factor.averaging, shape)
         };
@@ -94,16 +95,11 @@ impl<A: Scalar> Kronecker<A> {
             scratch: Array2::zeros(shape),
             damping_factor: 1.0,
             used_factor: Staged::twice(1.0),
-            gives_curvature: false,
+            gives_curvature: predicts && config.models_curvature(),
             probes,
             whitened: config.whitens().then(|| Array2::zeros(shape)),
             progress: Staged::twice(Progress::default()),
         })
-    }
-
-    /// The same with factors at hand at each step, not their Cholesky factors alone.
-    pub(crate) fn giving_curvature(self) -> Self {
-        Kronecker { gives_curvature: self.config.models_curvature(), ..self }
     }
 
     /// Takes a signal in on one side. The other's root is still that from before the step.
@@ -261,15 +257,10 @@ impl<A: Scalar> Kronecker<A> {
     }
 }
 
-impl<A> Sealed for Kronecker<A> {}
-
-impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
-    fn required(&self) -> Signals {
-        self.config.required()
-    }
-
-    fn observe(&mut self, signal: &Signal<'_, A>) -> Result<Observation> {
+impl<A: Scalar> Stage<A> for Kronecker<A> {
+    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
         Persist::discard(self);
+        let signal = &step.signal;
         check_shape("gradient", &signal.gradient(), self.shape)?;
         let progress = *self.progress.current();
         let step = progress.steps;
@@ -294,7 +285,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
         Ok(observation)
     }
 
-    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>) -> Result<()> {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
         if !self.progress.latest().ready {
             return Ok(());
@@ -310,15 +301,15 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
 
     fn apply_curvature(
         &mut self,
-        signal: &Signal<'_, A>,
         change: &mut ArrayViewMut2<'_, A>,
+        step: &Step<'_, A>,
     ) -> Result<bool> {
         if !self.gives_curvature {
             return Ok(false);
         }
         check_shape("change", &change.view(), self.shape)?;
         for statistic in [&self.left, &self.right] {
-            let Source::Moment(moment) = statistic.source(signal, Reading::Moment) else {
+            let Source::Moment(moment) = statistic.source(&step.signal, Reading::Moment) else {
                 continue;
             };
             self.scratch.assign(change);
@@ -352,11 +343,11 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
             }
     }
 
-    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
-        self.save(path, out);
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        Persist::save(self, path, out);
     }
 
-    fn load_state(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        self.load(path, from)
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        Persist::load(self, path, from)
     }
 }

@@ -17,7 +17,7 @@ use crate::stages::kronecker::damping::{ResolvedDamping, is_negligible, mean_dia
 use crate::stages::refresh::Refreshed;
 use crate::state::persist::{Persist, check_loaded_symmetric, check_orthonormal, join, persist};
 use crate::state::staged::Staged;
-use crate::state::values::{StateReader, StateWriter};
+use crate::values::{StateReader, StateWriter};
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
 
 /// The damped inverse root of one side.
@@ -118,7 +118,7 @@ impl<A: Scalar> FactorRoot<A> {
             _ => (None, BasisMethod::default()),
         };
         let kind = match (statistic.kind, &config.root) {
-            (Statistic::Identity, _) => RootKind::Scalar,
+            (Statistic::None, _) => RootKind::Scalar,
             (_, RootMethod::Cholesky) => RootKind::Cholesky {
                 cholesky: Staged::new(Cholesky::with_dimension(n), Cholesky::with_dimension(n)),
             },

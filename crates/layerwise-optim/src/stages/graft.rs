@@ -1,0 +1,119 @@
+//! The step length of another method.
+
+use std::fmt::Debug;
+use std::ops::DerefMut;
+
+use layerwise_linalg::Scalar;
+use ndarray::{Array2, ArrayViewMut2};
+
+use crate::config::grafting::Grafting;
+use crate::error::Result;
+use crate::numeric::finite::{bytes, check_shape, frobenius_norm};
+use crate::stage::{Observation, Stage, Step};
+use crate::stages::diagonal::{Diagonal, Observed};
+use crate::state::persist::join;
+use crate::values::{StateReader, StateWriter};
+
+/// What is added to the norm that a grafted direction is divided by.
+const GRAFTING_FLOOR: f64 = 1e-16;
+
+/// A stage, and the method whose step length it takes.
+#[derive(Debug)]
+pub(crate) struct Graft<A, S> {
+    pub(crate) stage: S,
+    /// Without, the length is that of the direction that arrives.
+    length: Option<Diagonal<A>>,
+    /// The direction of the other method.
+    grafted: Array2<A>,
+    /// Of the latest observation.
+    warming_up: bool,
+    skipped: bool,
+}
+
+impl<A: Scalar, S> Graft<A, S> {
+    /// The configuration must have been checked.
+    pub(crate) fn new(stage: S, length: &Grafting, shape: (usize, usize)) -> Self {
+        let length = match length {
+            Grafting::Sgd => None,
+            Grafting::Diagonal(config) => Some(Diagonal::new(config, Observed::Gradient, shape)),
+        };
+        let grafted = Array2::zeros(shape);
+        Graft { stage, length, grafted, warming_up: false, skipped: false }
+    }
+}
+
+impl<A: Scalar, S> Stage<A> for Graft<A, S>
+where
+    S: DerefMut<Target = dyn Stage<A>> + Debug + Send,
+{
+    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+        let observation = self.stage.observe(step)?;
+        (self.warming_up, self.skipped) = (observation.warming_up, observation.skip);
+        if let Some(length) = &mut self.length
+            && !self.skipped
+        {
+            length.observe(step)?;
+        }
+        Ok(observation)
+    }
+
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
+        check_shape("direction", &direction.view(), self.grafted.dim())?;
+        self.grafted.assign(direction);
+        if let Some(length) = &mut self.length {
+            length.apply(&mut self.grafted.view_mut(), step)?;
+        }
+        if self.warming_up {
+            direction.assign(&self.grafted);
+            return Ok(());
+        }
+        self.stage.apply(direction, step)?;
+        let target = frobenius_norm(&self.grafted.view());
+        let own = frobenius_norm(&direction.view());
+        let ratio = A::from_f64(target / (own + GRAFTING_FLOOR));
+        direction.mapv_inplace(|x| x * ratio);
+        Ok(())
+    }
+
+    fn apply_curvature(
+        &mut self,
+        change: &mut ArrayViewMut2<'_, A>,
+        step: &Step<'_, A>,
+    ) -> Result<bool> {
+        self.stage.apply_curvature(change, step)
+    }
+
+    fn commit(&mut self) {
+        self.stage.commit();
+        if let Some(length) = &mut self.length
+            && !self.skipped
+        {
+            Stage::commit(length);
+        }
+    }
+
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        self.stage.save(&join(path, "stage"), out);
+        if let Some(length) = &self.length {
+            length.save(&join(path, "length"), out);
+        }
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.stage.load(&join(path, "stage"), from)?;
+        match &mut self.length {
+            Some(length) => length.load(&join(path, "length"), from),
+            None => Ok(()),
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        bytes::<A>(self.grafted.dim())
+            + self.stage.memory_bytes()
+            + self.length.as_ref().map_or(0, Stage::memory_bytes)
+    }
+
+    fn set_damping_factor(&mut self, factor: f64) {
+        self.stage.set_damping_factor(factor);
+    }
+}

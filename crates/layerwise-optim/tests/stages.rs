@@ -1,0 +1,175 @@
+//! What the chain asks of a stage: kept by each of this crate's, and missed where one does not keep it.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use common::cases;
+use layerwise_optim::ndarray::{Array2, ArrayViewMut2};
+use layerwise_optim::{
+    Chain, CustomStage, DiagonalConfig, OptimError, Optimizer, Result, Scalar, Signal,
+    Stage, StageConfig, StateReader, StateWriter, Step, suite,
+};
+use serde::Serialize;
+
+#[test]
+fn every_stage_keeps_what_it_promises() {
+    let mut seen = 0;
+    for case in cases() {
+        for stage in case.chain.gradient.iter().chain(&case.chain.update) {
+            for shape in [(5, 4), (1, 7), (6, 1)] {
+                let outcome = suite::check::<f64>(stage, shape);
+                assert_eq!(outcome, Ok(()), "{}, f64, {shape:?}: {stage:?}", case.name);
+                let outcome = suite::check::<f32>(stage, shape);
+                assert_eq!(outcome, Ok(()), "{}, f32, {shape:?}: {stage:?}", case.name);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+/// What a stage can get wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+enum Fault {
+    None,
+    /// The state changes before the step has succeeded.
+    Early,
+    /// The state is not saved.
+    Unsaved,
+    /// A direction that is not finite.
+    NotFinite,
+    /// Nothing is built.
+    NotBuilt,
+}
+
+/// A running sum of directions, with a fault.
+#[derive(Clone, Debug, Serialize)]
+struct Sum {
+    fault: Fault,
+}
+
+#[derive(Debug)]
+struct SumStage<A> {
+    fault: Fault,
+    sum: Array2<A>,
+    next: Array2<A>,
+}
+
+impl CustomStage for Sum {
+    const NAME: &'static str = "sum";
+    type Stage<A: Scalar> = SumStage<A>;
+
+    fn build<A: Scalar>(&self, shape: (usize, usize)) -> Result<SumStage<A>> {
+        if self.fault == Fault::NotBuilt {
+            return Err(OptimError::EmptyShape { rows: shape.0, cols: shape.1 });
+        }
+        Ok(SumStage { fault: self.fault, sum: Array2::zeros(shape), next: Array2::zeros(shape) })
+    }
+}
+
+impl<A: Scalar> Stage<A> for SumStage<A> {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+        self.next.assign(&self.sum);
+        self.next.zip_mut_with(direction, |next, &d| *next += d);
+        direction.assign(&self.next);
+        match self.fault {
+            Fault::Early => self.sum.assign(&self.next),
+            Fault::NotFinite => direction[(0, 0)] = A::infinity(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        self.sum.assign(&self.next);
+    }
+
+    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+        if self.fault != Fault::Unsaved {
+            out.array(path, self.sum.view());
+        }
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        if self.fault == Fault::Unsaved { Ok(()) } else { from.array(path, self.sum.view_mut()) }
+    }
+}
+
+fn chain(fault: Fault) -> Chain {
+    Chain::new(0.1)
+        .then(DiagonalConfig::default())
+        .then(StageConfig::custom(Sum { fault }))
+}
+
+#[test]
+fn a_stage_from_outside_keeps_its_promises_or_is_found_out() {
+    let outcome = |fault| suite::check::<f64>(&StageConfig::custom(Sum { fault }), (3, 4));
+    assert_eq!(outcome(Fault::None), Ok(()));
+    let what = |fault| outcome(fault).unwrap_err().what;
+    assert_eq!(what(Fault::Early), "a step that was refused has changed the state");
+    assert_eq!(what(Fault::Unsaved), "a run that was saved and loaded goes another way");
+    assert_eq!(
+        what(Fault::NotFinite),
+        "stage \"sum\": the direction that it made is not finite: entry (0, 0) is inf"
+    );
+    assert_eq!(what(Fault::NotBuilt), "stage \"sum\": a weight of 3 × 4 has no entries");
+}
+
+/// After a stage of ours, a sum of directions is momentum of updates with decay 1.
+#[test]
+fn a_stage_from_outside_is_a_stage_like_any() {
+    let momentum = layerwise_optim::HeavyBall::new(1.0);
+    let ours = Chain::new(0.1)
+        .then(DiagonalConfig::default())
+        .then(layerwise_optim::Momentum::HeavyBall(momentum));
+    let mut expected = Array2::<f32>::from_elem((3, 4), 0.5);
+    let mut weight = expected.clone();
+    let mut optimizer = chain(Fault::None).build::<f32>((3, 4)).unwrap();
+    let mut by_ours = ours.build::<f32>((3, 4)).unwrap();
+    for step in 0..8 {
+        let gradient = Array2::from_shape_fn((3, 4), |(i, j)| ((step + 3 * i + j) as f32).sin());
+        let signal = Signal::new(gradient.view());
+        optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        by_ours.step(&mut expected.view_mut(), &signal).unwrap();
+        assert_eq!(weight, expected);
+    }
+}
+
+#[test]
+fn a_state_keeps_the_name_and_the_hyperparameters_of_a_stage_from_outside() {
+    let state = chain(Fault::None).build::<f64>((2, 3)).unwrap().state();
+    let text = state.to_json().unwrap();
+    let read = layerwise_optim::OptimizerState::<f64>::from_json(&text).unwrap();
+    let error = Optimizer::from_state(&read).unwrap_err();
+    assert_eq!(error, OptimError::StageWithoutRecipe { name: "sum".to_owned() });
+    let mut same = chain(Fault::None).build::<f64>((2, 3)).unwrap();
+    same.load(&read).unwrap();
+    let mut other = chain(Fault::Early).build::<f64>((2, 3)).unwrap();
+    let error = other.load(&read).unwrap_err();
+    assert!(matches!(error, OptimError::StateMethod { .. }), "{error}");
+    // Fewer stages are another method too.
+    let mut shorter = Chain::new(0.1).then(DiagonalConfig::default()).build::<f64>((2, 3)).unwrap();
+    let error = shorter.load(&read).unwrap_err();
+    assert!(matches!(error, OptimError::StateMethod { .. }), "{error}");
+}
+
+/// A stage that asks to skip: it alone keeps what it observed.
+#[test]
+fn a_skipped_step_is_kept_by_the_stage_that_asks_for_it_alone() {
+    let soap = layerwise_optim::Method::chain(&layerwise_optim::Soap::as_published());
+    let mut optimizer = soap.build::<f64>((2, 3)).unwrap();
+    let before = optimizer.state();
+    let gradient = Array2::from_elem((2, 3), 1.0);
+    let mut weight = Array2::zeros((2, 3));
+    let report = optimizer.step(&mut weight.view_mut(), &gradient.view().into()).unwrap();
+    assert!(report.skipped);
+    let (before, after) = (before.to_json().unwrap(), optimizer.state().to_json().unwrap());
+    let values = |text: &str| -> serde_json::Map<String, serde_json::Value> {
+        let state: serde_json::Value = serde_json::from_str(text).unwrap();
+        state["values"].as_object().unwrap().clone()
+    };
+    let (before, after) = (values(&before), values(&after));
+    let changed: Vec<_> = before.iter().filter(|(name, value)| after[*name] != **value).collect();
+    assert!(!changed.is_empty());
+    assert!(changed.iter().all(|(name, _)| name.starts_with("update.1.")), "{changed:?}");
+}
