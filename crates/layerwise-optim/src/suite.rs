@@ -126,7 +126,10 @@ pub fn stays_finite<A: Scalar>(stage: &StageConfig, shape: (usize, usize)) -> Ou
                     return Err(violation(step, "a step that was refused has changed the weight"));
                 }
                 Ok(_) if !run.weight.iter().all(|x| x.is_finite()) => {
-                    return Err(violation(step, format!("gradients of {scale:e} leave a weight that is not finite")));
+                    return Err(violation(
+                        step,
+                        format!("gradients of {scale:e} leave a weight that is not finite"),
+                    ));
                 }
                 _ => {}
             }

@@ -6,8 +6,8 @@ mod common;
 use common::cases;
 use layerwise_optim::ndarray::{Array2, ArrayViewMut2};
 use layerwise_optim::{
-    Chain, CustomStage, DiagonalConfig, OptimError, Optimizer, Result, Scalar, Signal,
-    Stage, StageConfig, StateReader, StateWriter, Step, suite,
+    Chain, CustomStage, DiagonalConfig, OptimError, Optimizer, Result, Scalar, Signal, Stage,
+    StageConfig, StateReader, StateWriter, Step, suite,
 };
 use serde::Serialize;
 
@@ -96,9 +96,7 @@ impl<A: Scalar> Stage<A> for SumStage<A> {
 }
 
 fn chain(fault: Fault) -> Chain {
-    Chain::new(0.1)
-        .then(DiagonalConfig::default())
-        .then(StageConfig::custom(Sum { fault }))
+    Chain::new(0.1).then(DiagonalConfig::default()).then(StageConfig::custom(Sum { fault }))
 }
 
 #[test]

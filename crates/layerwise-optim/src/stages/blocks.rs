@@ -15,8 +15,8 @@ use crate::signal::Signals;
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::extent::Extent;
 use crate::state::persist::join;
-use crate::values::{StateReader, StateWriter};
 use crate::statistics::second_moments::SECOND_MOMENT;
+use crate::values::{StateReader, StateWriter};
 
 /// The parts, row by row.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use crate::numeric::entrywise::InOut;
 use crate::numeric::finite::check_shape;
 use crate::stage::{Observation, Stage, Step};
 use crate::state::persist::Persist;
-use crate::values::{StateReader, StateWriter};
 use crate::statistics::second_moments::{SecondMomentRule, SecondMoments};
+use crate::values::{StateReader, StateWriter};
 
 /// Entry-wise preconditioning in the coordinates of the weight.
 #[derive(Debug)]
@@ -36,18 +36,18 @@ impl<A: Scalar> Diagonal<A> {
 
     /// For a step in one loop, where that is possible: begins it, and gives its rule, the second moment,
     /// and the place of the next.
-    pub(crate) fn begin_fused(&mut self) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
+    pub(crate) fn begin_fused(&mut self, time: u64) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
         if self.of == Observed::Direction {
             return None;
         }
-        self.moments.begin();
+        self.moments.begin(time);
         self.moments.advance()
     }
 }
 
 impl<A: Scalar> Stage<A> for Diagonal<A> {
     fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
-        self.moments.begin();
+        self.moments.begin(step.time);
         if self.of == Observed::Gradient {
             let gradient = step.gradient();
             check_shape("gradient", &gradient, self.shape)?;

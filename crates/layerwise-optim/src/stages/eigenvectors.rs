@@ -65,7 +65,7 @@ impl<A: Scalar> Eigenvectors<A> {
     pub(crate) fn refresh(
         &mut self,
         method: &BasisMethod,
-        step: u64,
+        time: u64,
         (moment, correction): (ArrayView2<'_, A>, f64),
         current: &Array2<A>,
         next: &mut Array2<A>,
@@ -78,7 +78,7 @@ impl<A: Scalar> Eigenvectors<A> {
             }
             (BasisMethod::QrStep { ridge, tolerance, .. }, Some(iteration)) => {
                 // The scale does not matter: S + c r I, c the divisor of the bias correction.
-                let added = ridge.value(step) * correction;
+                let added = ridge.value(time) * correction;
                 let given = (moment, added);
                 iteration.qr_steps(given, *tolerance, self.order, current, next)?;
                 return Ok(Found::Iterated);

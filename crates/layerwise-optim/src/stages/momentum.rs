@@ -11,8 +11,8 @@ use crate::numeric::finite::{bytes, check_shape};
 use crate::stage::{Observation, Stage, Step};
 use crate::state::persist::{Persist, persist};
 use crate::state::staged::Staged;
-use crate::values::{StateReader, StateWriter};
 use crate::statistics::clock::{AverageClock, AverageWeights};
+use crate::values::{StateReader, StateWriter};
 
 /// The buffer of a heavy ball, or an average.
 #[derive(Debug)]
@@ -96,15 +96,15 @@ impl<A: Scalar> MomentumState<A> {
 
     /// Forgets a former proposal, and fixes the rule of this step. Returns the divisor of the bias
     /// correction.
-    fn begin(&mut self) -> f64 {
+    fn begin(&mut self, time: u64) -> f64 {
         Persist::<A>::discard(self);
         let (&clock, next) = self.clock.split_proposed();
-        let (ticked, weights) = clock.tick(&self.averaging);
+        let (ticked, weights) = clock.tick(&self.averaging, time);
         *next = ticked;
         let (rule, divisor) = match &self.config {
-            Momentum::HeavyBall(heavy_ball) => (heavy_ball_rule(heavy_ball, clock), 1.0),
+            Momentum::HeavyBall(heavy_ball) => (heavy_ball_rule(heavy_ball, clock, time), 1.0),
             Momentum::Ema { bias_correction, filter, .. } => {
-                ema_rule(filter, clock, weights, *bias_correction)
+                ema_rule(filter, clock, weights, *bias_correction, time)
             }
         };
         self.rule = rule;
@@ -112,8 +112,8 @@ impl<A: Scalar> MomentumState<A> {
     }
 
     /// For a step in one loop: begins it, and gives its rule, the state, and the place of the next.
-    pub(crate) fn begin_fused(&mut self) -> Option<InOut<'_, MomentumRule<A>, A>> {
-        self.begin();
+    pub(crate) fn begin_fused(&mut self, time: u64) -> Option<InOut<'_, MomentumRule<A>, A>> {
+        self.begin(time);
         let (rule, buffer, next) = self.advance();
         Some((rule, buffer.as_slice()?, next.as_slice_mut()?))
     }
@@ -126,10 +126,14 @@ impl<A: Scalar> MomentumState<A> {
     }
 }
 
-fn heavy_ball_rule<A: Scalar>(config: &HeavyBall, clock: AverageClock) -> MomentumRule<A> {
+fn heavy_ball_rule<A: Scalar>(
+    config: &HeavyBall,
+    clock: AverageClock,
+    time: u64,
+) -> MomentumRule<A> {
     MomentumRule::HeavyBall {
-        momentum: A::from_f64(config.momentum.value(clock.count)),
-        take: A::from_f64(1.0 - config.dampening.value(clock.count)),
+        momentum: A::from_f64(config.momentum.value(time)),
+        take: A::from_f64(1.0 - config.dampening.value(time)),
         starts: clock.count == 0 && !config.from_zero,
         nesterov: config.nesterov,
     }
@@ -141,6 +145,7 @@ fn ema_rule<A: Scalar>(
     clock: AverageClock,
     weights: AverageWeights,
     bias_correction: bool,
+    time: u64,
 ) -> (MomentumRule<A>, f64) {
     let (keep, take, correction) = match filter {
         Filter::Average => (1.0, 0.0, weights.correction),
@@ -150,7 +155,7 @@ fn ema_rule<A: Scalar>(
         }
         // The weights in `β₃ m + (1−β₃) g` sum to `1 − β₃ Π β` over earlier steps.
         Filter::Separate(beta) => {
-            let beta = beta.value(clock.count);
+            let beta = beta.value(time);
             let correction = if bias_correction { 1.0 - beta * clock.decay() } else { 1.0 };
             (beta, 1.0 - beta, correction)
         }
@@ -167,8 +172,8 @@ fn ema_rule<A: Scalar>(
 }
 
 impl<A: Scalar> Stage<A> for MomentumState<A> {
-    fn observe(&mut self, _step: &Step<'_, A>) -> Result<Observation> {
-        let divisor = self.begin();
+    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+        let divisor = self.begin(step.time);
         Ok(Observation { scale: Some(1.0 / divisor), ..Observation::default() })
     }
 

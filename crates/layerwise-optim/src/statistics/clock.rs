@@ -39,8 +39,9 @@ impl AverageClock {
         self.decay
     }
 
-    /// The clock after one more observation, with that observation's weights.
-    pub(crate) fn tick(self, averaging: &Averaging) -> (Self, AverageWeights) {
+    /// The clock after one more observation, with that observation's weights; schedules are evaluated at
+    /// the run's step `time`.
+    pub(crate) fn tick(self, averaging: &Averaging, time: u64) -> (Self, AverageWeights) {
         let count = self.count + 1;
         match averaging {
             Averaging::None => (
@@ -48,7 +49,7 @@ impl AverageClock {
                 AverageWeights { old: 0.0, new: 1.0, correction: 1.0 },
             ),
             Averaging::Decay { beta } => {
-                let beta = beta.value(self.count);
+                let beta = beta.value(time);
                 (
                     AverageClock { count, decay: self.decay * beta },
                     AverageWeights { old: beta, new: 1.0, correction: 1.0 },
@@ -59,7 +60,7 @@ impl AverageClock {
                 AverageWeights { old: 1.0, new: 1.0, correction: 1.0 },
             ),
             Averaging::Ema { beta, bias_correction } => {
-                let beta = beta.value(self.count);
+                let beta = beta.value(time);
                 let decay = self.decay * beta;
                 let correction = if *bias_correction { 1.0 - decay } else { 1.0 };
                 (

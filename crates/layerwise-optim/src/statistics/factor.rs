@@ -94,17 +94,18 @@ impl<A: Scalar> FactorStatistic<A> {
     }
 
     /// Takes a signal in. `whitened` is the gradient times the other side's root, where that is
-    /// what the statistic is of.
+    /// what the statistic is of; `time` is the run's step.
     pub(crate) fn observe(
         &mut self,
         signal: &Signal<'_, A>,
         whitened: Option<ArrayView2<'_, A>>,
         reading: Reading,
+        time: u64,
     ) -> Result<()> {
         if self.kind == Statistic::None {
             return Ok(());
         }
-        let (clock, weights) = self.clock.current().tick(&self.averaging);
+        let (clock, weights) = self.clock.current().tick(&self.averaging, time);
         self.correction = weights.correction;
         if self.kind == Statistic::Signal {
             self.take_factor(signal, weights, reading)?;

@@ -9,8 +9,8 @@ use crate::numeric::entrywise::{InOut, update1, update2};
 use crate::numeric::finite::{bytes, first_non_finite};
 use crate::state::persist::{Persist, join, persist};
 use crate::state::staged::Staged;
-use crate::values::refuse;
 use crate::statistics::clock::AverageClock;
+use crate::values::refuse;
 
 /// What overflows, where its entries are those of the weight.
 pub(crate) const SECOND_MOMENT: &str = "the second moment of the gradient";
@@ -122,15 +122,14 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     /// Begins a step: forgets a former proposal, and fixes what this one does to an entry.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, time: u64) {
         self.discard();
-        let step = self.clock.current().count;
-        let (clock, weights) = self.clock.current().tick(&self.config.averaging);
+        let (clock, weights) = self.clock.current().tick(&self.config.averaging, time);
         *self.clock.split_proposed().1 = clock;
         // (v/c)^p + ε = (v^p + ε c^p)/c^p
         let root = power(weights.correction, self.config.exponent);
         self.correction = A::from_f64(weights.correction);
-        let epsilon = self.config.epsilon.value(step) * self.epsilon_factor;
+        let epsilon = self.config.epsilon.value(time) * self.epsilon_factor;
         self.rule = SecondMomentRule {
             old: A::from_f64(weights.old),
             new: A::from_f64(weights.new),

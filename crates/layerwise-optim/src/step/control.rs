@@ -21,23 +21,32 @@ use crate::schedule::check_number;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Control {
+    /// The step of the run, counted from 0, at which schedules are evaluated; `None` for as many as the
+    /// optimizer has taken, or calls its set has had.
+    pub step: Option<u64>,
     /// What the learning rate of this step is multiplied by, finite and ≥ 0: also where it multiplies
     /// a decoupled weight decay.
     pub rate_factor: f64,
 }
 
 impl Default for Control {
-    /// A rate factor of 1.
+    /// A rate factor of 1, at the next step.
     fn default() -> Self {
-        Control { rate_factor: 1.0 }
+        Control { step: None, rate_factor: 1.0 }
     }
 }
 
 impl Control {
+    /// The same at this step of the run, counted from 0.
+    #[must_use]
+    pub fn at(self, step: u64) -> Self {
+        Control { step: Some(step), ..self }
+    }
+
     /// The same with this rate factor.
     #[must_use]
     pub fn with_rate_factor(self, rate_factor: f64) -> Self {
-        Control { rate_factor }
+        Control { rate_factor, ..self }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

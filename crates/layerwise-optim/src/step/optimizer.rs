@@ -18,7 +18,6 @@ use crate::stages::build::Machine;
 use crate::stages::eigenbasis::EigenbasisDiagonal;
 use crate::state::persist::Persist;
 use crate::state::saved::OptimizerState;
-use crate::values::StateWriter;
 use crate::step::control::Control;
 use crate::step::damping_factor::DampingFactor;
 use crate::step::fused::Fused;
@@ -26,6 +25,7 @@ use crate::step::link::{Link, apply_all, prepare};
 use crate::step::report::{QuadraticModel, StepReport};
 use crate::step::weight::WeightRule;
 use crate::step::weight_averaging::IterateState;
+use crate::values::StateWriter;
 
 /// An optimizer of one weight matrix, made by [`Chain::build`] or by a
 /// [`Method`](crate::Method).
@@ -157,11 +157,12 @@ impl<A: Scalar> Optimizer<A> {
         let (weight, gradient) = (weight.view(), signal.gradient());
         check_shape("weight", &weight, self.shape)?;
         check_shape("gradient", &gradient, self.shape)?;
+        let time = control.step.unwrap_or(self.steps);
         let step = Step {
             signal: signal.reborrow(),
             weight: weight.reborrow(),
-            time: self.steps,
-            learning_rate: self.chain.learning_rate.value(self.steps) * control.rate_factor,
+            time,
+            learning_rate: self.chain.learning_rate.value(time) * control.rate_factor,
             corrections: 1.0,
         };
         if let Some(report) = self.propose_fused(&step) {
@@ -237,11 +238,11 @@ impl<A: Scalar> Optimizer<A> {
             prepare(&mut self.gradient, prepared, step).ok()?;
         }
         let momentum = match momentum {
-            Some(momentum) => Some(momentum.begin_fused()?),
+            Some(momentum) => Some(momentum.begin_fused(step.time)?),
             None => None,
         };
         let second_moment = match diagonal {
-            Some(diagonal) => Some(diagonal.begin_fused()?),
+            Some(diagonal) => Some(diagonal.begin_fused(step.time)?),
             None => None,
         };
         let fused = Fused {
@@ -267,7 +268,7 @@ impl<A: Scalar> Optimizer<A> {
         let rule = WeightRule::new(&self.chain.weight_decay, step);
         update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, *d));
         if let Some(iterates) = &mut self.iterates {
-            iterates.propose(weight, &mut self.proposal, step.learning_rate);
+            iterates.propose(step, &mut self.proposal);
         }
         let norm = distance(&self.proposal.view(), weight);
         if !norm.is_finite() {

@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayView2, Zip};
 
 use crate::config::weight_averaging::WeightAveraging;
 use crate::numeric::finite::bytes;
+use crate::stage::Step;
 use crate::state::persist::persist;
 use crate::state::staged::Staged;
 
@@ -21,43 +22,41 @@ struct IterateNumbers {
     steps: u64,
     /// `Σ η_i^r`.
     rates: f64,
+    /// The `μ_y` that the weight was made with.
+    train: f64,
 }
 
 persist!(IterateState<A> { iterate, numbers });
-persist!(IterateNumbers { steps, rates });
+persist!(IterateNumbers { steps, rates, train });
 
 impl<A: Scalar> IterateState<A> {
     pub(crate) fn new(config: &WeightAveraging, shape: (usize, usize)) -> Self {
         IterateState {
             config: config.clone(),
             iterate: Staged::twice(Array2::zeros(shape)),
-            numbers: Staged::twice(IterateNumbers { steps: 0, rates: 0.0 }),
+            numbers: Staged::twice(IterateNumbers { steps: 0, rates: 0.0, train: 1.0 }),
         }
     }
 
     /// Turns the weight that a step without averages would lead to into the new weight.
-    pub(crate) fn propose(
-        &mut self,
-        weight: &ArrayView2<'_, A>,
-        new_weight: &mut Array2<A>,
-        learning_rate: f64,
-    ) {
+    pub(crate) fn propose(&mut self, step: &Step<'_, A>, new_weight: &mut Array2<A>) {
+        let (weight, time) = (&step.weight, step.time);
         let numbers = *self.numbers.current();
-        let step = numbers.steps;
         let mut rates = 0.0;
         let mu_x = match &self.config {
-            WeightAveraging::Primal { evaluate, .. } => evaluate.value(step),
-            WeightAveraging::Ema { decay } => decay.value(step),
+            WeightAveraging::Primal { evaluate, .. } => evaluate.value(time),
+            WeightAveraging::Ema { decay } => decay.value(time),
             WeightAveraging::ScheduleFree { power, .. } => {
-                let rate = learning_rate.powf(*power);
+                let rate = step.learning_rate.powf(*power);
                 rates = numbers.rates + rate;
                 if rates > 0.0 { 1.0 - rate / rates } else { 0.0 }
             }
         };
-        *self.numbers.split().1 = IterateNumbers { steps: numbers.steps + 1, rates };
+        let train = self.config.train().map_or(1.0, |schedule| schedule.value(time));
+        *self.numbers.split().1 = IterateNumbers { steps: numbers.steps + 1, rates, train };
         self.numbers.propose();
         let (iterate, next) = self.iterate.split();
-        let starts = step == 0;
+        let starts = numbers.steps == 0;
         match self.config.train() {
             None => {
                 let (keep, take) = (A::from_f64(mu_x), A::from_f64(1.0 - mu_x));
@@ -67,10 +66,9 @@ impl<A: Scalar> IterateState<A> {
                     },
                 );
             }
-            Some(schedule) => {
-                let train = schedule.value(step);
-                // The `μ_y` that the old weight was made with.
-                let previous = schedule.value(step.saturating_sub(1));
+            Some(_) => {
+                // At the first step there is nothing to go back from.
+                let previous = if starts { train } else { numbers.train };
                 let along = A::from_f64(1.0 - train * mu_x);
                 let back = A::from_f64(1.0 - mu_x * (train / previous));
                 Zip::from(next).and(iterate).and(new_weight).and(weight).for_each(
@@ -88,12 +86,13 @@ impl<A: Scalar> IterateState<A> {
 
     /// `x`: of `y` it is `z + (y − z)/μ_y`.
     pub(crate) fn evaluation_weight(&self, weight: &ArrayView2<'_, A>) -> Array2<A> {
-        let Some(last) = self.numbers.current().steps.checked_sub(1) else {
+        let numbers = self.numbers.current();
+        if numbers.steps == 0 {
             return weight.to_owned();
-        };
+        }
         let mut average = self.iterate.current().clone();
-        if let Some(schedule) = self.config.train() {
-            let train = A::from_f64(schedule.value(last));
+        if self.config.train().is_some() {
+            let train = A::from_f64(numbers.train);
             Zip::from(&mut average).and(weight).for_each(|x, &y| *x = *x + (y - *x) / train);
         }
         average

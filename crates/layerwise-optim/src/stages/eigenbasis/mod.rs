@@ -17,9 +17,9 @@ use crate::stages::eigenbasis::side::{BasisSide, Rotation};
 use crate::stages::refresh::{Progress, Refreshed};
 use crate::state::persist::{Persist, departure_from_orthonormal, persist};
 use crate::state::staged::Staged;
-use crate::values::{StateReader, StateWriter};
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
 use crate::statistics::second_moments::SecondMoments;
+use crate::values::{StateReader, StateWriter};
 
 /// Entry-wise preconditioning in eigenbases.
 #[derive(Debug)]
@@ -118,12 +118,12 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     }
 
     /// Projects the gradient on the bases that the step uses, and takes its squares in.
-    fn observe_projection(&mut self, signal: &Signal<'_, A>) -> Result<()> {
-        self.moments.begin();
+    fn observe_projection(&mut self, step: &Step<'_, A>) -> Result<()> {
+        self.moments.begin(step.time);
         if self.config.estimate == DiagonalEstimate::Samples {
-            return self.observe_samples(signal);
+            return self.observe_samples(&step.signal);
         }
-        self.projected.assign(&signal.gradient());
+        self.projected.assign(&step.gradient());
         let used = self.config.basis_use;
         for side in [&self.left, &self.right] {
             side.rotate(used, Rotation::Into, &mut self.projected.view_mut(), &mut self.scratch)?;
@@ -197,14 +197,13 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     /// Proposes new bases. A side where that fails keeps the basis that it had, if that is tolerated.
     fn refresh(
         &mut self,
-        signal: &Signal<'_, A>,
-        step: u64,
+        step: &Step<'_, A>,
         next: &mut Progress,
         observation: &mut Observation,
     ) -> Result<()> {
         let ready = self.progress.current().ready;
         let config = &self.config;
-        let refresh = |side: &mut BasisSide<A>| side.refresh(config, signal, step, !ready);
+        let refresh = |side: &mut BasisSide<A>| side.refresh(config, step, !ready);
         let results = [(refresh(&mut self.left), ready), (refresh(&mut self.right), ready)];
         let settled = next.settle(&config.refresh, results)?;
         for (side, result) in [&mut self.left, &mut self.right].into_iter().zip(&settled) {
@@ -235,32 +234,32 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
         let signal = &step.signal;
         let gradient = signal.gradient();
         check_shape("gradient", &gradient, self.shape)?;
-        let step = self.progress.current().steps;
-        let mut next = Progress { steps: step + 1, ..*self.progress.current() };
+        let progress = *self.progress.current();
+        let mut next = Progress { steps: progress.steps + 1, ..progress };
         let mut observation = Observation::default();
         let refresh = &self.config.refresh;
         let due = match self.config.basis_use {
-            BasisUse::Refreshed => self.progress.current().is_due(refresh),
-            BasisUse::Previous => step.is_multiple_of(refresh.every),
+            BasisUse::Refreshed => progress.is_due(refresh),
+            BasisUse::Previous => progress.steps.is_multiple_of(refresh.every),
         };
         let reading = if due || self.probes.is_some() { Reading::Moment } else { Reading::Nothing };
-        self.left.statistic.observe(signal, None, reading)?;
-        self.right.statistic.observe(signal, None, reading)?;
+        self.left.statistic.observe(signal, None, reading, step.time)?;
+        self.right.statistic.observe(signal, None, reading, step.time)?;
         match self.config.basis_use {
             BasisUse::Refreshed => {
                 if due || self.has_drifted(signal)? {
-                    self.refresh(signal, step, &mut next, &mut observation)?;
+                    self.refresh(step, &mut next, &mut observation)?;
                 }
-                self.observe_projection(signal)?;
+                self.observe_projection(step)?;
                 observation.warming_up = !next.ready;
             }
             BasisUse::Previous => {
-                observation.skip = step == 0;
-                if step > 0 {
-                    self.observe_projection(signal)?;
+                observation.skip = progress.steps == 0;
+                if !observation.skip {
+                    self.observe_projection(step)?;
                 }
                 if due || self.has_drifted(signal)? {
-                    self.refresh(signal, step, &mut next, &mut observation)?;
+                    self.refresh(step, &mut next, &mut observation)?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::config::eigenbasis::EigenbasisConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::bytes;
-use crate::signal::Signal;
+use crate::stage::Step;
 use crate::stages::eigenvectors::{Eigenvectors, Found};
 use crate::stages::refresh::Refreshed;
 use crate::state::persist::{check_orthonormal, join, persist};
@@ -109,14 +109,13 @@ impl<A: Scalar> BasisSide<A> {
     pub(crate) fn refresh(
         &mut self,
         config: &EigenbasisConfig,
-        signal: &Signal<'_, A>,
-        step: u64,
+        step: &Step<'_, A>,
         first: bool,
     ) -> Result<Refreshed> {
         let (Some(basis), Some(finder)) = (&mut self.basis, &mut self.finder) else {
             return Ok(Refreshed::default());
         };
-        let Source::Moment(moment) = self.statistic.source(signal, Reading::Moment) else {
+        let Source::Moment(moment) = self.statistic.source(&step.signal, Reading::Moment) else {
             return Ok(Refreshed::default());
         };
         let side = self.statistic.side;
@@ -125,12 +124,12 @@ impl<A: Scalar> BasisSide<A> {
         let (current, next) = basis.split();
         let found = match (config.basis_use, &config.basis) {
             (BasisUse::Previous, BasisMethod::QrStep { ridge, .. }) if !first => {
-                let added = ridge.value(step) * correction;
+                let added = ridge.value(step.time) * correction;
                 finder.power_step(moment, added, current, next)
             }
             (BasisUse::Previous, _) => finder.decompose(moment),
             (BasisUse::Refreshed, method) => {
-                finder.refresh(method, step, (moment, correction), current, next)
+                finder.refresh(method, step.time, (moment, correction), current, next)
             }
         }
         .map_err(wrap)?;

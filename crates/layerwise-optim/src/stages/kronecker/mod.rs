@@ -22,8 +22,8 @@ use crate::stages::kronecker::root::FactorRoot;
 use crate::stages::refresh::{Progress, Refreshed};
 use crate::state::persist::{Persist, persist};
 use crate::state::staged::Staged;
-use crate::values::{StateReader, StateWriter};
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
+use crate::values::{StateReader, StateWriter};
 
 /// The Kronecker-factored preconditioner.
 #[derive(Debug)]
@@ -103,7 +103,8 @@ impl<A: Scalar> Kronecker<A> {
     }
 
     /// Takes a signal in on one side. The other's root is still that from before the step.
-    fn observe_side(&mut self, side: Side, signal: &Signal<'_, A>, reading: Reading) -> Result<()> {
+    fn observe_side(&mut self, side: Side, step: &Step<'_, A>, reading: Reading) -> Result<()> {
+        let signal = &step.signal;
         let (own, other) = match (&mut self.roots, side) {
             (Roots::Separate { right, .. }, Side::Left) => (&mut self.left, Some(right)),
             (Roots::Separate { left, .. }, Side::Right) => (&mut self.right, Some(left)),
@@ -128,9 +129,9 @@ impl<A: Scalar> Kronecker<A> {
                     whitened.mapv_inplace(|x| x * factor);
                 }
             }
-            return own.observe(signal, Some(whitened.view()), reading);
+            return own.observe(signal, Some(whitened.view()), reading, step.time);
         }
-        own.observe(signal, None, reading)
+        own.observe(signal, None, reading, step.time)
     }
 
     /// Whether a factor has turned away from the eigenvectors that its root was made of.
@@ -160,10 +161,10 @@ impl<A: Scalar> Kronecker<A> {
     }
 
     /// The damping of each side. π needs the statistics of this step.
-    fn damping(&self, signal: &Signal<'_, A>, step: u64) -> (ResolvedDamping, ResolvedDamping) {
+    fn damping(&self, signal: &Signal<'_, A>, time: u64) -> (ResolvedDamping, ResolvedDamping) {
         match &self.config.damping {
             JointDamping::FactoredTikhonov(damping) => {
-                let root = (damping.value(step) * self.damping_factor).sqrt();
+                let root = (damping.value(time) * self.damping_factor).sqrt();
                 if root == 0.0 {
                     return (ResolvedDamping::None, ResolvedDamping::None);
                 }
@@ -178,14 +179,14 @@ impl<A: Scalar> Kronecker<A> {
                 (ResolvedDamping::Absolute(root / pi), ResolvedDamping::Absolute(root * pi))
             }
             JointDamping::None | JointDamping::Exact(_) => (
-                ResolvedDamping::at(&self.config.left.damping, step).times(self.damping_factor),
-                ResolvedDamping::at(&self.config.right.damping, step).times(self.damping_factor),
+                ResolvedDamping::at(&self.config.left.damping, time).times(self.damping_factor),
+                ResolvedDamping::at(&self.config.right.damping, time).times(self.damping_factor),
             ),
         }
     }
 
     /// What of this step's observation is read on each side, where a refresh is due or not.
-    fn readings(&self, step: u64, due: bool) -> (Reading, Reading) {
+    fn readings(&self, time: u64, due: bool) -> (Reading, Reading) {
         if self.probes.is_some() || self.gives_curvature {
             return (Reading::Moment, Reading::Moment);
         }
@@ -196,12 +197,12 @@ impl<A: Scalar> Kronecker<A> {
             return (Reading::Moment, Reading::Moment);
         };
         match &self.config.damping {
-            JointDamping::FactoredTikhonov(damping) if damping.value(step) > 0.0 => {
+            JointDamping::FactoredTikhonov(damping) if damping.value(time) > 0.0 => {
                 (Reading::Moment, Reading::Moment)
             }
             _ => (
-                left.reading(ResolvedDamping::at(&self.config.left.damping, step)),
-                right.reading(ResolvedDamping::at(&self.config.right.damping, step)),
+                left.reading(ResolvedDamping::at(&self.config.left.damping, time)),
+                right.reading(ResolvedDamping::at(&self.config.right.damping, time)),
             ),
         }
     }
@@ -210,12 +211,12 @@ impl<A: Scalar> Kronecker<A> {
     /// is tolerated.
     fn refresh(
         &mut self,
-        signal: &Signal<'_, A>,
-        step: u64,
+        step: &Step<'_, A>,
         readings: (Reading, Reading),
         next: &mut Progress,
     ) -> Result<[Refreshed; 2]> {
-        let damping = self.damping(signal, step);
+        let (signal, time) = (&step.signal, step.time);
+        let damping = self.damping(signal, time);
         let source = (self.left.source(signal, readings.0), self.right.source(signal, readings.1));
         let correction = (self.left.correction, self.right.correction);
         let wrap = |side| move |source| OptimError::Factor { side, source };
@@ -224,10 +225,10 @@ impl<A: Scalar> Kronecker<A> {
             Roots::Separate { left, right } => {
                 let made = [left.is_made(), right.is_made()];
                 let results = [
-                    left.refresh(&source.0, correction.0, damping.0, step)
+                    left.refresh(&source.0, correction.0, damping.0, time)
                         .map_err(wrap(Side::Left)),
                     right
-                        .refresh(&source.1, correction.1, damping.1, step)
+                        .refresh(&source.1, correction.1, damping.1, time)
                         .map_err(wrap(Side::Right)),
                 ];
                 let [first, second] = results;
@@ -242,7 +243,7 @@ impl<A: Scalar> Kronecker<A> {
             }
             Roots::Joint(joint) => {
                 let factor = self.damping_factor;
-                let result = joint.refresh(source, correction, step, factor);
+                let result = joint.refresh(source, correction, time, factor);
                 let [condition] = next.settle(config, [(result, next.ready)])?;
                 let refreshed = match condition {
                     Some(condition) => Refreshed::made(Some(condition), false),
@@ -263,16 +264,15 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
         let signal = &step.signal;
         check_shape("gradient", &signal.gradient(), self.shape)?;
         let progress = *self.progress.current();
-        let step = progress.steps;
         let is_adapted = progress.ready && *self.used_factor.current() != self.damping_factor;
         let due = is_adapted || progress.is_due(&self.config.refresh);
-        let readings = self.readings(step, due);
-        self.observe_side(Side::Left, signal, readings.0)?;
-        self.observe_side(Side::Right, signal, readings.1)?;
+        let readings = self.readings(step.time, due);
+        self.observe_side(Side::Left, step, readings.0)?;
+        self.observe_side(Side::Right, step, readings.1)?;
         let mut observation = Observation::default();
-        let mut next = Progress { steps: step + 1, ..progress };
+        let mut next = Progress { steps: progress.steps + 1, ..progress };
         if due || self.has_drifted(signal)? {
-            observation.take_refresh(self.refresh(signal, step, readings, &mut next)?);
+            observation.take_refresh(self.refresh(step, readings, &mut next)?);
             next.ready |= observation.refreshed;
             if observation.refreshed {
                 *self.used_factor.split().1 = self.damping_factor;

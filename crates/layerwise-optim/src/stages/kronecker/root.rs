@@ -17,8 +17,8 @@ use crate::stages::kronecker::damping::{ResolvedDamping, is_negligible, mean_dia
 use crate::stages::refresh::Refreshed;
 use crate::state::persist::{Persist, check_loaded_symmetric, check_orthonormal, join, persist};
 use crate::state::staged::Staged;
-use crate::values::{StateReader, StateWriter};
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
+use crate::values::{StateReader, StateWriter};
 
 /// The damped inverse root of one side.
 #[derive(Debug)]
