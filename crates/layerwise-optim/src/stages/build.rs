@@ -59,7 +59,7 @@ impl<A: Scalar> DerefMut for Machine<A> {
 }
 
 impl<A: Scalar> Persist<A> for Machine<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         self.save_state(path, out);
     }
 

@@ -62,7 +62,7 @@ impl<A: Scalar> Preconditioner<A> for Diagonal<A> {
         self.moments.memory_bytes()
     }
 
-    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save_state<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         self.moments.save(path, out);
     }
 

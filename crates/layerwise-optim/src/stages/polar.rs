@@ -93,7 +93,7 @@ impl<A: Scalar> Preconditioner<A> for Polar<A> {
         }
     }
 
-    fn save_state(&self, _path: &str, _out: &mut StateWriter<A>) {}
+    fn save_state<'s>(&'s self, _path: &str, _out: &mut StateWriter<'s, A>) {}
 
     fn load_state(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
         Ok(())

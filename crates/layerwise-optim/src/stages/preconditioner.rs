@@ -87,7 +87,7 @@ pub trait Preconditioner<A: Scalar>: Send + sealed::Sealed {
     fn memory_bytes(&self) -> usize;
 
     /// Writes what a later run needs, under names that begin with `path`; called between steps.
-    fn save_state(&self, path: &str, out: &mut StateWriter<A>);
+    fn save_state<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>);
 
     /// Reads what [`save_state`](Self::save_state) of an equal one wrote.
     ///
@@ -123,7 +123,7 @@ impl<A: Scalar> Preconditioner<A> for Identity {
         0
     }
 
-    fn save_state(&self, _path: &str, _out: &mut StateWriter<A>) {}
+    fn save_state<'s>(&'s self, _path: &str, _out: &mut StateWriter<'s, A>) {}
 
     fn load_state(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
         Ok(())

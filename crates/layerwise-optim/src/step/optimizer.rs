@@ -365,9 +365,7 @@ impl<A: Scalar> Optimizer<A> {
         state.check_kind()?;
         state.check_fits(&self.composition, self.shape)?;
         let mut loaded = Optimizer::new(self.composition.clone(), self.shape)?;
-        let mut reader = state.reader();
-        Persist::load(&mut loaded, "state", &mut reader)?;
-        reader.finish()?;
+        state.read(|from| Persist::load(&mut loaded, "state", from))?;
         loaded.steps = state.steps();
         if let Some(damping) = &loaded.damping {
             loaded.blocks.set_damping_factor(damping.factor());

@@ -328,7 +328,7 @@ impl<A: Scalar> Preconditioner<A> for EigenbasisDiagonal<A> {
             + self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>()
     }
 
-    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save_state<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         self.save(path, out);
     }
 

@@ -352,7 +352,7 @@ impl<A: Scalar> Preconditioner<A> for Kronecker<A> {
             }
     }
 
-    fn save_state(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save_state<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         self.save(path, out);
     }
 
