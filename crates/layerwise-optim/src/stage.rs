@@ -49,8 +49,8 @@ pub trait Stage<A: Scalar>: Debug + Send {
     /// Keeps what was proposed since [`observe`](Self::observe). It cannot fail.
     fn commit(&mut self) {}
 
-    /// Writes what a later run needs, under names that begin with `path`; called between steps.
-    fn save(&self, _path: &str, _out: &mut StateWriter<A>) {}
+    /// Writes what a later run needs, by name; called between steps.
+    fn save<'s>(&'s self, _out: &mut StateWriter<'s, A>) {}
 
     /// Reads what [`save`](Self::save) of an equal one wrote.
     ///
@@ -58,7 +58,7 @@ pub trait Stage<A: Scalar>: Debug + Send {
     ///
     /// Values that are missing, of another kind or shape, or not finite. What was read before
     /// the error has replaced the state: the chain throws that away.
-    fn load(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
+    fn load(&mut self, _from: &mut StateReader<'_, A>) -> Result<()> {
         Ok(())
     }
 

@@ -84,14 +84,14 @@ impl<A: Scalar> Stage<A> for SumStage<A> {
         self.sum.assign(&self.next);
     }
 
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
         if self.fault != Fault::Unsaved {
-            out.array(path, self.sum.view());
+            out.array("sum", self.sum.view());
         }
     }
 
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        if self.fault == Fault::Unsaved { Ok(()) } else { from.array(path, self.sum.view_mut()) }
+    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+        if self.fault == Fault::Unsaved { Ok(()) } else { from.array("sum", self.sum.view_mut()) }
     }
 }
 

@@ -14,7 +14,6 @@ use crate::error::{OptimError, Result};
 use crate::signal::Signals;
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::extent::Extent;
-use crate::state::persist::join;
 use crate::statistics::second_moments::SECOND_MOMENT;
 use crate::values::{StateReader, StateWriter};
 
@@ -142,15 +141,15 @@ where
         self.parts.iter_mut().for_each(|(_, machine)| machine.commit());
     }
 
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
         for (index, (_, machine)) in self.parts.iter().enumerate() {
-            machine.save(&join(path, &index.to_string()), out);
+            out.within(&index.to_string(), |out| machine.save(out));
         }
     }
 
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
         for (index, (_, machine)) in self.parts.iter_mut().enumerate() {
-            machine.load(&join(path, &index.to_string()), from)?;
+            from.within(&index.to_string(), |from| machine.load(from))?;
         }
         Ok(())
     }

@@ -45,12 +45,12 @@ impl<A: Scalar> Stage<A> for CustomMachine<A> {
         self.stage.commit();
     }
 
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        self.stage.save(path, out);
+    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
+        self.stage.save(out);
     }
 
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        self.stage.load(path, from).map_err(|source| match source {
+    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+        self.stage.load(from).map_err(|source| match source {
             // It has the name already.
             OptimError::StateEntry { .. } => source,
             other => self.config.error(other),

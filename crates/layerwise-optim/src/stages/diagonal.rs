@@ -73,11 +73,11 @@ impl<A: Scalar> Stage<A> for Diagonal<A> {
         self.moments.memory_bytes()
     }
 
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        Persist::save(&self.moments, path, out);
+    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
+        Persist::save(&self.moments, "", out);
     }
 
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(&mut self.moments, path, from)
+    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+        Persist::load(&mut self.moments, "", from)
     }
 }

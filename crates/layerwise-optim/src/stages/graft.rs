@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::numeric::finite::{bytes, check_shape, frobenius_norm};
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::diagonal::{Diagonal, Observed};
-use crate::state::persist::join;
 use crate::values::{StateReader, StateWriter};
 
 /// What is added to the norm that a grafted direction is divided by.
@@ -92,17 +91,17 @@ where
         }
     }
 
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        self.stage.save(&join(path, "stage"), out);
+    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
+        out.within("stage", |out| self.stage.save(out));
         if let Some(length) = &self.length {
-            length.save(&join(path, "length"), out);
+            out.within("length", |out| length.save(out));
         }
     }
 
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        self.stage.load(&join(path, "stage"), from)?;
+    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+        from.within("stage", |from| self.stage.load(from))?;
         match &mut self.length {
-            Some(length) => length.load(&join(path, "length"), from),
+            Some(length) => from.within("length", |from| length.load(from)),
             None => Ok(()),
         }
     }

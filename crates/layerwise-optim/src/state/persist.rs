@@ -1,15 +1,15 @@
 //! Which fields of a part are its state: listed once, for saving, loading, and the end of a step alike.
 
 use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, check_symmetric, gram};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::error::Result;
-use crate::values::{LARGEST_COUNT, StateReader, StateValue, StateWriter, refuse};
+use crate::values::{StateReader, StateWriter, refuse};
 
 /// Something whose value is kept in an optimizer's state, at a path such as
 /// `preconditioner.left.average`.
 pub(crate) trait Persist<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>);
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>);
 
     /// On an error, `self` may be partly overwritten: load into what can be thrown away.
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()>;
@@ -22,7 +22,7 @@ pub(crate) trait Persist<A> {
 }
 
 pub(crate) fn join(path: &str, field: &str) -> String {
-    format!("{path}.{field}")
+    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
 /// Implements [`Persist`] for a struct by the fields that are its state, each at a path of its own;
@@ -43,7 +43,11 @@ macro_rules! persist {
         $($variant:ident $(($part:ident))? $({ $($field:ident),+ })?),+ $(,)?
     } $(checked by $check:ident)?) => {
         impl<A: layerwise_linalg::Scalar> crate::state::persist::Persist<A> for $type<A> {
-            fn save(&self, path: &str, out: &mut crate::values::StateWriter<A>) {
+            fn save<'s>(
+                &'s self,
+                path: &str,
+                out: &mut crate::values::StateWriter<'s, A>,
+            ) {
                 use crate::state::persist::Persist;
                 match self {
                     $(Self::$variant $(($part))? $({ $($field,)+ .. })? => {
@@ -89,7 +93,11 @@ macro_rules! persist {
         }
     };
     (@methods $($field:ident),+ $(; $check:ident)?) => {
-        fn save(&self, path: &str, out: &mut crate::values::StateWriter<A>) {
+        fn save<'s>(
+                &'s self,
+                path: &str,
+                out: &mut crate::values::StateWriter<'s, A>,
+            ) {
             use crate::state::persist::{Persist, join};
             $(Persist::save(&self.$field, &join(path, stringify!($field)), out);)+
         }
@@ -117,93 +125,63 @@ macro_rules! persist {
 pub(crate) use persist;
 
 impl<A: Scalar> Persist<A> for Array2<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        let (rows, cols) = self.dim();
-        let entries = self.iter().copied().collect();
-        out.put(path, StateValue::Array { rows, cols, entries });
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
+        out.array(path, self.view());
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        let StateValue::Array { rows, cols, entries } = from.take(path)? else {
-            return Err(refuse(path, "is not an array"));
-        };
-        if (*rows, *cols) != self.dim() || entries.len() != self.len() {
-            return Err(refuse(path, "is of another shape"));
-        }
-        if !entries.iter().all(|x| x.is_finite()) {
-            return Err(refuse(path, "has an entry that is not finite"));
-        }
-        for (to, &from) in self.iter_mut().zip(entries) {
-            *to = from;
-        }
+        from.array(path, self.view_mut())
+    }
+}
+
+impl<A: Scalar> Persist<A> for u64 {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
+        out.count(path, *self);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        *self = from.count(path)?;
         Ok(())
     }
 }
 
-impl<A> Persist<A> for u64 {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        out.put(path, StateValue::Count(*self));
+impl<A: Scalar> Persist<A> for u32 {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
+        out.count(path, u64::from(*self));
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        let StateValue::Count(count) = from.take(path)? else {
-            return Err(refuse(path, "is not a count"));
-        };
-        if *count > LARGEST_COUNT {
-            return Err(refuse(path, "is too large a count"));
-        }
-        *self = *count;
-        Ok(())
-    }
-}
-
-impl<A> Persist<A> for u32 {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        u64::from(*self).save(path, out);
-    }
-
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        let mut count = 0_u64;
-        count.load(path, from)?;
+        let count = from.count(path)?;
         *self = u32::try_from(count).map_err(|_| refuse(path, "is too large a count"))?;
         Ok(())
     }
 }
 
-impl<A> Persist<A> for f64 {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        out.put(path, StateValue::Number(*self));
+impl<A: Scalar> Persist<A> for f64 {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
+        out.number(path, *self);
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        let StateValue::Number(number) = from.take(path)? else {
-            return Err(refuse(path, "is not a number"));
-        };
-        if !number.is_finite() {
-            return Err(refuse(path, "is not finite"));
-        }
-        *self = *number;
+        *self = from.number(path)?;
         Ok(())
     }
 }
 
-impl<A> Persist<A> for bool {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        out.put(path, StateValue::Flag(*self));
+impl<A: Scalar> Persist<A> for bool {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
+        out.flag(path, *self);
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        let StateValue::Flag(flag) = from.take(path)? else {
-            return Err(refuse(path, "is not a flag"));
-        };
-        *self = *flag;
+        *self = from.flag(path)?;
         Ok(())
     }
 }
 
-/// What is there is determined by the chain, and so is the same on both sides.
+/// What is there is determined by the composition, and so is the same on both sides.
 impl<A, T: Persist<A>> Persist<A> for Option<T> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         if let Some(value) = self {
             value.save(path, out);
         }
@@ -223,7 +201,7 @@ impl<A, T: Persist<A>> Persist<A> for Option<T> {
 }
 
 impl<A, T: Persist<A>> Persist<A> for Vec<T> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         for (index, value) in self.iter().enumerate() {
             value.save(&join(path, &index.to_string()), out);
         }
@@ -246,7 +224,7 @@ impl<A, T: Persist<A>> Persist<A> for Vec<T> {
 }
 
 impl<A, T: Persist<A>> Persist<A> for Box<T> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         (**self).save(path, out);
     }
 
@@ -264,8 +242,8 @@ impl<A, T: Persist<A>> Persist<A> for Box<T> {
 }
 
 impl<A: Scalar> Persist<A> for Cholesky<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        self.lower().to_owned().save(path, out);
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
+        out.array(path, self.lower());
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
@@ -276,11 +254,9 @@ impl<A: Scalar> Persist<A> for Cholesky<A> {
 }
 
 impl<A: Scalar> Persist<A> for SymmetricEigen<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        let n = self.dimension();
-        let values = Array2::from_shape_fn((1, n), |(_, i)| self.values()[i]);
-        values.save(&join(path, "values"), out);
-        self.vectors().to_owned().save(&join(path, "vectors"), out);
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
+        out.array(&join(path, "values"), self.values().insert_axis(Axis(0)));
+        out.array(&join(path, "vectors"), self.vectors());
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {

@@ -59,7 +59,7 @@ impl<A: Scalar> OptimizerState<A> {
         chain: &Chain,
         shape: (usize, usize),
         steps: u64,
-        values: StateWriter<A>,
+        values: StateWriter<'_, A>,
     ) -> Self {
         OptimizerState {
             version: STATE_VERSION,
@@ -113,8 +113,15 @@ impl<A: Scalar> OptimizerState<A> {
         Ok(())
     }
 
-    pub(crate) fn reader(&self) -> StateReader<'_, A> {
-        StateReader::new(&self.values)
+    /// Hands all values out, and refuses what is left over.
+    pub(crate) fn read(
+        &self,
+        load: impl FnOnce(&mut StateReader<'_, A>) -> Result<()>,
+    ) -> Result<()> {
+        let mut source = &self.values;
+        let mut reader = StateReader::new(&mut source);
+        load(&mut reader)?;
+        reader.finish()
     }
 
     /// The state as JSON; every number survives in every bit.

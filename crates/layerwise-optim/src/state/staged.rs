@@ -68,7 +68,7 @@ impl<T> Staged<T> {
 
 /// A state is taken between steps, when there is no proposal.
 impl<A, T: Persist<A>> Persist<A> for Staged<T> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         self.current.save(path, out);
     }
 

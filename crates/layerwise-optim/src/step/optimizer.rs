@@ -25,7 +25,7 @@ use crate::step::link::{Link, apply_all, prepare};
 use crate::step::report::{QuadraticModel, StepReport};
 use crate::step::weight::WeightRule;
 use crate::step::weight_averaging::IterateState;
-use crate::values::StateWriter;
+use crate::values::{StateReader, StateWriter};
 
 /// An optimizer of one weight matrix, made by [`Chain::build`] or by a
 /// [`Method`](crate::Method).
@@ -328,13 +328,7 @@ impl<A: Scalar> Optimizer<A> {
     #[must_use]
     pub fn state(&self) -> OptimizerState<A> {
         let mut out = StateWriter::new();
-        for (list, links) in [("gradient", &self.gradient), ("update", &self.update)] {
-            for (index, link) in links.iter().enumerate() {
-                link.machine.save(&link.path(list, index), &mut out);
-            }
-        }
-        self.iterates.save("weight_averaging", &mut out);
-        Persist::<A>::save(&self.damping, "damping", &mut out);
+        self.save_values(&mut out);
         OptimizerState::new(&self.chain, self.shape, self.steps, out)
     }
 
@@ -354,23 +348,33 @@ impl<A: Scalar> Optimizer<A> {
         state.check_kind()?;
         state.check_fits(&self.chain, self.shape)?;
         let mut loaded = Optimizer::new(self.chain.clone(), self.shape)?;
-        let mut reader = state.reader();
-        let lists = [("gradient", &mut loaded.gradient), ("update", &mut loaded.update)];
-        for (list, links) in lists {
-            for (index, link) in links.iter_mut().enumerate() {
-                let path = link.path(list, index);
-                link.machine.load(&path, &mut reader)?;
-            }
-        }
-        loaded.iterates.load("weight_averaging", &mut reader)?;
-        Persist::<A>::load(&mut loaded.damping, "damping", &mut reader)?;
-        reader.finish()?;
+        state.read(|from| loaded.load_values(from))?;
         loaded.steps = state.steps();
         if let Some(damping) = &loaded.damping {
             let factor = damping.factor();
             loaded.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
         }
         Ok(loaded)
+    }
+
+    fn load_values(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+        for (list, links) in [("gradient", &mut self.gradient), ("update", &mut self.update)] {
+            for (index, link) in links.iter_mut().enumerate() {
+                from.within(&link.path(list, index), |from| link.machine.load(from))?;
+            }
+        }
+        self.iterates.load("weight_averaging", from)?;
+        Persist::<A>::load(&mut self.damping, "damping", from)
+    }
+
+    fn save_values<'s>(&'s self, out: &mut StateWriter<'s, A>) {
+        for (list, links) in [("gradient", &self.gradient), ("update", &self.update)] {
+            for (index, link) in links.iter().enumerate() {
+                out.within(&link.path(list, index), |out| link.machine.save(out));
+            }
+        }
+        self.iterates.save("weight_averaging", out);
+        Persist::<A>::save(&self.damping, "damping", out);
     }
 
     /// The optimizer that a state was taken of.

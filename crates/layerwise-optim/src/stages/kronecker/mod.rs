@@ -343,11 +343,11 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
             }
     }
 
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
-        Persist::save(self, path, out);
+    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
+        Persist::save(self, "", out);
     }
 
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, path, from)
+    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+        Persist::load(self, "", from)
     }
 }

@@ -79,16 +79,15 @@ impl<A: Scalar> RootKind<A> {
 }
 
 impl<A: Scalar> Persist<A> for FactorRoot<A> {
-    fn save(&self, path: &str, out: &mut StateWriter<A>) {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         self.kind.save(path, out);
-        self.scale.current().as_f64().save(&join(path, "scale"), out);
+        out.number(&join(path, "scale"), self.scale.current().as_f64());
         self.made.save(&join(path, "made"), out);
     }
 
     fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
         self.kind.load(path, from)?;
-        let mut scale = 0.0;
-        scale.load(&join(path, "scale"), from)?;
+        let scale = from.number(&join(path, "scale"))?;
         self.scale = Staged::twice(A::from_f64(scale));
         self.made.load(&join(path, "made"), from)
     }
