@@ -44,6 +44,12 @@ pub enum StageConfig {
     /// `D / (rms(D) + 10⁻³⁰)`, without the bias corrections of the stages before, which multiply the
     /// result (`normalize_grads` of SOAP's authors).
     NormalizeRms,
+    /// `D min(1, √(κ / (η² |⟨g, D⟩|)))` with `κ` > 0: where `g` is the gradient and `D` its product with an
+    /// inverse curvature, the step changes the model's predictions by no more than `κ` in the quadratic
+    /// approximation of their divergence (the norm constraint or KL clip of Ba, Grosse and Martens 2017).
+    /// Over all parameters of a set it is
+    /// [`OptimizerSet::constrain_norm`](crate::OptimizerSet::constrain_norm).
+    NormConstraint(Schedule),
     /// What a stage makes of `D`, with the step length of another method.
     Graft {
         /// The stage.
@@ -101,6 +107,7 @@ impl StageConfig {
             StageConfig::Polar(_) => "polar",
             StageConfig::Sign(_) => "sign",
             StageConfig::NormalizeRms => "normalize_rms",
+            StageConfig::NormConstraint(_) => "norm_constraint",
             StageConfig::Graft { .. } => "graft",
             StageConfig::Blocks { .. } => "blocks",
             StageConfig::Custom(custom) => custom.name(),
@@ -151,6 +158,9 @@ impl StageConfig {
         match self {
             StageConfig::Negate | StageConfig::Sign(_) | StageConfig::NormalizeRms => Ok(()),
             StageConfig::Clip(clipping) => clipping.check(when),
+            StageConfig::NormConstraint(bound) => {
+                bound.check(when, "norm_constraint", "finite and > 0", |x| x > 0.0)
+            }
             StageConfig::AddWeight(rate) => rate.check_non_negative(when, "weight_decay"),
             StageConfig::Momentum(momentum) => momentum.check(when),
             StageConfig::Diagonal(config) | StageConfig::DiagonalOfDirection(config) => {

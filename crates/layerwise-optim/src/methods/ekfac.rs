@@ -10,6 +10,7 @@ use crate::config::diagonal::DiagonalConfig;
 use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
 use crate::config::momentum::Momentum;
 use crate::config::refresh::Refresh;
+use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
 use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
@@ -52,6 +53,9 @@ pub struct Ekfac {
     pub refresh: Refresh,
     /// What is preconditioned.
     pub momentum: Option<Momentum>,
+    /// `κ` > 0 of the norm constraint (KL clip) on this weight's step; see
+    /// [`StageConfig::NormConstraint`].
+    pub norm_constraint: Option<Schedule>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
     /// Adaptation of the damping; the predicted reduction is in the report where `v` is estimated from
@@ -72,6 +76,7 @@ impl Default for Ekfac {
             estimate: DiagonalEstimate::Samples,
             refresh: Refresh::every(10),
             momentum: None,
+            norm_constraint: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
         }
@@ -99,6 +104,7 @@ impl Method for Ekfac {
                     },
                     estimate: self.estimate,
                 })
+                .then_any(self.norm_constraint.clone().map(StageConfig::NormConstraint))
                 .with_weight_decay(&self.weight_decay)
         }
     }

@@ -11,6 +11,7 @@ use crate::config::kronecker::KroneckerConfig;
 use crate::config::momentum::Momentum;
 use crate::config::refresh::Refresh;
 use crate::config::root::RootMethod;
+use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
 use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
@@ -63,6 +64,9 @@ pub struct Kfac {
     pub refresh: Refresh,
     /// What is preconditioned.
     pub momentum: Option<Momentum>,
+    /// `κ` > 0 of the norm constraint (KL clip) on this weight's step; see
+    /// [`StageConfig::NormConstraint`].
+    pub norm_constraint: Option<Schedule>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
     /// Adaptation of the dampings.
@@ -141,6 +145,7 @@ impl Default for Kfac {
             averaging: Averaging::None,
             refresh: Refresh::default(),
             momentum: None,
+            norm_constraint: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
         }
@@ -171,6 +176,7 @@ impl Method for Kfac {
                     damping: joint_damping,
                     refresh: self.refresh.clone(),
                 })
+                .then_any(self.norm_constraint.clone().map(StageConfig::NormConstraint))
                 .with_weight_decay(&self.weight_decay)
         }
     }
@@ -214,6 +220,9 @@ pub struct OneSidedKfac {
     pub refresh: Refresh,
     /// What is preconditioned.
     pub momentum: Option<Momentum>,
+    /// `κ` > 0 of the norm constraint (KL clip) on this weight's step; see
+    /// [`StageConfig::NormConstraint`].
+    pub norm_constraint: Option<Schedule>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
     /// Adaptation of the damping.
@@ -230,6 +239,7 @@ impl Default for OneSidedKfac {
             averaging: Averaging::None,
             refresh: Refresh::default(),
             momentum: None,
+            norm_constraint: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
         }
@@ -246,6 +256,7 @@ impl Method for OneSidedKfac {
             averaging: self.averaging.clone(),
             refresh: self.refresh.clone(),
             momentum: self.momentum.clone(),
+            norm_constraint: self.norm_constraint.clone(),
             weight_decay: self.weight_decay.clone(),
             damping_adaptation: self.damping_adaptation,
         }

@@ -1,6 +1,7 @@
 //! Many parameters, each with the method of its group, stepped together. It imports the step of one
 //! weight, and what is below.
 
+mod clipping;
 pub(crate) mod selector;
 
 use std::collections::HashMap;
@@ -12,8 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::chain::Chain;
 use crate::error::{OptimError, Result};
+use crate::schedule::{Schedule, When};
+use crate::set::clipping::{check_bound, norm_of_all};
 use crate::set::selector::Selector;
 use crate::signal::{Signal, Signals};
+use crate::stages::norm_constraint::shrinkage;
 use crate::state::saved::OptimizerSetState;
 use crate::step::control::Control;
 use crate::step::method::Method;
@@ -113,6 +117,11 @@ pub struct OptimizerSet<A> {
     parameters: Vec<Parameter<A>>,
     index: HashMap<String, usize>,
     parallel: bool,
+    /// Calls that have been taken, and so the run's next step.
+    steps: u64,
+    clip: Option<Schedule>,
+    constraint: Option<Schedule>,
+    gradient_norm: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -132,7 +141,16 @@ impl<A: Scalar> OptimizerSet<A> {
     /// A set with these groups; a parameter joins the first that selects it.
     #[must_use]
     pub fn new(groups: Vec<Group>) -> Self {
-        OptimizerSet { groups, parameters: Vec::new(), index: HashMap::new(), parallel: true }
+        OptimizerSet {
+            groups,
+            parameters: Vec::new(),
+            index: HashMap::new(),
+            parallel: true,
+            steps: 0,
+            clip: None,
+            constraint: None,
+            gradient_norm: None,
+        }
     }
 
     /// Adds a parameter of this shape, whose layer gives these signals beyond the gradient.
@@ -155,10 +173,13 @@ impl<A: Scalar> OptimizerSet<A> {
         else {
             return Err(OptimError::NoGroup { name, rows: shape.0, cols: shape.1 });
         };
-        let optimizer = match group.chain.build_for(shape, available) {
+        let mut optimizer = match group.chain.build_for(shape, available) {
             Ok(optimizer) => optimizer,
             Err(source) => return Err(named(&name, source)),
         };
+        if self.clip.is_some() {
+            optimizer.reserve_gradient();
+        }
         self.index.insert(name.clone(), self.parameters.len());
         self.parameters.push(Parameter {
             name,
@@ -191,6 +212,8 @@ impl<A: Scalar> OptimizerSet<A> {
         updates: &mut [Update<'_, '_, A>],
     ) -> Result<()> {
         control.check()?;
+        let time = control.step.unwrap_or(self.steps);
+        let control = Control { step: Some(time), ..*control };
         for parameter in &mut self.parameters {
             parameter.update = None;
             parameter.proposed = None;
@@ -203,20 +226,23 @@ impl<A: Scalar> OptimizerSet<A> {
             }
             entries += update.weight.len();
         }
-        if self.parallel && updates.len() > 1 && entries >= PARALLEL_ENTRIES {
-            let updates = &*updates;
-            self.parameters
-                .par_iter_mut()
-                .with_max_len(1)
-                .for_each(|p| p.propose(control, updates));
-        } else {
-            self.parameters.iter_mut().for_each(|p| p.propose(control, updates));
-        }
-        // The first error in the order of the updates, whichever thread met one first.
-        for update in updates.iter() {
-            let parameter = find(&mut self.parameters, &self.index, update.name)?;
-            if let Some(Err(error)) = parameter.proposed.take_if(|proposed| proposed.is_err()) {
-                return Err(named(update.name, error));
+        let (control, norm) = self.clipped(control, time, updates)?;
+        let parallel = self.parallel && updates.len() > 1 && entries >= PARALLEL_ENTRIES;
+        match &self.constraint {
+            None => {
+                self.for_each(parallel, |parameter| parameter.propose(&control, updates));
+                self.first_error(updates)?;
+            }
+            Some(bound) => {
+                check_bound(bound, When::Step(time), "constrain_norm")?;
+                let bound = bound.value(time);
+                self.for_each(parallel, |parameter| parameter.propose_direction(&control, updates));
+                self.first_error(updates)?;
+                let lengths = self.parameters.iter().map(|p| p.squared_length(updates));
+                let factor = shrinkage(bound, 1.0, lengths.sum());
+                let weigh = |p: &mut Parameter<A>| p.propose_weight(&control, factor, updates);
+                self.for_each(parallel, weigh);
+                self.first_error(updates)?;
             }
         }
         for update in updates.iter_mut() {
@@ -226,7 +252,91 @@ impl<A: Scalar> OptimizerSet<A> {
                 parameter.report = Some(report);
             }
         }
+        self.steps = time.saturating_add(1);
+        self.gradient_norm = norm;
         Ok(())
+    }
+
+    /// The control with the factor on all gradients, and their norm, where they are clipped.
+    fn clipped(
+        &self,
+        control: Control,
+        time: u64,
+        updates: &[Update<'_, '_, A>],
+    ) -> Result<(Control, Option<f64>)> {
+        let Some(bound) = &self.clip else { return Ok((control, None)) };
+        check_bound(bound, When::Step(time), "clip_global_norm")?;
+        // In the order of registration, so that threads and callers change no bit.
+        let given = self.parameters.iter().filter_map(|p| p.update.and_then(|at| updates.get(at)));
+        let norm = norm_of_all(given.map(|update| update.signal.gradient()))?;
+        let ratio = bound.value(time) / norm;
+        let gradient_factor = if ratio < 1.0 { ratio } else { 1.0 };
+        Ok((Control { gradient_factor, ..control }, Some(norm)))
+    }
+
+    fn for_each(&mut self, parallel: bool, act: impl Fn(&mut Parameter<A>) + Send + Sync) {
+        if parallel {
+            self.parameters.par_iter_mut().with_max_len(1).for_each(act);
+        } else {
+            self.parameters.iter_mut().for_each(act);
+        }
+    }
+
+    /// The first error in the order of the updates, whichever thread met one first.
+    fn first_error(&mut self, updates: &[Update<'_, '_, A>]) -> Result<()> {
+        for update in updates {
+            let parameter = find(&mut self.parameters, &self.index, update.name)?;
+            if let Some(Err(error)) = parameter.proposed.take_if(|proposed| proposed.is_err()) {
+                return Err(named(update.name, error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Clips the gradients of each call by their global norm: all of them are multiplied by
+    /// `min(1, c/N)`, with `N` the norm of all gradients of the call as one vector (Pascanu, Mikolov and
+    /// Bengio 2013). `None` for no clipping, as at the start. It is not part of the state.
+    ///
+    /// # Errors
+    ///
+    /// A bound `c` that is not finite and > 0.
+    pub fn clip_global_norm(&mut self, bound: Option<Schedule>) -> Result<()> {
+        if let Some(bound) = &bound {
+            check_bound(bound, When::Build, "clip_global_norm")?;
+            self.parameters.iter_mut().for_each(|p| p.optimizer.reserve_gradient());
+        }
+        self.clip = bound;
+        Ok(())
+    }
+
+    /// Bounds each call's step by the norm constraint of KFAC (KL clip; Ba, Grosse and Martens 2017): the
+    /// directions `D` that `η` multiplies are all scaled by `min(1, √(κ / |Σ η² ⟨g, D⟩|))`, with the sum
+    /// over the parameters of the call and `g` their gradients. `None` for no constraint, as at the start.
+    /// It is not part of the state.
+    ///
+    /// # Errors
+    ///
+    /// A `κ` that is not finite and > 0.
+    pub fn constrain_norm(&mut self, bound: Option<Schedule>) -> Result<()> {
+        if let Some(bound) = &bound {
+            check_bound(bound, When::Build, "constrain_norm")?;
+        }
+        self.constraint = bound;
+        Ok(())
+    }
+
+    /// The global norm of the latest call's gradients as they were given, where it is
+    /// [clipped](Self::clip_global_norm).
+    #[must_use]
+    pub fn gradient_norm(&self) -> Option<f64> {
+        self.gradient_norm
+    }
+
+    /// The run's steps so far: calls that were taken, or one more than the last
+    /// [given](Control::at).
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Whether steps with enough to do use rayon's threads (the default), or the caller's alone.
@@ -239,6 +349,7 @@ impl<A: Scalar> OptimizerSet<A> {
     #[must_use]
     pub fn state(&self) -> OptimizerSetState<A> {
         OptimizerSetState::new(
+            self.steps,
             self.parameters.iter().map(|p| (p.name.clone(), p.optimizer.state())).collect(),
         )
     }
@@ -266,6 +377,7 @@ impl<A: Scalar> OptimizerSet<A> {
             parameter.optimizer = optimizer;
             parameter.report = None;
         }
+        self.steps = state.steps();
         Ok(())
     }
 
@@ -332,6 +444,32 @@ impl<A: Scalar> OptimizerSet<A> {
 }
 
 impl<A: Scalar> Parameter<A> {
+    fn propose_direction(&mut self, control: &Control, updates: &[Update<'_, '_, A>]) {
+        if let Some(update) = self.update.and_then(|at| updates.get(at)) {
+            let (weight, signal) = (&update.weight, &update.signal);
+            self.proposed = Some(self.optimizer.propose_direction(control, weight, signal));
+        }
+    }
+
+    fn squared_length(&self, updates: &[Update<'_, '_, A>]) -> f64 {
+        match (self.update.and_then(|at| updates.get(at)), &self.proposed) {
+            (Some(update), Some(Ok(report))) => {
+                self.optimizer.squared_length(&update.signal, report)
+            }
+            _ => 0.0,
+        }
+    }
+
+    fn propose_weight(&mut self, control: &Control, factor: f64, updates: &[Update<'_, '_, A>]) {
+        if let (Some(update), Some(Ok(report))) =
+            (self.update.and_then(|at| updates.get(at)), &self.proposed)
+        {
+            let (weight, signal) = (&update.weight, &update.signal);
+            let taken = self.optimizer.propose_weight(control, factor, weight, signal, *report);
+            self.proposed = Some(taken);
+        }
+    }
+
     fn propose(&mut self, control: &Control, updates: &[Update<'_, '_, A>]) {
         if let Some(update) = self.update.and_then(|at| updates.get(at)) {
             self.proposed = Some(self.optimizer.propose(control, &update.weight, &update.signal));

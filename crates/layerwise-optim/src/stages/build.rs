@@ -16,6 +16,7 @@ use crate::stages::graft::Graft;
 use crate::stages::kronecker::Kronecker;
 use crate::stages::momentum::MomentumState;
 use crate::stages::negate::Negate;
+use crate::stages::norm_constraint::NormConstraint;
 use crate::stages::normalize::NormalizeRms;
 use crate::stages::polar::Polar;
 use crate::stages::sign::Sign;
@@ -57,6 +58,7 @@ impl<A: Scalar> Machine<A> {
             StageConfig::Polar(config) => Machine::other(Polar::new(config, shape)),
             StageConfig::Sign(scale) => Machine::other(Sign::new(*scale, shape)),
             StageConfig::NormalizeRms => Machine::other(NormalizeRms),
+            StageConfig::NormConstraint(bound) => Machine::other(NormConstraint(bound.clone())),
             StageConfig::Graft { stage, length } => {
                 let stage = Machine::new(stage, shape, predicts)?;
                 Machine::Graft(Box::new(Graft::new(stage, length, shape)))

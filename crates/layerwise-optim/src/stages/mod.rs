@@ -15,6 +15,7 @@ pub(crate) mod graft;
 pub(crate) mod kronecker;
 pub(crate) mod momentum;
 pub(crate) mod negate;
+pub(crate) mod norm_constraint;
 pub(crate) mod normalize;
 pub(crate) mod polar;
 pub(crate) mod refresh;

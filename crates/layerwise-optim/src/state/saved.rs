@@ -154,12 +154,19 @@ impl<A: Scalar> OptimizerState<A> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OptimizerSetState<A> {
     version: u32,
+    steps: u64,
     pub(crate) parameters: BTreeMap<String, OptimizerState<A>>,
 }
 
 impl<A: Scalar> OptimizerSetState<A> {
-    pub(crate) fn new(parameters: BTreeMap<String, OptimizerState<A>>) -> Self {
-        OptimizerSetState { version: STATE_VERSION, parameters }
+    pub(crate) fn new(steps: u64, parameters: BTreeMap<String, OptimizerState<A>>) -> Self {
+        OptimizerSetState { version: STATE_VERSION, steps, parameters }
+    }
+
+    /// The run's steps so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The names of the parameters, in alphabetic order.

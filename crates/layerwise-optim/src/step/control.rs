@@ -27,12 +27,14 @@ pub struct Control {
     /// What the learning rate of this step is multiplied by, finite and ≥ 0: also where it multiplies
     /// a decoupled weight decay.
     pub rate_factor: f64,
+    /// What the gradient is multiplied by: a set's clipping.
+    pub(crate) gradient_factor: f64,
 }
 
 impl Default for Control {
     /// A rate factor of 1, at the next step.
     fn default() -> Self {
-        Control { step: None, rate_factor: 1.0 }
+        Control { step: None, rate_factor: 1.0, gradient_factor: 1.0 }
     }
 }
 

@@ -5,6 +5,7 @@ use ndarray::Array2;
 
 use crate::config::stage::StageConfig;
 use crate::error::Result;
+use crate::numeric::entrywise::update1;
 use crate::numeric::finite::check_finite;
 use crate::stage::{Observation, Step};
 use crate::stages::build::Machine;
@@ -51,13 +52,15 @@ pub(crate) fn apply_all<A: Scalar>(
     Ok(())
 }
 
-/// Passes the gradient through the stages that change it.
+/// Passes the gradient, times a factor, through the stages that change it.
 pub(crate) fn prepare<A: Scalar>(
     links: &mut [Link<A>],
     prepared: &mut Array2<A>,
     step: &Step<'_, A>,
+    factor: f64,
 ) -> Result<()> {
-    prepared.assign(&step.gradient());
+    let factor = A::from_f64(factor);
+    update1(prepared, &step.gradient(), move |prepared, g| *prepared = factor * g);
     for link in &mut *links {
         link.observe(step)?;
     }

@@ -153,36 +153,59 @@ impl<A: Scalar> Optimizer<A> {
         weight: &ArrayViewMut2<'_, A>,
         signal: &Signal<'_, A>,
     ) -> Result<StepReport> {
+        let step = self.step_of(control, weight, signal)?;
+        if let Some(report) = self.propose_fused(&step, control.gradient_factor) {
+            return Ok(report);
+        }
+        let report = self.propose_direction(control, weight, signal)?;
+        self.propose_weight(control, 1.0, weight, signal, report)
+    }
+
+    /// What the stages are told of a step.
+    fn step_of<'s>(
+        &self,
+        control: &Control,
+        weight: &'s ArrayViewMut2<'_, A>,
+        signal: &'s Signal<'_, A>,
+    ) -> Result<Step<'s, A>> {
         control.check()?;
-        let (weight, gradient) = (weight.view(), signal.gradient());
-        check_shape("weight", &weight, self.shape)?;
-        check_shape("gradient", &gradient, self.shape)?;
+        check_shape("weight", &weight.view(), self.shape)?;
+        check_shape("gradient", &signal.gradient(), self.shape)?;
         let time = control.step.unwrap_or(self.steps);
-        let step = Step {
+        Ok(Step {
             signal: signal.reborrow(),
-            weight: weight.reborrow(),
+            weight: weight.view(),
             time,
             learning_rate: self.chain.learning_rate.value(time) * control.rate_factor,
             corrections: 1.0,
-        };
-        if let Some(report) = self.propose_fused(&step) {
-            return Ok(report);
-        }
+        })
+    }
+
+    /// Computes the direction of a step, which its weight is still to be [made
+    /// of](Self::propose_weight).
+    pub(crate) fn propose_direction(
+        &mut self,
+        control: &Control,
+        weight: &ArrayViewMut2<'_, A>,
+        signal: &Signal<'_, A>,
+    ) -> Result<StepReport> {
+        let step = self.step_of(control, weight, signal)?;
+        let gradient = step.gradient();
         let gradient_norm = frobenius_norm(&gradient);
         if !gradient_norm.is_finite() {
             check_finite("gradient", &gradient)?;
         }
         self.chain.check(When::Step(step.time))?;
         if let Some(prepared) = &mut self.prepared {
-            prepare(&mut self.gradient, prepared, &step)?;
+            prepare(&mut self.gradient, prepared, &step, control.gradient_factor)?;
         }
         if let Some(laid_out) = &mut self.laid_out {
-            laid_out.assign(&weight);
+            laid_out.assign(&step.weight);
         }
         let prepared = self.prepared.as_ref().map_or(gradient, |prepared| prepared.view());
         let told = Step {
             signal: signal.with_gradient(prepared),
-            weight: self.laid_out.as_ref().map_or(weight, |laid_out| laid_out.view()),
+            weight: self.laid_out.as_ref().map_or(step.weight, |laid_out| laid_out.view()),
             ..step
         };
         let mut observation = Observation::default();
@@ -195,7 +218,11 @@ impl<A: Scalar> Optimizer<A> {
                 break;
             }
         }
-        let mut report = StepReport {
+        if !observation.skip {
+            self.proposal.assign(&told.gradient());
+            apply_all(&mut self.update, &mut self.proposal, told)?;
+        }
+        Ok(StepReport {
             gradient_norm,
             skipped: observation.skip,
             refreshed: observation.refreshed,
@@ -203,21 +230,63 @@ impl<A: Scalar> Optimizer<A> {
             left_condition: observation.left_condition,
             right_condition: observation.right_condition,
             ..StepReport::of_step(self.steps + 1, step.learning_rate)
-        };
-        if observation.skip {
-            check_finite("weight", &weight)?;
+        })
+    }
+
+    /// `η² ⟨g, D⟩` of the direction proposed last, with `g` the gradient that it was made of.
+    pub(crate) fn squared_length(&self, signal: &Signal<'_, A>, report: &StepReport) -> f64 {
+        if report.skipped {
+            return 0.0;
+        }
+        let gradient = self.prepared.as_ref().map_or(signal.gradient(), |g| g.view());
+        let along = inner_product(&gradient, &self.proposal.view());
+        report.learning_rate * report.learning_rate * along
+    }
+
+    /// Replaces the direction, times a factor, by the new weight; completes the report.
+    pub(crate) fn propose_weight(
+        &mut self,
+        control: &Control,
+        factor: f64,
+        weight: &ArrayViewMut2<'_, A>,
+        signal: &Signal<'_, A>,
+        report: StepReport,
+    ) -> Result<StepReport> {
+        let step = self.step_of(control, weight, signal)?;
+        let weight = &step.weight;
+        if report.skipped {
+            check_finite("weight", weight)?;
             return Ok(report);
         }
-        self.proposal.assign(&told.gradient());
-        apply_all(&mut self.update, &mut self.proposal, told)?;
-        report.update_norm = self.propose_weight(&step)?;
-        report.model = self.model(&step)?;
-        Ok(report)
+        let rule = WeightRule::new(&self.chain.weight_decay, &step);
+        if factor == 1.0 {
+            update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, *d));
+        } else {
+            let factor = A::from_f64(factor);
+            update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, factor * *d));
+        }
+        if let Some(iterates) = &mut self.iterates {
+            iterates.propose(&step, &mut self.proposal);
+        }
+        let update_norm = distance(&self.proposal.view(), weight);
+        if !update_norm.is_finite() {
+            check_finite("weight", weight)?;
+            if let Some((row, col, value)) = first_non_finite(&self.proposal.view()) {
+                return Err(OptimError::Overflow { what: "the new weight", row, col, value });
+            }
+        }
+        Ok(StepReport { update_norm, model: self.model(&step)?, ..report })
+    }
+
+    /// Makes room for a gradient that is not taken as it is given.
+    pub(crate) fn reserve_gradient(&mut self) {
+        let shape = self.shape;
+        self.prepared.get_or_insert_with(|| Array2::zeros(shape));
     }
 
     /// The same in one loop over entries, to the same bits. `None` where chain or layout do not allow
     /// that, and where anything is wrong: one stage after another then names it.
-    pub(crate) fn propose_fused(&mut self, step: &Step<'_, A>) -> Option<StepReport> {
+    pub(crate) fn propose_fused(&mut self, step: &Step<'_, A>, factor: f64) -> Option<StepReport> {
         if self.iterates.is_some() {
             return None;
         }
@@ -235,7 +304,7 @@ impl<A: Scalar> Optimizer<A> {
         let (given, weight) = (gradient.as_slice()?, step.weight.as_slice()?);
         self.chain.check(When::Step(step.time)).ok()?;
         if let Some(prepared) = &mut self.prepared {
-            prepare(&mut self.gradient, prepared, step).ok()?;
+            prepare(&mut self.gradient, prepared, step, factor).ok()?;
         }
         let momentum = match momentum {
             Some(momentum) => Some(momentum.begin_fused(step.time)?),
@@ -260,24 +329,6 @@ impl<A: Scalar> Optimizer<A> {
             update_norm: norms.update,
             ..StepReport::of_step(self.steps + 1, step.learning_rate)
         })
-    }
-
-    /// Replaces the direction by the new weight; returns the norm of the change.
-    fn propose_weight(&mut self, step: &Step<'_, A>) -> Result<f64> {
-        let weight = &step.weight;
-        let rule = WeightRule::new(&self.chain.weight_decay, step);
-        update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, *d));
-        if let Some(iterates) = &mut self.iterates {
-            iterates.propose(step, &mut self.proposal);
-        }
-        let norm = distance(&self.proposal.view(), weight);
-        if !norm.is_finite() {
-            check_finite("weight", weight)?;
-            if let Some((row, col, value)) = first_non_finite(&self.proposal.view()) {
-                return Err(OptimError::Overflow { what: "the new weight", row, col, value });
-            }
-        }
-        Ok(norm)
     }
 
     /// What the quadratic model predicts of the proposed weight.

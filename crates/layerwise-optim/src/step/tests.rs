@@ -106,9 +106,9 @@ fn agree<A: Scalar>() {
         for step in 1..=10 {
             let gradient = normals::<A>(step);
             let signal = Signal::new(gradient.view());
-            assert!(fused.propose_fused(&step_of(&gradient, &a)).is_some());
-            assert!(apart.propose_fused(&step_of(&gradient, &b)).is_none());
-            assert!(by_columns.propose_fused(&step_of(&gradient, &c)).is_none());
+            assert!(fused.propose_fused(&step_of(&gradient, &a), 1.0).is_some());
+            assert!(apart.propose_fused(&step_of(&gradient, &b), 1.0).is_none());
+            assert!(by_columns.propose_fused(&step_of(&gradient, &c), 1.0).is_none());
             let report = fused.step(&mut a.view_mut(), &signal).unwrap();
             assert_eq!(report, apart.step(&mut b.view_mut(), &signal).unwrap());
             by_columns.step(&mut c.view_mut(), &signal).unwrap();

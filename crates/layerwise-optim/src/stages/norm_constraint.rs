@@ -1,0 +1,32 @@
+//! The norm constraint of KFAC (KL clip).
+
+use layerwise_linalg::Scalar;
+use ndarray::ArrayViewMut2;
+
+use crate::error::Result;
+use crate::numeric::finite::inner_product;
+use crate::schedule::Schedule;
+use crate::stage::{Stage, Step};
+
+/// `D ← D min(1, √(κ / (η² |⟨g, D⟩|)))`.
+#[derive(Clone, Debug)]
+pub(crate) struct NormConstraint(pub(crate) Schedule);
+
+/// `min(1, √(κ / (η² |⟨g, D⟩|)))`, which is 1 where nothing moves.
+pub(crate) fn shrinkage(bound: f64, learning_rate: f64, inner_product: f64) -> f64 {
+    // Two quotients, so that the square of a small rate is not nothing.
+    let ratio = (bound / inner_product.abs()).sqrt() / learning_rate;
+    if ratio < 1.0 { ratio } else { 1.0 }
+}
+
+impl<A: Scalar> Stage<A> for NormConstraint {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
+        let along = inner_product(&step.gradient(), &direction.view());
+        let factor = shrinkage(self.0.value(step.time), step.learning_rate, along);
+        if factor < 1.0 {
+            let factor = A::from_f64(factor);
+            direction.mapv_inplace(|x| x * factor);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! What a caller decides about a run: its step, and bounds over all parameters.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+use layerwise_optim::ndarray::{Array2, Axis};
+use layerwise_optim::{
+    AdamW, Chain, Control, Group, Kfac, Factor, Method, OptimError, OptimizerSet, Schedule, Selector, Sgd,
+    Signal, Signals, StageConfig, Update,
+};
+
+fn numbers(seed: usize, shape: (usize, usize)) -> Array2<f64> {
+    Array2::from_shape_fn(shape, |(i, j)| ((7 * seed + 3 * i + 5 * j) as f64).sin() + 0.1)
+}
+
+fn norm(array: &Array2<f64>) -> f64 {
+    array.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+fn set(method: &impl Method, names: &[&str], shape: (usize, usize)) -> OptimizerSet<f64> {
+    let mut set = OptimizerSet::new(vec![Group::new(Selector::All, method)]);
+    for name in names {
+        set.register(*name, shape, Signals::GRADIENT).unwrap();
+    }
+    set
+}
+
+/// An expert that is updated at every second call is at the end of its cosine when the run is, and its
+/// bias correction counts its own updates: the first step of Adam is of length η in each entry.
+#[test]
+fn schedules_follow_the_run_and_bias_corrections_the_parameter() {
+    let adam = AdamW {
+        learning_rate: Schedule::cosine(0.1, 0.0, 10),
+        weight_decay: 0.0.into(),
+        epsilon: 0.0.into(),
+        ..AdamW::default()
+    };
+    let mut set = set(&adam, &["trunk", "expert"], (2, 3));
+    let (mut trunk, mut expert) = (numbers(1, (2, 3)), numbers(2, (2, 3)));
+    for step in 0..10 {
+        let (before, gradients) = (expert.clone(), (numbers(3, (2, 3)), numbers(4, (2, 3))));
+        let mut updates = vec![Update::new("trunk", trunk.view_mut(), gradients.0.view())];
+        if step % 2 == 1 {
+            updates.push(Update::new("expert", expert.view_mut(), gradients.1.view()));
+        }
+        set.step(&mut updates).unwrap();
+        if step % 2 == 1 {
+            let report = set.report("expert").unwrap();
+            assert_eq!(report.step, step / 2 + 1);
+            assert_eq!(report.learning_rate, set.report("trunk").unwrap().learning_rate);
+        }
+        if step == 1 {
+            let rate = set.report("expert").unwrap().learning_rate;
+            for ((new, old), g) in expert.iter().zip(&before).zip(&gradients.1) {
+                // g/√g², to a few units of rounding of the weight.
+                assert!((old - new - rate * g.signum()).abs() < 4.0 * f64::EPSILON);
+            }
+        }
+    }
+    assert_eq!(set.steps(), 10);
+}
+
+#[test]
+fn a_loop_over_layers_gives_the_run_s_step() {
+    let sgd = Sgd { learning_rate: Schedule::linear(1.0, 0.0, 10), ..Sgd::default() };
+    let mut set = set(&sgd, &["a", "b"], (1, 2));
+    let gradient = numbers(0, (1, 2));
+    for step in 0..4 {
+        for name in ["a", "b"] {
+            let mut weight = numbers(1, (1, 2));
+            let mut updates = [Update::new(name, weight.view_mut(), gradient.view())];
+            set.step_with(&Control::default().at(step), &mut updates).unwrap();
+            let expected = 1.0 - step as f64 / 10.0;
+            assert!((set.report(name).unwrap().learning_rate - expected).abs() < 1e-15);
+        }
+    }
+    assert_eq!(set.steps(), 4);
+    // It goes on from there, and so does a run that was saved.
+    let mut resumed = self::set(&sgd, &["a", "b"], (1, 2));
+    resumed.load(&set.state()).unwrap();
+    assert_eq!(resumed.steps(), 4);
+    let mut weight = numbers(1, (1, 2));
+    resumed.step(&mut [Update::new("a", weight.view_mut(), gradient.view())]).unwrap();
+    assert!((resumed.report("a").unwrap().learning_rate - 0.6).abs() < 1e-15);
+}
+
+/// A refused call is no step of the run.
+#[test]
+fn a_refused_call_does_not_count() {
+    let mut set = set(&Sgd::default(), &["a"], (1, 2));
+    let bad = Array2::from_elem((1, 2), f64::NAN);
+    let mut weight = numbers(1, (1, 2));
+    assert!(set.step(&mut [Update::new("a", weight.view_mut(), bad.view())]).is_err());
+    assert_eq!(set.steps(), 0);
+}
+
+/// Steps of gradients that were clipped by hand.
+#[test]
+fn the_global_norm_is_clipped_over_all_parameters() {
+    let adam = AdamW::default();
+    for shape in [(2, 3), (130, 70)] {
+        let names = ["a", "b", "c"];
+        let mut clipped = set(&adam, &names, shape);
+        let mut expected = set(&adam, &names, shape);
+        let mut serial = set(&adam, &names, shape);
+        serial.set_parallel(false);
+        for set in [&mut clipped, &mut serial] {
+            set.clip_global_norm(Some(0.5.into())).unwrap();
+        }
+        let start: Vec<_> = (0..3).map(|k| numbers(k, shape)).collect();
+        let mut weights = [start.clone(), start.clone(), start];
+        for step in 0..4 {
+            // Bound at first, and free at the end.
+            let scale = 0.1_f64.powi(2 * step);
+            let gradients: Vec<_> = (0..3).map(|k| numbers(10 + k, shape) * scale).collect();
+            let all = gradients.iter().map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
+            let factor = (0.5 / all).min(1.0);
+            let by_hand: Vec<_> = gradients.iter().map(|g| g * factor).collect();
+            let given = [&gradients, &by_hand, &gradients];
+            let sets = [&mut clipped, &mut expected, &mut serial];
+            for ((set, weights), gradients) in sets.into_iter().zip(&mut weights).zip(given) {
+                let mut updates: Vec<_> = names
+                    .iter()
+                    .zip(weights.iter_mut().zip(gradients))
+                    .map(|(name, (w, g))| Update::new(name, w.view_mut(), g.view()))
+                    .collect();
+                set.step(&mut updates).unwrap();
+            }
+            // The norm is a sum of mn squares, in another order than here.
+            let rounding = (3 * shape.0 * shape.1) as f64 * f64::EPSILON;
+            assert!((clipped.gradient_norm().unwrap() / all - 1.0).abs() < rounding);
+            let [clipped, expected, serial] = &weights;
+            for ((a, b), c) in clipped.iter().zip(expected).zip(serial) {
+                // A direction of Adam is as exact as the gradient: relatively to the norm's rounding.
+                assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 8.0 * rounding));
+                assert_eq!(a, c);
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_over_all_parameters_are_checked() {
+    let mut set = set(&Sgd::default(), &["a", "b"], (1, 2));
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let name = |error| match error {
+            OptimError::InvalidHyperparameter { name, .. } => name,
+            other => unreachable!("{other}"),
+        };
+        let error = set.clip_global_norm(Some(bad.into())).unwrap_err();
+        assert_eq!(name(error), "clip_global_norm");
+        let error = set.constrain_norm(Some(bad.into())).unwrap_err();
+        assert_eq!(name(error), "constrain_norm");
+    }
+    let falling = Schedule::named("falling", |step| 1.0 - step as f64);
+    set.clip_global_norm(Some(falling)).unwrap();
+    let gradient = numbers(1, (1, 2));
+    let (mut a, mut b) = (numbers(2, (1, 2)), numbers(3, (1, 2)));
+    let mut step = |set: &mut OptimizerSet<f64>, first: f64| {
+        let mut other = gradient.clone();
+        other[(0, 0)] = first;
+        set.step(&mut [
+            Update::new("a", a.view_mut(), gradient.view()),
+            Update::new("b", b.view_mut(), other.view()),
+        ])
+    };
+    // What is not finite is named by its parameter, and a norm that overflows by itself.
+    let error = step(&mut set, f64::INFINITY).unwrap_err();
+    assert!(error.to_string().starts_with("parameter \"b\": gradient is not finite"), "{error}");
+    step(&mut set, 1.0).unwrap();
+    let error = step(&mut set, 1.0).unwrap_err();
+    assert!(error.to_string().contains("clip_global_norm = 0"), "{error}");
+}
+
+/// Of gradient descent `D = g`, and the step is `η g min(1, √(κ/(η² Σ‖g‖²)))`.
+#[test]
+fn the_norm_constraint_is_over_all_parameters() {
+    let rate = 0.3;
+    let sgd = Sgd { learning_rate: rate.into(), ..Sgd::default() };
+    for (bound, binds) in [(1e-3, true), (1e3, false)] {
+        let mut set = set(&sgd, &["a", "b"], (2, 3));
+        set.constrain_norm(Some(bound.into())).unwrap();
+        let gradients = [numbers(1, (2, 3)), numbers(2, (2, 3))];
+        let squares = gradients.iter().map(|g| norm(g).powi(2)).sum::<f64>();
+        let factor = (bound / (rate * rate * squares)).sqrt().min(1.0);
+        assert_eq!(factor < 1.0, binds);
+        let start = [numbers(3, (2, 3)), numbers(4, (2, 3))];
+        let mut weights = start.clone();
+        let [a, b] = &mut weights;
+        set.step(&mut [
+            Update::new("a", a.view_mut(), gradients[0].view()),
+            Update::new("b", b.view_mut(), gradients[1].view()),
+        ])
+        .unwrap();
+        for ((new, old), g) in weights.iter().zip(&start).zip(&gradients) {
+            let expected = old - &(g * (rate * factor));
+            assert!((new - &expected).iter().all(|x| x.abs() < 1e-15));
+        }
+    }
+}
+
+/// The stage of a method is the constraint over a set of one.
+#[test]
+fn the_norm_constraint_of_a_weight_is_that_of_a_set_of_one() {
+    let plain = Kfac { damping: 0.1.into(), ..Kfac::default() };
+    let staged = Kfac { norm_constraint: Some(1e-4.into()), ..plain.clone() };
+    assert!(Method::chain(&staged).update.contains(&StageConfig::NormConstraint(1e-4.into())));
+    let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &plain)]);
+    set.register("w", (3, 4), Signals::ALL).unwrap();
+    set.constrain_norm(Some(1e-4.into())).unwrap();
+    let mut alone = staged.build::<f64>((3, 4)).unwrap();
+    let (mut a, mut b) = (numbers(1, (3, 4)), numbers(1, (3, 4)));
+    for step in 0..3 {
+        let gradient = numbers(5 + step, (3, 4));
+        let (outputs, inputs) = (numbers(20 + step, (9, 3)), numbers(30 + step, (9, 4)));
+        let signal = Signal::new(gradient.view())
+            .with_output(Factor::Samples(outputs.view()))
+            .with_input(Factor::Samples(inputs.view()));
+        set.step(&mut [Update { name: "w", weight: a.view_mut(), signal }]).unwrap();
+        alone.step(&mut b.view_mut(), &signal).unwrap();
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-14));
+    }
+}
+
+/// What is left alone by a set is left alone by its clipping: only the gradients of the call count.
+#[test]
+fn parameters_without_an_update_do_not_count() {
+    let mut set = set(&Chain::new(1.0), &["a", "b"], (1, 2));
+    set.clip_global_norm(Some(1.0.into())).unwrap();
+    let gradient = Array2::from_elem((1, 2), 3.0);
+    let mut weight = Array2::zeros((1, 2));
+    set.step(&mut [Update::new("b", weight.view_mut(), gradient.view())]).unwrap();
+    let length = weight.index_axis(Axis(0), 0).iter().map(|x| x * x).sum::<f64>().sqrt();
+    assert!((length - 1.0).abs() < 1e-15);
+}
