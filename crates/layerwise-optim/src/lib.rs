@@ -100,7 +100,7 @@ pub use set::{Group, OptimizerSet, Update};
 pub use signal::{Factor, Signal, Signals};
 pub use stage::{Observation, Stage, Step};
 pub use stages::eigenbasis::EigenbasisDiagonal;
-pub use state::saved::{OptimizerSetState, OptimizerState, STATE_VERSION};
+pub use state::saved::{OptimizerSetState, OptimizerState, Resume, STATE_VERSION};
 pub use step::control::Control;
 pub use step::method::Method;
 pub use step::optimizer::Optimizer;

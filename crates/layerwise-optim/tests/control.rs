@@ -3,8 +3,9 @@
 
 use layerwise_optim::ndarray::{Array2, Axis};
 use layerwise_optim::{
-    AdamW, Chain, Control, Group, Kfac, Factor, Method, OptimError, OptimizerSet, Schedule, Selector, Sgd,
-    Signal, Signals, StageConfig, Update,
+    AdamW, Averaging, BasisMethod, Chain, Control, Damping, Factor, Group, Kfac, Method,
+    OptimError, OptimizerSet, Refresh, Resume, RootMethod, Schedule, Selector, Sgd, Shampoo, Side,
+    Signal, Signals, Soap, StageConfig, Update,
 };
 
 fn numbers(seed: usize, shape: (usize, usize)) -> Array2<f64> {
@@ -230,4 +231,81 @@ fn parameters_without_an_update_do_not_count() {
     set.step(&mut [Update::new("b", weight.view_mut(), gradient.view())]).unwrap();
     let length = weight.index_axis(Axis(0), 0).iter().map(|x| x * x).sum::<f64>().sqrt();
     assert!((length - 1.0).abs() < 1e-15);
+}
+
+/// With new hyperparameters a run goes on from the state: as one that has had them all along would from
+/// there, where nothing of the past depends on them.
+#[test]
+fn a_run_resumes_with_new_hyperparameters_where_that_is_asked_for() {
+    let old = AdamW { learning_rate: 0.1.into(), ..AdamW::default() };
+    let new = AdamW { learning_rate: 0.01.into(), weight_decay: 0.3.into(), ..AdamW::default() };
+    let mut saved = old.build::<f64>((2, 3)).unwrap();
+    let mut weight = numbers(1, (2, 3));
+    for step in 0..5 {
+        saved.step(&mut weight.view_mut(), &numbers(10 + step, (2, 3)).view().into()).unwrap();
+    }
+    let mut resumed = new.build::<f64>((2, 3)).unwrap();
+    let error = resumed.load(&saved.state()).unwrap_err();
+    assert!(error.to_string().contains("chain.learning_rate"), "{error}");
+    resumed.resume(&saved.state(), Resume::NewHyperparameters).unwrap();
+    assert_eq!(resumed.steps(), 5);
+    // AdamW's step, with the averages of the old run, at the new rate.
+    let factor = Control::default().with_rate_factor(0.1);
+    let gradient = numbers(20, (2, 3));
+    let (mut a, mut b) = (weight.clone(), weight.clone());
+    resumed.step(&mut a.view_mut(), &gradient.view().into()).unwrap();
+    saved.step_with(&factor, &mut b.view_mut(), &gradient.view().into()).unwrap();
+    let shrinking = &weight * (0.01 * (0.3 - 0.01));
+    assert!((&b - &a - shrinking).iter().all(|x| x.abs() < 1e-15));
+}
+
+#[test]
+fn what_shapes_the_state_may_not_change() {
+    let state = |chain: &Chain| chain.build::<f64>((4, 6)).unwrap().state();
+    let soap = Soap::default();
+    let free = [
+        Soap { beta2: 0.9.into(), refresh: Refresh::every(3), ..soap.clone() },
+        Soap { epsilon: 1e-3.into(), exponent: 0.4, bias_correction: false, ..soap.clone() },
+        Soap { basis: BasisMethod::qr_step(1e-6), ..soap.clone() },
+    ];
+    for other in free {
+        let mut optimizer = other.build::<f64>((4, 6)).unwrap();
+        optimizer.resume(&state(&Method::chain(&soap)), Resume::NewHyperparameters).unwrap();
+    }
+    let shampoo = Shampoo::default();
+    let shaped = [
+        (
+            Method::chain(&soap),
+            Method::chain(&Soap { one_sided: Some(Side::Left), ..soap.clone() }),
+        ),
+        (Method::chain(&soap), Method::chain(&soap).then(StageConfig::NormalizeRms)),
+        (
+            Method::chain(&shampoo),
+            Method::chain(&Shampoo { exponent: 0.5.into(), ..shampoo.clone() }),
+        ),
+        (
+            Method::chain(&shampoo),
+            Method::chain(&Shampoo { averaging: Averaging::Sum, ..shampoo.clone() }),
+        ),
+        (
+            Method::chain(&shampoo),
+            Method::chain(&Shampoo {
+                root: RootMethod::coupled_newton(),
+                damping: Damping::None,
+                ..shampoo.clone()
+            }),
+        ),
+        (
+            Method::chain(&AdamW::default()),
+            Method::chain(&AdamW { amsgrad: true, ..AdamW::default() }),
+        ),
+        (Method::chain(&AdamW::default()), Method::chain(&Sgd::default())),
+    ];
+    for (old, new) in shaped {
+        let mut optimizer = new.build::<f64>((4, 6)).unwrap();
+        let before = optimizer.state();
+        let error = optimizer.resume(&state(&old), Resume::NewHyperparameters).unwrap_err();
+        assert!(matches!(error, OptimError::StateMethod { .. }), "{error}");
+        assert_eq!(optimizer.state(), before);
+    }
 }

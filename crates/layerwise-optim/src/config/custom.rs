@@ -125,6 +125,11 @@ impl Custom {
         }
     }
 
+    /// The name alone.
+    pub(crate) fn structure(&self) -> Self {
+        Custom { name: self.name.clone(), settings: Value::Bool(true), recipe: None }
+    }
+
     pub(crate) fn error(&self, source: OptimError) -> OptimError {
         OptimError::Stage { name: self.name.clone(), source: Box::new(source) }
     }

@@ -21,5 +21,6 @@ pub(crate) mod root;
 pub(crate) mod sign;
 pub(crate) mod stage;
 pub(crate) mod statistic;
+pub(crate) mod structure;
 pub(crate) mod weight_averaging;
 pub(crate) mod weight_decay;

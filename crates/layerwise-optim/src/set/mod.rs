@@ -18,7 +18,7 @@ use crate::set::clipping::{check_bound, norm_of_all};
 use crate::set::selector::Selector;
 use crate::signal::{Signal, Signals};
 use crate::stages::norm_constraint::shrinkage;
-use crate::state::saved::OptimizerSetState;
+use crate::state::saved::{OptimizerSetState, Resume};
 use crate::step::control::Control;
 use crate::step::method::Method;
 use crate::step::optimizer::Optimizer;
@@ -362,6 +362,15 @@ impl<A: Scalar> OptimizerSet<A> {
     /// Parameters that only one of the two has, and, under the parameter's name, whatever
     /// [`Optimizer::load`] refuses. No parameter of the set has changed then.
     pub fn load(&mut self, state: &OptimizerSetState<A>) -> Result<()> {
+        self.resume(state, Resume::Exact)
+    }
+
+    /// As [`load`](Self::load), of parameters whose methods are the same or close enough.
+    ///
+    /// # Errors
+    ///
+    /// As `load`, with [`Optimizer::resume`].
+    pub fn resume(&mut self, state: &OptimizerSetState<A>, resume: Resume) -> Result<()> {
         state.check_version()?;
         if let Some(name) = state.names().find(|&name| !self.index.contains_key(name)) {
             return Err(OptimError::UnknownParameter { name: name.to_owned() });
@@ -371,7 +380,7 @@ impl<A: Scalar> OptimizerSet<A> {
             let Some(state) = state.parameter(name) else {
                 return Err(OptimError::StateParameter { name: name.clone() });
             };
-            loaded.push(optimizer.loaded(state).map_err(|source| named(name, source))?);
+            loaded.push(optimizer.loaded(state, resume).map_err(|source| named(name, source))?);
         }
         for (parameter, optimizer) in self.parameters.iter_mut().zip(loaded) {
             parameter.optimizer = optimizer;

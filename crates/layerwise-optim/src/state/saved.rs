@@ -54,6 +54,20 @@ pub struct OptimizerState<A> {
     values: BTreeMap<String, StateValue<A>>,
 }
 
+/// Which states an optimizer takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resume {
+    /// Those of the same method, with the same hyperparameters: the run goes on in every bit.
+    #[default]
+    Exact,
+    /// Those of stages of the same kinds in the same order, whose state has the same shape and meaning:
+    /// what is averaged, how (by decay or as a sum), the roots' methods and exponents, the layout in
+    /// blocks. Rates, decays, dampings, bounds and intervals may be others, and those of the optimizer
+    /// hold from the next step on; roots and bases are the state's until they are refreshed.
+    NewHyperparameters,
+}
+
 impl<A: Scalar> OptimizerState<A> {
     pub(crate) fn new(
         chain: &Chain,
@@ -103,14 +117,22 @@ impl<A: Scalar> OptimizerState<A> {
     }
 
     /// Refuses a state of another shape or method.
-    pub(crate) fn check_fits(&self, chain: &Chain, shape: (usize, usize)) -> Result<()> {
+    pub(crate) fn check_fits(
+        &self,
+        chain: &Chain,
+        shape: (usize, usize),
+        resume: Resume,
+    ) -> Result<()> {
         if self.shape != shape {
             return Err(OptimError::StateShape { expected: shape, found: self.shape });
         }
-        if self.chain != *chain {
-            return Err(difference(chain, &self.chain));
+        match resume {
+            Resume::Exact if self.chain != *chain => Err(difference(chain, &self.chain)),
+            Resume::NewHyperparameters if self.chain.structure() != chain.structure() => {
+                Err(difference(&chain.structure(), &self.chain.structure()))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Hands all values out, and refuses what is left over.

@@ -17,7 +17,7 @@ use crate::stage::{Observation, Step};
 use crate::stages::build::Machine;
 use crate::stages::eigenbasis::EigenbasisDiagonal;
 use crate::state::persist::Persist;
-use crate::state::saved::OptimizerState;
+use crate::state::saved::{OptimizerState, Resume};
 use crate::step::control::Control;
 use crate::step::damping_factor::DampingFactor;
 use crate::step::fused::Fused;
@@ -390,14 +390,23 @@ impl<A: Scalar> Optimizer<A> {
     /// A state of another layout version, scalar type, shape or method, or with missing, unknown
     /// or unsuitable values, each by name. Nothing has changed then.
     pub fn load(&mut self, state: &OptimizerState<A>) -> Result<()> {
-        *self = self.loaded(state)?;
+        self.resume(state, Resume::Exact)
+    }
+
+    /// As [`load`](Self::load), of a state of the same method or of one that is close enough to it.
+    ///
+    /// # Errors
+    ///
+    /// As `load`; a method that is not close enough, by the first place where it is not.
+    pub fn resume(&mut self, state: &OptimizerState<A>, resume: Resume) -> Result<()> {
+        *self = self.loaded(state, resume)?;
         Ok(())
     }
 
-    /// What it is after [`Optimizer::load`].
-    pub(crate) fn loaded(&self, state: &OptimizerState<A>) -> Result<Self> {
+    /// What it is after [`Optimizer::resume`].
+    pub(crate) fn loaded(&self, state: &OptimizerState<A>, resume: Resume) -> Result<Self> {
         state.check_kind()?;
-        state.check_fits(&self.chain, self.shape)?;
+        state.check_fits(&self.chain, self.shape, resume)?;
         let mut loaded = Optimizer::new(self.chain.clone(), self.shape)?;
         state.read(|from| loaded.load_values(from))?;
         loaded.steps = state.steps();

@@ -1,0 +1,112 @@
+//! A stage from outside of the workspace: Muon, then a second moment of each row of what it gives (as
+//! in NorMuon), on the regression of `muon_matrix`; held to what a stage promises by the suite.
+
+use std::error::Error;
+
+use layerwise_downstream::{noise, require_fall};
+use layerwise_optim::ndarray::{Array1, Array2, ArrayViewMut2, Axis};
+use layerwise_optim::{
+    CustomStage, Method, Muon, OptimError, Result, Scalar, Signal, Stage, StageConfig, StateReader,
+    StateWriter, Step, suite,
+};
+use serde::Serialize;
+
+/// `v_i ← β v_i + (1−β) mean_j D_ij²`, then `D_ij ← D_ij / (√(v_i/(1−βᵗ)) + ε)`.
+#[derive(Serialize)]
+struct RowSecondMoment {
+    beta: f64,
+    epsilon: f64,
+}
+
+impl CustomStage for RowSecondMoment {
+    const NAME: &'static str = "row_second_moment";
+    type Stage<A: Scalar> = Rows<A>;
+
+    fn check(&self) -> Result<()> {
+        if (0.0..1.0).contains(&self.beta) {
+            return Ok(());
+        }
+        let (name, allowed) = ("row_second_moment.beta", "in [0, 1)");
+        Err(OptimError::InvalidHyperparameter { name, value: self.beta, allowed })
+    }
+
+    fn build<A: Scalar>(&self, (rows, _): (usize, usize)) -> Result<Rows<A>> {
+        let start = Moments { v: Array1::zeros(rows), decay: 1.0 };
+        Ok(Rows { beta: self.beta, epsilon: self.epsilon, next: start.clone(), now: start })
+    }
+}
+
+/// The second moments, and `βᵗ`.
+#[derive(Clone, Debug)]
+struct Moments<A> {
+    v: Array1<A>,
+    decay: f64,
+}
+
+/// The state, and the place where the next is proposed.
+#[derive(Debug)]
+struct Rows<A> {
+    beta: f64,
+    epsilon: f64,
+    now: Moments<A>,
+    next: Moments<A>,
+}
+
+impl<A: Scalar> Stage<A> for Rows<A> {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+        self.next.decay = self.now.decay * self.beta;
+        let correction = 1.0 - self.next.decay;
+        let moments = self.next.v.iter_mut().zip(&self.now.v);
+        for ((next, now), mut row) in moments.zip(direction.rows_mut()) {
+            let square = row.iter().map(|d| d.as_f64() * d.as_f64()).sum::<f64>() / row.len() as f64;
+            let v = self.beta * now.as_f64() + (1.0 - self.beta) * square;
+            *next = A::from_f64(v);
+            let factor = A::from_f64(1.0 / ((v / correction).sqrt() + self.epsilon));
+            row.mapv_inplace(|d| d * factor);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        std::mem::swap(&mut self.now, &mut self.next);
+    }
+
+    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
+        out.array("v", self.now.v.view().insert_axis(Axis(0)));
+        out.number("decay", self.now.decay);
+    }
+
+    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+        from.array("v", self.now.v.view_mut().insert_axis(Axis(0)))?;
+        self.now.decay = from.number("decay")?;
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        2 * self.now.v.len() * size_of::<A>()
+    }
+}
+
+fn main() -> std::result::Result<(), Box<dyn Error>> {
+    let rows = || StageConfig::custom(RowSecondMoment { beta: 0.95, epsilon: 1e-8 });
+    suite::check::<f32>(&rows(), (5, 7))?;
+    suite::check::<f64>(&rows(), (5, 7))?;
+
+    let (samples, inputs, outputs) = (512, 24, 16);
+    let mut x = noise(samples, inputs, 1);
+    for (j, mut column) in x.axis_iter_mut(Axis(1)).enumerate() {
+        column *= 10_f64.powf(-2.0 * j as f64 / (inputs - 1) as f64);
+    }
+    let y = x.dot(&noise(outputs, inputs, 2).t());
+    let mut weight = Array2::<f64>::zeros((outputs, inputs));
+    let muon = Muon { learning_rate: 0.01.into(), ..Muon::default() };
+    let mut optimizer = muon.chain().then(rows()).build(weight.dim())?;
+    let mut losses = Vec::new();
+    for _ in 0..400 {
+        let residual = x.dot(&weight.t()) - &y;
+        losses.push(0.5 * residual.mapv(|r| r * r).sum() / samples as f64);
+        let gradient = residual.t().dot(&x) / samples as f64;
+        optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
+    }
+    Ok(require_fall(losses[0], losses[losses.len() - 1], 100.0)?)
+}
