@@ -1,18 +1,26 @@
 //! Layer-wise preconditioned optimizers: KFAC, Shampoo, SOAP, Muon and the diagonal methods.
 //!
-//! Every method updates one weight matrix `W` (m × n, outputs × inputs) by
+//! A method is a [`Chain`] of stages, as plain data, that makes an update of the gradient of one weight
+//! matrix `W` (m × n, outputs × inputs):
 //!
 //! ```text
-//! W ← W − η · P^{-p} · D · Q^{-q}
+//! gradient ─ gradient stages → g     clip, negate, add λW: what all other stages observe
+//!        g ─ update stages   → D     momentum, P^{-p} D Q^{-q}, v, polar factor, signs, …
+//!        W ← W − η D                 and a decoupled decay
 //! ```
 //!
-//! where `D` is the gradient or an average of gradients, and `P` (m × m) and `Q` (n × n) are
-//! statistics of the layer. A [`Signal`] is what a layer reports at a step; a
-//! [`Preconditioner`] observes signals and turns directions into preconditioned ones; a
-//! [`Chain`] describes a whole method as plain data and [builds](Chain::build) a
-//! checked [`Optimizer`]. The named methods ([`Sgd`], [`Adam`], [`Kfac`], [`Shampoo`],
-//! [`Soap`], [`Muon`], …) are chains too; [`OptimizerSet`] steps many named matrices and
-//! vectors at once.
+//! | method | stages of the update |
+//! |---|---|
+//! | [`Adam`] | momentum, division by the root of a second moment, entry by entry |
+//! | [`Kfac`], [`Shampoo`] | momentum or none, `P^{-p} D Q^{-q}` with statistics `P` and `Q` of the layer or of gradients |
+//! | [`Ekfac`], [`Soap`] | momentum or none, a second moment in the eigenbases of such statistics |
+//! | [`Muon`] | momentum, polar factor |
+//!
+//! These named methods are structs of hyperparameters, by the names of the literature, and
+//! [stand for](Method::chain) chains. A chain can be changed, put together otherwise, and joined by
+//! stages of one's own, behind the trait [`Stage`]; it [builds](Chain::build) a checked [`Optimizer`]
+//! of one weight. What a layer reports at a step is a [`Signal`]. An [`OptimizerSet`] steps many named
+//! matrices and vectors at once.
 //!
 //! ```
 //! use layerwise_optim::ndarray::array;
@@ -31,8 +39,8 @@
 //! ```
 //!
 //! The [guide] says which optimizer to take when, what to tune first, what a step costs in flops and
-//! memory, what corresponds to what in PyTorch, and which symbol of the literature is which field. The
-//! [references] say which options give which implementation.
+//! memory, how to make a method of one's own, what corresponds to what in PyTorch, and which symbol of
+//! the literature is which field. The [references] say which options give which implementation.
 //!
 //! # What a step guarantees
 //!

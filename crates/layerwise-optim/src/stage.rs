@@ -122,8 +122,8 @@ impl<'a, A: Scalar> Step<'a, A> {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Observation {
-    /// This step only collects statistics: no direction is taken, the weight stays, and of the chain
-    /// this stage alone keeps what it observed.
+    /// This step only collects statistics: no direction is taken, the weight stays, and of the update's
+    /// stages this one alone keeps what it observed. Stages of the gradient cannot ask for it.
     pub skip: bool,
     /// Roots or bases do not exist yet; the identity stands in for them.
     pub warming_up: bool,

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::schedule::check_number;
 
 /// The rule of Levenberg and Marquardt (Martens and Grosse 2015, §6.5): all dampings of a
-/// preconditioner are multiplied by a factor, 1 at first, which
+/// chain are multiplied by a factor, 1 at first, which
 /// [`Optimizer::report_reduction`](crate::Optimizer::report_reduction) multiplies by `ω` where the
 /// loss fell by more than ¾ of what the model predicted, and divides by `ω` where by less than ¼. The next
 /// step is damped so already: roots are computed anew for it, whether a refresh is due or not.

@@ -59,9 +59,9 @@ pub enum BasisUse {
     /// order of eigenvalue (of Rayleigh quotient, before a QR step), and `v` is permuted with
     /// them. (The code of SOAP's authors.)
     ///
-    /// Schedules of `η`, decays, clipping, the factors' averages and the QR ridge count all steps, that
-    /// first one as 0. Those of the direction, of `v` with its `ε`, of velocity and of averaged
-    /// iterates count what these have taken in: step 1 is their 0.
+    /// Schedules follow the run's step, of which that first one is 0. The factors alone take it in:
+    /// `v`, the other stages of the update and averaged weights start, and their bias corrections count,
+    /// from the next.
     Previous,
 }
 

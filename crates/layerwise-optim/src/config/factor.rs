@@ -1,4 +1,4 @@
-//! One side of a Kronecker-factored preconditioner, as data: statistic, damping and root.
+//! The factor of one side, as data: statistic, damping and root.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result};
 use crate::schedule::{When, check_number};
 
-/// One side of a Kronecker-factored preconditioner.
+/// The factor of one side, and the root of it that directions are multiplied by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FactorConfig {
     /// Of what.

@@ -1,4 +1,4 @@
-//! Preconditioning by a left and a right factor, as data.
+//! The product with roots of a left and a right factor, as data.
 
 use serde::{Deserialize, Serialize};
 

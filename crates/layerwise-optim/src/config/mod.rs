@@ -1,5 +1,5 @@
-//! Methods as plain data that a user writes, and its checks: no machine. It imports errors,
-//! schedules and signals alone.
+//! Methods as plain data that a user writes, and its checks: no machine. It imports the trait `Stage`,
+//! which stages from outside are built to, errors, schedules and signals.
 
 pub(crate) mod adaptation;
 pub(crate) mod averaging;

@@ -1,4 +1,4 @@
-//! How a weight is laid out for its preconditioner, as data.
+//! How a weight is laid out for a stage, as data.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result};
 use crate::schedule::check_number;
 
-/// How a weight is laid out for its preconditioner, which bounds the size of its factors.
+/// How a weight is laid out for a stage, which bounds the size of its factors.
 ///
 /// The default takes every weight as the matrix that it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -19,8 +19,8 @@ pub enum WeightDecay {
     Decoupled(Schedule),
     /// `W ← (1 − η λ)(W − η D)`: the same, of the new weight.
     DecoupledAfter(Schedule),
-    /// `λ W` is added to the preconditioned direction, and enters what comes after it, such as a
-    /// momentum of updates (Distributed Shampoo). Where nothing does, it is the decoupled decay.
+    /// `λ W` is added to the direction that the stages so far have made, and enters those after it, such
+    /// as a momentum of updates (Distributed Shampoo). Where there is none, it is the decoupled decay.
     Update(Schedule),
 }
 

@@ -51,7 +51,7 @@ pub struct Ekfac {
     pub estimate: DiagonalEstimate,
     /// When bases are computed anew.
     pub refresh: Refresh,
-    /// What is preconditioned.
+    /// Momentum of gradients, before the bases; without, the gradient is taken as it is.
     pub momentum: Option<Momentum>,
     /// `κ` > 0 of the norm constraint (KL clip) on this weight's step; see
     /// [`StageConfig::NormConstraint`].

@@ -62,7 +62,7 @@ pub struct Kfac {
     pub averaging: Averaging,
     /// When they are factored anew.
     pub refresh: Refresh,
-    /// What is preconditioned.
+    /// Momentum of gradients, before the factors; without, the gradient is taken as it is.
     pub momentum: Option<Momentum>,
     /// `κ` > 0 of the norm constraint (KL clip) on this weight's step; see
     /// [`StageConfig::NormConstraint`].
@@ -218,7 +218,7 @@ pub struct OneSidedKfac {
     pub averaging: Averaging,
     /// When it is factored anew.
     pub refresh: Refresh,
-    /// What is preconditioned.
+    /// Momentum of gradients, before the factors; without, the gradient is taken as it is.
     pub momentum: Option<Momentum>,
     /// `κ` > 0 of the norm constraint (KL clip) on this weight's step; see
     /// [`StageConfig::NormConstraint`].

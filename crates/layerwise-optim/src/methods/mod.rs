@@ -1,5 +1,5 @@
-//! The named methods, each by the hyperparameters of its paper: the top floor. They import
-//! configuration, and the trait that builds it.
+//! The named methods, each by the hyperparameters of its paper and as the chain that these stand for:
+//! the top floor. They import configuration, and the trait that builds it.
 
 mod adagrad;
 mod adam;

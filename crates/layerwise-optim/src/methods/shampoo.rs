@@ -44,7 +44,7 @@ use crate::step::method::Method;
 pub struct Shampoo {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
-    /// What is preconditioned.
+    /// Momentum of gradients, before the factors; without, the gradient is taken as it is.
     pub momentum: Option<Momentum>,
     /// How `L` and `R` remember.
     pub averaging: Averaging,
@@ -61,7 +61,7 @@ pub struct Shampoo {
     pub refresh: Refresh,
     /// Whose step length it takes.
     pub grafting: Option<Grafting>,
-    /// Momentum of preconditioned directions.
+    /// Momentum of updates, after the factors.
     pub update_momentum: Option<HeavyBall>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
@@ -125,7 +125,7 @@ impl Exponents {
 pub struct KlShampoo {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
-    /// What is preconditioned.
+    /// Momentum of gradients, before the factors; without, the gradient is taken as it is.
     pub momentum: Option<Momentum>,
     /// How `L` and `R` remember.
     pub averaging: Averaging,

@@ -66,7 +66,7 @@ pub struct Soap {
     pub one_sided: Option<Side>,
     /// How the weight is laid out: limits of the factors' size, merging.
     pub partition: Partition,
-    /// Normalize the preconditioned direction ([`StageConfig::NormalizeRms`]).
+    /// Normalize the direction that comes out of the bases ([`StageConfig::NormalizeRms`]).
     pub normalize: bool,
 }
 

@@ -34,7 +34,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// Parameters by a method, named or composed.
+    /// Parameters by a method: a named one, or a chain.
     #[must_use]
     pub fn new(selector: Selector, method: &impl Method) -> Self {
         Group { selector, chain: method.chain() }

@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 use crate::config::partition::{LargeDimension, Merging, Partition};
 use crate::error::{OptimError, Result};
 
-/// A part of a weight with a preconditioner of its own.
+/// A part of a weight with a stage of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     rows: Range<usize>,
@@ -59,7 +59,7 @@ impl Partition {
 }
 
 impl Extent {
-    /// The shape in which the preconditioner sees it.
+    /// The shape in which the stage sees it.
     pub(crate) fn shape(&self) -> (usize, usize) {
         let (rows, cols) = (self.rows.len(), self.cols.len());
         if self.vector { (1, rows * cols) } else { (rows, cols) }
@@ -97,7 +97,7 @@ impl Extent {
         part.into_shape_with_order(self.shape()).map_err(|_| self.refuse(found))
     }
 
-    /// The place in the weight of an entry of the part, as the preconditioner sees it.
+    /// The place in the weight of an entry of the part, as the stage sees it.
     pub(crate) fn locate(&self, (row, col): (usize, usize)) -> (usize, usize) {
         let index = row * self.shape().1 + col;
         let cols = self.cols.len();

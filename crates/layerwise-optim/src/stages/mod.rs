@@ -1,5 +1,5 @@
-//! What a step is made of, a file or a folder for each stage; a new one takes its place here. It
-//! imports statistics, state, configuration, and what is below.
+//! The stages of a chain, a file or a folder each, and what several of them share; a new one takes its
+//! place here. It imports statistics, state, configuration, and what is below.
 
 pub(crate) mod add_weight;
 pub(crate) mod blocks;

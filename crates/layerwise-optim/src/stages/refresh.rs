@@ -1,4 +1,4 @@
-//! How far a preconditioner with refreshes has come, and what a refresh did.
+//! How far a stage with refreshes has come, and what a refresh did.
 
 use layerwise_linalg::LinalgError;
 
@@ -7,7 +7,7 @@ use crate::error::{OptimError, Result};
 use crate::stage::Observation;
 use crate::state::persist::persist;
 
-/// How far a preconditioner with refreshes has come.
+/// How far a stage with refreshes has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) steps: u64,

@@ -1,4 +1,4 @@
-//! What is state: values by name, staged beside what they replace, saved and loaded. It imports
+//! What is state: staged beside what it replaces, saved and loaded as values by name. It imports
 //! configuration, which a saved state names, and what is below.
 
 pub(crate) mod persist;

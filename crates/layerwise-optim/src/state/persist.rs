@@ -6,8 +6,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 use crate::error::Result;
 use crate::values::{StateReader, StateWriter, refuse};
 
-/// Something whose value is kept in an optimizer's state, at a path such as
-/// `preconditioner.left.average`.
+/// Something whose value is kept in an optimizer's state: in that of a stage such as
+/// `update.1.kronecker`, at a path such as `left.average`.
 pub(crate) trait Persist<A> {
     fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>);
 
@@ -179,7 +179,7 @@ impl<A: Scalar> Persist<A> for bool {
     }
 }
 
-/// What is there is determined by the composition, and so is the same on both sides.
+/// What is there is determined by the chain, and so is the same on both sides.
 impl<A, T: Persist<A>> Persist<A> for Option<T> {
     fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         if let Some(value) = self {

@@ -27,7 +27,7 @@ pub(crate) struct Fused<'a, A> {
     pub(crate) proposal: &'a mut [A],
     /// Without, the direction is the gradient.
     pub(crate) momentum: Option<InOut<'a, MomentumRule<A>, A>>,
-    /// Without, the direction is not preconditioned.
+    /// Without, the direction is taken as it is.
     pub(crate) second_moment: Option<InOut<'a, SecondMomentRule<A>, A>>,
     pub(crate) weight_rule: WeightRule<A>,
 }

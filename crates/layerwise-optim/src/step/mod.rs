@@ -1,4 +1,5 @@
-//! A whole step of one weight, and what it reports. It imports stages, and what is below.
+//! A whole step of one weight through its chain, what its caller decides of it, and what it reports. It
+//! imports stages, and what is below.
 
 pub(crate) mod control;
 pub(crate) mod damping_factor;

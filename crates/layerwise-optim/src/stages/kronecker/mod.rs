@@ -1,4 +1,4 @@
-//! Kronecker-factored preconditioning: KFAC, Shampoo, and one-sided relatives.
+//! Products with roots of a left and a right factor: KFAC, Shampoo, and one-sided relatives.
 
 mod damping;
 mod joint;
@@ -25,7 +25,7 @@ use crate::state::staged::Staged;
 use crate::statistics::factor::{FactorStatistic, Reading, Source};
 use crate::values::{StateReader, StateWriter};
 
-/// The Kronecker-factored preconditioner.
+/// `P^{-p} D Q^{-q}`, with the factors' statistics and roots.
 #[derive(Debug)]
 pub(crate) struct Kronecker<A> {
     config: KroneckerConfig,
