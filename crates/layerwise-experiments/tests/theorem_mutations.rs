@@ -13,9 +13,7 @@ use layerwise_experiments::theorems::{
 };
 use layerwise_linalg::RowOrthonormalizer;
 use layerwise_models::{LeastSquaresHead, LinearPass, TwoLayerLinear};
-use layerwise_optim::{
-    Chain, Factor, Kfac, KfacDamping, KroneckerConfig, Method, RootMethod, Signal, StageConfig,
-};
+use layerwise_optim::{Chain, Factor, Kfac, KfacDamping, Method, RootMethod, Signal, StageConfig};
 use rand::RngCore;
 
 type Shape = (usize, usize, usize);

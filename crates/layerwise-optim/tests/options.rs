@@ -262,7 +262,7 @@ fn averages_of_iterates_follow_a_scheduled_mu_y() {
         } else {
             WeightAveraging::Primal { train: train.clone(), evaluate: evaluate.into() }
         });
-        let method = Chain { weight_averaging: weight_averaging, ..Chain::new(rate.clone()) };
+        let method = Chain { weight_averaging, ..Chain::new(rate.clone()) };
         let mut weight = start((2, 3));
         let mut optimizer = method.build(weight.dim()).unwrap();
         let (mut x, mut z) = (weight.clone(), weight.clone());

@@ -1,5 +1,4 @@
 //! What the chain asks of a stage: kept by each of this crate's, and missed where one does not keep it.
-#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod common;
 

@@ -2,8 +2,7 @@
 
 use layerwise_models::{LinearPass, TwoLayerLinear};
 use layerwise_optim::{
-    Factor, FactorConfig, Kfac, KroneckerConfig, Method, OneSidedKfac, OptimError, Signal,
-    StageConfig,
+    Factor, FactorConfig, Kfac, Method, OneSidedKfac, OptimError, Signal, StageConfig,
 };
 use ndarray::{Array2, ArrayView2};
 

@@ -20,6 +20,7 @@ use crate::signal::Signals;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a chain has a few, and users build them")]
 pub enum StageConfig {
     /// `D` within bounds.
     Clip(Clipping),
