@@ -1,6 +1,7 @@
 //! Many parameters, each with the method of its group, stepped together. It imports the step of one
 //! weight, and what is below.
 
+mod checkpoint;
 pub(crate) mod selector;
 
 use std::collections::HashMap;
@@ -113,6 +114,8 @@ pub struct OptimizerSet<A> {
     parameters: Vec<Parameter<A>>,
     index: HashMap<String, usize>,
     parallel: bool,
+    /// The error by which loading broke off, until the set is loaded as a whole.
+    half_loaded: Option<OptimError>,
 }
 
 #[derive(Debug)]
@@ -132,7 +135,13 @@ impl<A: Scalar> OptimizerSet<A> {
     /// A set with these groups; a parameter joins the first that selects it.
     #[must_use]
     pub fn new(groups: Vec<Group>) -> Self {
-        OptimizerSet { groups, parameters: Vec::new(), index: HashMap::new(), parallel: true }
+        OptimizerSet {
+            groups,
+            parameters: Vec::new(),
+            index: HashMap::new(),
+            parallel: true,
+            half_loaded: None,
+        }
     }
 
     /// Adds a parameter of this shape, whose layer gives these signals beyond the gradient.
@@ -191,6 +200,7 @@ impl<A: Scalar> OptimizerSet<A> {
         updates: &mut [Update<'_, '_, A>],
     ) -> Result<()> {
         control.check()?;
+        self.check_whole()?;
         for parameter in &mut self.parameters {
             parameter.update = None;
             parameter.proposed = None;
@@ -266,7 +276,12 @@ impl<A: Scalar> OptimizerSet<A> {
             parameter.optimizer = optimizer;
             parameter.report = None;
         }
+        self.half_loaded = None;
         Ok(())
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        self.half_loaded.clone().map_or(Ok(()), Err)
     }
 
     /// What the parameter's latest step did; `None` before it, and for unknown names.

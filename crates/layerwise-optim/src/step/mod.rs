@@ -1,5 +1,6 @@
 //! A whole step of one weight, and what it reports. It imports stages, and what is below.
 
+mod checkpoint;
 pub(crate) mod control;
 pub(crate) mod damping_factor;
 pub(crate) mod fused;

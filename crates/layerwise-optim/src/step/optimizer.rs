@@ -18,8 +18,8 @@ use crate::stages::eigenbasis::EigenbasisDiagonal;
 use crate::stages::momentum::{DirectionState, MomentumState};
 use crate::stages::normalize::normalize;
 use crate::state::persist::{Persist, persist};
-use crate::state::saved::OptimizerState;
-use crate::state::values::StateWriter;
+use crate::state::saved::{OptimizerState, check_fits};
+use crate::state::values::{StateReader, StateWriter};
 use crate::step::control::Control;
 use crate::step::damping_factor::DampingFactor;
 use crate::step::fused::Fused;
@@ -344,9 +344,7 @@ impl<A: Scalar> Optimizer<A> {
     /// save.
     #[must_use]
     pub fn state(&self) -> OptimizerState<A> {
-        let mut out = StateWriter::new();
-        self.save("state", &mut out);
-        OptimizerState::new(&self.composition, self.shape, self.steps, out)
+        OptimizerState::new(&self.composition, self.shape, self.steps, self.values())
     }
 
     /// Takes the state of an optimizer of the same method and shape.
@@ -363,14 +361,31 @@ impl<A: Scalar> Optimizer<A> {
     /// What it is after [`Optimizer::load`].
     pub(crate) fn loaded(&self, state: &OptimizerState<A>) -> Result<Self> {
         state.check_kind()?;
-        state.check_fits(&self.composition, self.shape)?;
-        let mut loaded = Optimizer::new(self.composition.clone(), self.shape)?;
-        state.read(|from| Persist::load(&mut loaded, "state", from))?;
-        loaded.steps = state.steps();
-        if let Some(damping) = &loaded.damping {
-            loaded.blocks.set_damping_factor(damping.factor());
-        }
+        check_fits((&self.composition, self.shape), (state.composition(), state.shape()))?;
+        let mut loaded = self.fresh()?;
+        state.read(|from| loaded.load_values(state.steps(), from))?;
         Ok(loaded)
+    }
+
+    /// Another one, as it was built.
+    pub(crate) fn fresh(&self) -> Result<Self> {
+        Optimizer::new(self.composition.clone(), self.shape)
+    }
+
+    pub(crate) fn values(&self) -> StateWriter<'_, A> {
+        let mut out = StateWriter::new();
+        self.save("state", &mut out);
+        out
+    }
+
+    /// On an error, `self` may be partly overwritten.
+    pub(crate) fn load_values(&mut self, steps: u64, from: &mut StateReader<'_, A>) -> Result<()> {
+        Persist::load(self, "state", from)?;
+        self.steps = steps;
+        if let Some(damping) = &self.damping {
+            self.blocks.set_damping_factor(damping.factor());
+        }
+        Ok(())
     }
 
     /// The optimizer that a state was taken of.
