@@ -2,6 +2,7 @@
 
 use std::iter::Sum;
 
+use bytemuck::Pod;
 use ndarray::NdFloat;
 
 use crate::backend::Kernel;
@@ -10,7 +11,7 @@ use crate::backend::Kernel;
 ///
 /// The trait is sealed: its supertrait holds the routines, and cannot be named, implemented or
 /// used outside this crate.
-pub trait Scalar: NdFloat + Sum + Send + Sync + Kernel {
+pub trait Scalar: NdFloat + Pod + Sum + Send + Sync + Kernel {
     /// The type's name, `"f32"` or `"f64"`.
     const NAME: &'static str;
 

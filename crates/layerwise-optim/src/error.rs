@@ -1,5 +1,8 @@
 //! What can go wrong, with the numbers that did.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use layerwise_linalg::LinalgError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -28,7 +31,8 @@ impl std::fmt::Display for Side {
 
 /// Why an optimizer was not built or a step was not taken.
 ///
-/// After any of these, weights and state are what they were before the call.
+/// After any of these but [`HalfLoaded`](OptimError::HalfLoaded), weights and state are what they were
+/// before the call.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum OptimError {
@@ -229,6 +233,54 @@ pub enum OptimError {
         /// The name.
         name: String,
     },
+    /// A file that cannot be written or read.
+    #[error("cannot {action} {}: {message}; check the path, its permissions and its disk", path.display())]
+    CheckpointIo {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What was to be done with it.
+        action: &'static str,
+        /// What kind of error the system met.
+        kind: io::ErrorKind,
+        /// The system's message.
+        message: String,
+    },
+    /// A file of another kind.
+    #[error("{} is not such a checkpoint: {problem}; load what `save_file` has written", path.display())]
+    NotACheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// How that is seen.
+        problem: String,
+    },
+    /// A checkpoint that is not as it was written.
+    #[error("checkpoint {} is damaged: {problem}; load another one", path.display())]
+    CheckpointDamaged {
+        /// The checkpoint.
+        path: PathBuf,
+        /// How that is seen.
+        problem: String,
+    },
+    /// A checkpoint of something else than what is to load it.
+    #[error(
+        "checkpoint {} does not fit: {source}; load it into what is built as it was when saved",
+        path.display()
+    )]
+    CheckpointMismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What does not fit.
+        source: Box<OptimError>,
+    },
+    /// A checkpoint that was whole when it was checked, and could not be read to its end after that.
+    #[error(
+        "the set holds parts of two states, as loading broke off ({source}); load a checkpoint or a \
+         state first"
+    )]
+    HalfLoaded {
+        /// Why loading broke off.
+        source: Box<OptimError>,
+    },
     /// An error of one parameter of a set.
     #[error("parameter {name:?}: {source}")]
     Parameter {
@@ -237,4 +289,15 @@ pub enum OptimError {
         /// What went wrong with it.
         source: Box<OptimError>,
     },
+}
+
+impl OptimError {
+    pub(crate) fn io(path: &Path, action: &'static str, error: &io::Error) -> Self {
+        OptimError::CheckpointIo {
+            path: path.to_owned(),
+            action,
+            kind: error.kind(),
+            message: error.to_string(),
+        }
+    }
 }

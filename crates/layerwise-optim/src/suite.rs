@@ -108,7 +108,8 @@ pub fn resumes<A: Scalar>(stage: &StageConfig, shape: (usize, usize)) -> Outcome
     Ok(())
 }
 
-/// Gradients of any size, zeros too, lead to a finite weight or to a refusal.
+/// Gradients of any size, zeros too, lead to a finite weight and a state that can be loaded, or to a
+/// refusal.
 ///
 /// # Errors
 ///
@@ -124,6 +125,16 @@ pub fn stays_finite<A: Scalar>(stage: &StageConfig, shape: (usize, usize)) -> Ou
             match run.optimizer.step(&mut run.weight.view_mut(), &layer.signal()) {
                 Err(_) if run.weight != before => {
                     return Err(violation(step, "a step that was refused has changed the weight"));
+                }
+                Ok(_)
+                    if chain
+                        .build::<A>(shape)
+                        .and_then(|mut o| o.load(&run.optimizer.state()))
+                        .is_err() =>
+                {
+                    let what =
+                        format!("gradients of {scale:e} leave a state that cannot be loaded");
+                    return Err(violation(step, what));
                 }
                 Ok(_) if !run.weight.iter().all(|x| x.is_finite()) => {
                     return Err(violation(

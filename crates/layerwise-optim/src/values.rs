@@ -7,6 +7,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result};
+use crate::numeric::finite::first_non_finite;
 
 /// One value of a state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,10 @@ impl<'s, A: Scalar> StateWriter<'s, A> {
         StateWriter { prefix: String::new(), values: BTreeMap::new() }
     }
 
+    pub(crate) fn into_refs(self) -> BTreeMap<String, StateRef<'s, A>> {
+        self.values
+    }
+
     pub(crate) fn into_values(self) -> BTreeMap<String, StateValue<A>> {
         self.values.into_iter().map(|(name, value)| (name, value.to_owned())).collect()
     }
@@ -99,7 +104,7 @@ pub(crate) trait StateSource<A> {
     /// The entries of an array that was [found](Self::find) with the shape of `into`.
     fn read(&mut self, name: &str, into: ArrayViewMut2<'_, A>) -> Result<()>;
 
-    /// All names, in alphabetic order.
+    /// All names.
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_>;
 }
 
@@ -173,7 +178,7 @@ impl<'s, A: Scalar> StateReader<'s, A> {
             return Err(refuse(&name, "is of another shape"));
         }
         self.source.read(&name, into.view_mut())?;
-        if !into.iter().all(|x| x.is_finite()) {
+        if first_non_finite(&into.view()).is_some() {
             return Err(refuse(&name, "has an entry that is not finite"));
         }
         Ok(())

@@ -11,15 +11,17 @@ use std::cell::Cell;
 use common::{Quadratic, cases};
 use layerwise_optim::ndarray::{Array2, s};
 use layerwise_optim::{
-    Factor, Group, Muon, OptimizerSet, Scalar, Selector, Signal, Signals, Update,
+    Adam, Factor, Group, Kfac, Method, Muon, OptimizerSet, Scalar, Selector, Signal, Signals,
+    Update,
 };
 
 struct CountingAllocator;
 
 thread_local! {
-    /// Allocations made, and bytes not yet freed, by this thread.
+    /// Allocations made, and bytes not yet freed, by this thread; the most of these so far.
     static CALLS: Cell<usize> = const { Cell::new(0) };
     static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 fn count(bytes: isize) {
@@ -27,6 +29,7 @@ fn count(bytes: isize) {
         CALLS.set(CALLS.get() + 1);
     }
     HELD.set(HELD.get() + bytes);
+    PEAK.set(PEAK.get().max(HELD.get()));
 }
 
 // SAFETY: memory comes from and goes to the system's allocator; counting touches none of it.
@@ -178,4 +181,39 @@ fn memory_is_what_is_stated() {
             );
         }
     }
+}
+
+/// The most bytes held at a time by what `run` allocates.
+fn peak(run: impl FnOnce()) -> isize {
+    let before = HELD.get();
+    PEAK.set(before);
+    run();
+    PEAK.get() - before
+}
+
+#[test]
+fn a_checkpoint_takes_no_copy_of_the_state() {
+    // Entries of a chunk, and headers: 512 KB and some KB for each parameter.
+    const CONSTANT: isize = 1 << 20;
+    let path = std::env::temp_dir().join(format!("allocations-{}", std::process::id()));
+    let shape = (768, 512);
+    let array = (shape.0 * shape.1 * size_of::<f64>()) as isize;
+    for method in [Adam::default().chain(), Kfac::default().chain()] {
+        let mut set =
+            OptimizerSet::<f64>::new(vec![Group { selector: Selector::All, chain: method }]);
+        for name in ["a", "b", "c"] {
+            set.register(name, shape, Signals::ALL).unwrap();
+        }
+        let saving = peak(|| set.save_file(&path).unwrap());
+        assert!(std::fs::metadata(&path).unwrap().len() as isize > 4 * array);
+        assert!(saving < CONSTANT, "{saving} bytes to save");
+        // One parameter's optimizer at a time, and the factor that a Cholesky decomposition is set to.
+        let one = set.optimizer("a").unwrap().memory_bytes() as isize;
+        let loading = peak(|| set.load_file(&path).unwrap());
+        assert!(
+            loading < one + one / 10 + array + CONSTANT,
+            "{loading} bytes to load, {one} for one"
+        );
+    }
+    std::fs::remove_file(path).unwrap();
 }

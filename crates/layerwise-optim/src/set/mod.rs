@@ -1,6 +1,7 @@
 //! Many parameters, each with the method of its group, stepped together. It imports the step of one
 //! weight, and what is below.
 
+mod checkpoint;
 mod clipping;
 pub(crate) mod selector;
 
@@ -122,6 +123,8 @@ pub struct OptimizerSet<A> {
     clip: Option<Schedule>,
     constraint: Option<Schedule>,
     gradient_norm: Option<f64>,
+    /// The error by which loading broke off, until the set is loaded as a whole.
+    half_loaded: Option<OptimError>,
 }
 
 #[derive(Debug)]
@@ -150,6 +153,7 @@ impl<A: Scalar> OptimizerSet<A> {
             clip: None,
             constraint: None,
             gradient_norm: None,
+            half_loaded: None,
         }
     }
 
@@ -212,6 +216,7 @@ impl<A: Scalar> OptimizerSet<A> {
         updates: &mut [Update<'_, '_, A>],
     ) -> Result<()> {
         control.check()?;
+        self.check_whole()?;
         let time = control.step.unwrap_or(self.steps);
         let control = Control { step: Some(time), ..*control };
         for parameter in &mut self.parameters {
@@ -387,7 +392,12 @@ impl<A: Scalar> OptimizerSet<A> {
             parameter.report = None;
         }
         self.steps = state.steps();
+        self.half_loaded = None;
         Ok(())
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        self.half_loaded.clone().map_or(Ok(()), Err)
     }
 
     /// What the parameter's latest step did; `None` before it, and for unknown names.

@@ -106,33 +106,8 @@ impl<A: Scalar> OptimizerState<A> {
     /// Refuses a state of another layout or scalar type, or of more steps than can be taken.
     pub(crate) fn check_kind(&self) -> Result<()> {
         check_version(self.version)?;
-        if self.steps > LARGEST_COUNT {
-            return Err(refuse("steps", "is too large a count"));
-        }
-        if self.scalar != A::NAME {
-            let found = self.scalar.clone();
-            return Err(OptimError::StateScalar { expected: A::NAME, found });
-        }
-        Ok(())
-    }
-
-    /// Refuses a state of another shape or method.
-    pub(crate) fn check_fits(
-        &self,
-        chain: &Chain,
-        shape: (usize, usize),
-        resume: Resume,
-    ) -> Result<()> {
-        if self.shape != shape {
-            return Err(OptimError::StateShape { expected: shape, found: self.shape });
-        }
-        match resume {
-            Resume::Exact if self.chain != *chain => Err(difference(chain, &self.chain)),
-            Resume::NewHyperparameters if self.chain.structure() != chain.structure() => {
-                Err(difference(&chain.structure(), &self.chain.structure()))
-            }
-            _ => Ok(()),
-        }
+        check_steps(self.steps)?;
+        check_scalar::<A>(&self.scalar)
     }
 
     /// Hands all values out, and refuses what is left over.
@@ -231,11 +206,41 @@ impl<A: Scalar> OptimizerSetState<A> {
     }
 }
 
-fn check_version(found: u32) -> Result<()> {
+pub(crate) fn check_version(found: u32) -> Result<()> {
     if found == STATE_VERSION {
         Ok(())
     } else {
         Err(OptimError::StateVersion { expected: STATE_VERSION, found })
+    }
+}
+
+pub(crate) fn check_steps(steps: u64) -> Result<()> {
+    if steps > LARGEST_COUNT { Err(refuse("steps", "is too large a count")) } else { Ok(()) }
+}
+
+pub(crate) fn check_scalar<A: Scalar>(found: &str) -> Result<()> {
+    if found == A::NAME {
+        Ok(())
+    } else {
+        Err(OptimError::StateScalar { expected: A::NAME, found: found.to_owned() })
+    }
+}
+
+/// Refuses a state of another shape or method.
+pub(crate) fn check_fits(
+    expected: (&Chain, (usize, usize)),
+    found: (&Chain, (usize, usize)),
+    resume: Resume,
+) -> Result<()> {
+    if found.1 != expected.1 {
+        return Err(OptimError::StateShape { expected: expected.1, found: found.1 });
+    }
+    match resume {
+        Resume::Exact if found.0 != expected.0 => Err(difference(expected.0, found.0)),
+        Resume::NewHyperparameters if found.0.structure() != expected.0.structure() => {
+            Err(difference(&expected.0.structure(), &found.0.structure()))
+        }
+        _ => Ok(()),
     }
 }
 

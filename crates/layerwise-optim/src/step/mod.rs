@@ -1,6 +1,7 @@
 //! A whole step of one weight through its chain, what its caller decides of it, and what it reports. It
 //! imports stages, and what is below.
 
+mod checkpoint;
 pub(crate) mod control;
 pub(crate) mod damping_factor;
 pub(crate) mod fused;

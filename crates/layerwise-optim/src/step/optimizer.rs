@@ -17,7 +17,7 @@ use crate::stage::{Observation, Step};
 use crate::stages::build::Machine;
 use crate::stages::eigenbasis::EigenbasisDiagonal;
 use crate::state::persist::Persist;
-use crate::state::saved::{OptimizerState, Resume};
+use crate::state::saved::{OptimizerState, Resume, check_fits};
 use crate::step::control::Control;
 use crate::step::damping_factor::DampingFactor;
 use crate::step::fused::Fused;
@@ -378,9 +378,7 @@ impl<A: Scalar> Optimizer<A> {
     /// save.
     #[must_use]
     pub fn state(&self) -> OptimizerState<A> {
-        let mut out = StateWriter::new();
-        self.save_values(&mut out);
-        OptimizerState::new(&self.chain, self.shape, self.steps, out)
+        OptimizerState::new(&self.chain, self.shape, self.steps, self.values())
     }
 
     /// Takes the state of an optimizer of the same method and shape.
@@ -406,35 +404,45 @@ impl<A: Scalar> Optimizer<A> {
     /// What it is after [`Optimizer::resume`].
     pub(crate) fn loaded(&self, state: &OptimizerState<A>, resume: Resume) -> Result<Self> {
         state.check_kind()?;
-        state.check_fits(&self.chain, self.shape, resume)?;
-        let mut loaded = Optimizer::new(self.chain.clone(), self.shape)?;
-        state.read(|from| loaded.load_values(from))?;
-        loaded.steps = state.steps();
-        if let Some(damping) = &loaded.damping {
-            let factor = damping.factor();
-            loaded.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
-        }
+        let found = (state.chain(), state.shape());
+        check_fits((&self.chain, self.shape), found, resume)?;
+        let mut loaded = self.fresh()?;
+        state.read(|from| loaded.load_values(state.steps(), from))?;
         Ok(loaded)
     }
 
-    fn load_values(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+    /// Another one, as it was built.
+    pub(crate) fn fresh(&self) -> Result<Self> {
+        Optimizer::new(self.chain.clone(), self.shape)
+    }
+
+    pub(crate) fn values(&self) -> StateWriter<'_, A> {
+        let mut out = StateWriter::new();
+        for (list, links) in [("gradient", &self.gradient), ("update", &self.update)] {
+            for (index, link) in links.iter().enumerate() {
+                out.within(&link.path(list, index), |out| link.machine.save(out));
+            }
+        }
+        self.iterates.save("weight_averaging", &mut out);
+        Persist::<A>::save(&self.damping, "damping", &mut out);
+        out
+    }
+
+    /// On an error, `self` may be partly overwritten.
+    pub(crate) fn load_values(&mut self, steps: u64, from: &mut StateReader<'_, A>) -> Result<()> {
         for (list, links) in [("gradient", &mut self.gradient), ("update", &mut self.update)] {
             for (index, link) in links.iter_mut().enumerate() {
                 from.within(&link.path(list, index), |from| link.machine.load(from))?;
             }
         }
         self.iterates.load("weight_averaging", from)?;
-        Persist::<A>::load(&mut self.damping, "damping", from)
-    }
-
-    fn save_values<'s>(&'s self, out: &mut StateWriter<'s, A>) {
-        for (list, links) in [("gradient", &self.gradient), ("update", &self.update)] {
-            for (index, link) in links.iter().enumerate() {
-                out.within(&link.path(list, index), |out| link.machine.save(out));
-            }
+        Persist::<A>::load(&mut self.damping, "damping", from)?;
+        self.steps = steps;
+        if let Some(damping) = &self.damping {
+            let factor = damping.factor();
+            self.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
         }
-        self.iterates.save("weight_averaging", out);
-        Persist::<A>::save(&self.damping, "damping", out);
+        Ok(())
     }
 
     /// The optimizer that a state was taken of.

@@ -57,10 +57,14 @@ impl<A: Scalar> Stage<A> for Rows<A> {
         self.next.decay = self.now.decay * self.beta;
         let correction = 1.0 - self.next.decay;
         let moments = self.next.v.iter_mut().zip(&self.now.v);
-        for ((next, now), mut row) in moments.zip(direction.rows_mut()) {
+        for (at, ((next, now), mut row)) in moments.zip(direction.rows_mut()).enumerate() {
             let square = row.iter().map(|d| d.as_f64() * d.as_f64()).sum::<f64>() / row.len() as f64;
             let v = self.beta * now.as_f64() + (1.0 - self.beta) * square;
             *next = A::from_f64(v);
+            if !next.is_finite() {
+                let what = "a row's second moment";
+                return Err(OptimError::Overflow { what, row: at, col: 0, value: v });
+            }
             let factor = A::from_f64(1.0 / ((v / correction).sqrt() + self.epsilon));
             row.mapv_inplace(|d| d * factor);
         }
