@@ -61,6 +61,12 @@ pub enum OptimError {
         /// The name.
         name: String,
     },
+    /// What a stage from outside of this crate says in its own words.
+    #[error("{message}")]
+    Custom {
+        /// The message.
+        message: String,
+    },
     /// An error of a stage from outside of this crate.
     #[error("stage {name:?}: {source}")]
     Stage {

@@ -26,7 +26,7 @@ use crate::values::{StateReader, StateWriter};
 /// - nothing panics, whatever the input: shapes and entries that do not fit are errors.
 ///
 /// [`suite`](crate::suite) tests these of any stage.
-pub trait Stage<A: Scalar>: Debug + Send {
+pub trait Stage<A: Scalar>: Debug + Send + Sync {
     /// Begins a step: forgets what an earlier one proposed, and takes in what the layer reports.
     ///
     /// # Errors
@@ -46,7 +46,8 @@ pub trait Stage<A: Scalar>: Debug + Send {
     /// overwritten then. An entry that is not finite is refused by the chain.
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()>;
 
-    /// Keeps what was proposed since [`observe`](Self::observe). It cannot fail.
+    /// Keeps what was proposed since [`observe`](Self::observe). It cannot fail. It can come without an
+    /// [`apply`](Self::apply): of a step that is skipped, and under grafting before the first roots exist.
     fn commit(&mut self) {}
 
     /// Writes what a later run needs, by name; called between steps.
@@ -92,7 +93,7 @@ pub trait Stage<A: Scalar>: Debug + Send {
 #[non_exhaustive]
 pub struct Step<'a, A> {
     /// What the layer reports; its gradient (m × n) as the chain's [gradient
-    /// stages](crate::Chain::gradient) made it.
+    /// stages](crate::Chain::gradient) made it, and to these as it is given.
     pub signal: Signal<'a, A>,
     /// The weight before the step (m × n).
     pub weight: ArrayView2<'a, A>,
@@ -100,7 +101,8 @@ pub struct Step<'a, A> {
     pub time: u64,
     /// `η` at this step.
     pub learning_rate: f64,
-    /// What the bias corrections of the stages before this one multiply the direction by.
+    /// What the bias corrections of the stages of its list before this one multiply the direction by; 1
+    /// where stages observe.
     pub corrections: f64,
 }
 

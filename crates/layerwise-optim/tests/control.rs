@@ -3,9 +3,9 @@
 
 use layerwise_optim::ndarray::{Array2, Axis};
 use layerwise_optim::{
-    AdamW, Averaging, BasisMethod, Chain, Control, Damping, Factor, Group, Kfac, Method,
-    OptimError, OptimizerSet, Refresh, Resume, RootMethod, Schedule, Selector, Sgd, Shampoo, Side,
-    Signal, Signals, Soap, StageConfig, Update,
+    AdamW, Averaging, BasisMethod, Chain, ColumnOrder, Control, Damping, Factor, Group, Kfac,
+    Method, OptimError, OptimizerSet, Refresh, Resume, RootMethod, Schedule, Selector, Sgd,
+    Shampoo, Side, Signal, Signals, Soap, StageConfig, Update, WeightAveraging,
 };
 
 fn numbers(seed: usize, shape: (usize, usize)) -> Array2<f64> {
@@ -148,7 +148,7 @@ fn bounds_over_all_parameters_are_checked() {
         };
         let error = set.clip_global_norm(Some(bad.into())).unwrap_err();
         assert_eq!(name(error), "clip_global_norm");
-        let error = set.constrain_norm(Some(bad.into())).unwrap_err();
+        let error = set.constrain_norm(Selector::All, Some(bad.into())).unwrap_err();
         assert_eq!(name(error), "constrain_norm");
     }
     let falling = Schedule::named("falling", |step| 1.0 - step as f64);
@@ -178,7 +178,7 @@ fn the_norm_constraint_is_over_all_parameters() {
     let sgd = Sgd { learning_rate: rate.into(), ..Sgd::default() };
     for (bound, binds) in [(1e-3, true), (1e3, false)] {
         let mut set = set(&sgd, &["a", "b"], (2, 3));
-        set.constrain_norm(Some(bound.into())).unwrap();
+        set.constrain_norm(Selector::All, Some(bound.into())).unwrap();
         let gradients = [numbers(1, (2, 3)), numbers(2, (2, 3))];
         let squares = gradients.iter().map(|g| norm(g).powi(2)).sum::<f64>();
         let factor = (bound / (rate * rate * squares)).sqrt().min(1.0);
@@ -206,7 +206,7 @@ fn the_norm_constraint_of_a_weight_is_that_of_a_set_of_one() {
     assert!(Method::chain(&staged).update.contains(&StageConfig::NormConstraint(1e-4.into())));
     let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &plain)]);
     set.register("w", (3, 4), Signals::ALL).unwrap();
-    set.constrain_norm(Some(1e-4.into())).unwrap();
+    set.constrain_norm(Selector::All, Some(1e-4.into())).unwrap();
     let mut alone = staged.build::<f64>((3, 4)).unwrap();
     let (mut a, mut b) = (numbers(1, (3, 4)), numbers(1, (3, 4)));
     for step in 0..3 {
@@ -263,17 +263,33 @@ fn a_run_resumes_with_new_hyperparameters_where_that_is_asked_for() {
 fn what_shapes_the_state_may_not_change() {
     let state = |chain: &Chain| chain.build::<f64>((4, 6)).unwrap().state();
     let soap = Soap::default();
+    let ascending = BasisMethod::QrStep {
+        ridge: 1e-6.into(),
+        steps: 2,
+        tolerance: 0.0,
+        order: ColumnOrder::Ascending,
+    };
     let free = [
         Soap { beta2: 0.9.into(), refresh: Refresh::every(3), ..soap.clone() },
         Soap { epsilon: 1e-3.into(), exponent: 0.4, bias_correction: false, ..soap.clone() },
-        Soap { basis: BasisMethod::qr_step(1e-6), ..soap.clone() },
+        Soap { basis: ascending, ..soap.clone() },
     ];
     for other in free {
         let mut optimizer = other.build::<f64>((4, 6)).unwrap();
         optimizer.resume(&state(&Method::chain(&soap)), Resume::NewHyperparameters).unwrap();
     }
     let shampoo = Shampoo::default();
+    let schedule_free = |power| Chain {
+        weight_averaging: Some(WeightAveraging::ScheduleFree { train: 0.9.into(), power }),
+        ..Chain::new(0.1)
+    };
     let shaped = [
+        // The second moment's columns are in the basis's order.
+        (
+            Method::chain(&soap),
+            Method::chain(&Soap { basis: BasisMethod::qr_step(1e-6), ..soap.clone() }),
+        ),
+        (schedule_free(0.0), schedule_free(2.0)),
         (
             Method::chain(&soap),
             Method::chain(&Soap { one_sided: Some(Side::Left), ..soap.clone() }),
@@ -308,4 +324,55 @@ fn what_shapes_the_state_may_not_change() {
         assert!(matches!(error, OptimError::StateMethod { .. }), "{error}");
         assert_eq!(optimizer.state(), before);
     }
+}
+
+/// A set that was loaded clips as before, and with the same bits.
+#[test]
+fn clipping_goes_on_after_a_load() {
+    let adam = AdamW::default();
+    let mut set = set(&adam, &["a"], (2, 3));
+    set.clip_global_norm(Some(0.1.into())).unwrap();
+    let mut weight = numbers(1, (2, 3));
+    let gradient = numbers(2, (2, 3));
+    set.step(&mut [Update::new("a", weight.view_mut(), gradient.view())]).unwrap();
+    let mut loaded = self::set(&adam, &["a"], (2, 3));
+    loaded.clip_global_norm(Some(0.1.into())).unwrap();
+    loaded.load(&set.state()).unwrap();
+    let mut other = weight.clone();
+    // Ten times the bound in one, a tenth in the other: a step that is not clipped differs.
+    for scale in [10.0, 0.01] {
+        let gradient = numbers(3, (2, 3)) * scale;
+        set.step(&mut [Update::new("a", weight.view_mut(), gradient.view())]).unwrap();
+        loaded.step(&mut [Update::new("a", other.view_mut(), gradient.view())]).unwrap();
+        assert_eq!(weight, other);
+    }
+    assert_eq!(set.state(), loaded.state());
+}
+
+/// The constraint counts, and scales, those parameters alone that it is for.
+#[test]
+fn the_norm_constraint_leaves_others_alone() {
+    let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() };
+    let mut set = set(&sgd, &["a", "b"], (1, 2));
+    set.constrain_norm(Selector::named(["a"]), Some(0.25.into())).unwrap();
+    let gradient = Array2::from_elem((1, 2), 3.0);
+    let (mut a, mut b) = (Array2::zeros((1, 2)), Array2::zeros((1, 2)));
+    set.step(&mut [
+        Update::new("a", a.view_mut(), gradient.view()),
+        Update::new("b", b.view_mut(), gradient.view()),
+    ])
+    .unwrap();
+    assert!((norm(&a) - 0.5).abs() < 1e-15);
+    assert_eq!(b, -gradient);
+}
+
+#[test]
+fn a_refused_state_is_named_down_to_the_hyperparameter() {
+    let state = AdamW::default().build::<f64>((2, 3)).unwrap().state();
+    let other = AdamW { beta2: 0.5.into(), ..AdamW::default() };
+    let error = other.build::<f64>((2, 3)).unwrap().load(&state).unwrap_err().to_string();
+    assert!(
+        error.contains("chain.update.1.diagonal.averaging.Ema.beta.Constant is 0.999"),
+        "{error}"
+    );
 }

@@ -406,10 +406,10 @@ fn distributed_shampoo(golden: &Golden) -> Chain {
             }),
         },
         ..Chain::new(golden.schedule("lr"))
-            .then_any(average)
+            .then_maybe(average)
             .then(stage.grafted(grafting).in_parts(&partition))
             .with_weight_decay(&weight_decay)
-            .then_any(update_momentum.map(Momentum::HeavyBall))
+            .then_maybe(update_momentum.map(Momentum::HeavyBall))
     }
 }
 

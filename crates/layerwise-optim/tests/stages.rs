@@ -5,8 +5,8 @@ mod common;
 use common::cases;
 use layerwise_optim::ndarray::{Array2, ArrayViewMut2};
 use layerwise_optim::{
-    Chain, CustomStage, DiagonalConfig, OptimError, Optimizer, Result, Scalar, Signal, Stage,
-    StageConfig, StateReader, StateWriter, Step, suite,
+    Chain, CustomStage, DiagonalConfig, Observation, OptimError, Optimizer, Result, Scalar, Signal,
+    Stage, StageConfig, StateReader, StateWriter, Step, suite,
 };
 use serde::Serialize;
 
@@ -52,6 +52,7 @@ struct SumStage<A> {
     fault: Fault,
     sum: Array2<A>,
     next: Array2<A>,
+    proposed: bool,
 }
 
 impl CustomStage for Sum {
@@ -62,7 +63,8 @@ impl CustomStage for Sum {
         if self.fault == Fault::NotBuilt {
             return Err(OptimError::EmptyShape { rows: shape.0, cols: shape.1 });
         }
-        Ok(SumStage { fault: self.fault, sum: Array2::zeros(shape), next: Array2::zeros(shape) })
+        let (sum, next) = (Array2::zeros(shape), Array2::zeros(shape));
+        Ok(SumStage { fault: self.fault, sum, next, proposed: false })
     }
 }
 
@@ -70,6 +72,7 @@ impl<A: Scalar> Stage<A> for SumStage<A> {
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         self.next.assign(&self.sum);
         self.next.zip_mut_with(direction, |next, &d| *next += d);
+        self.proposed = true;
         direction.assign(&self.next);
         match self.fault {
             Fault::Early => self.sum.assign(&self.next),
@@ -79,8 +82,15 @@ impl<A: Scalar> Stage<A> for SumStage<A> {
         Ok(())
     }
 
+    fn observe(&mut self, _step: &Step<'_, A>) -> Result<Observation> {
+        self.proposed = false;
+        Ok(Observation::default())
+    }
+
     fn commit(&mut self) {
-        self.sum.assign(&self.next);
+        if self.proposed {
+            self.sum.assign(&self.next);
+        }
     }
 
     fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
@@ -169,4 +179,53 @@ fn a_skipped_step_is_kept_by_the_stage_that_asks_for_it_alone() {
     let changed: Vec<_> = before.iter().filter(|(name, value)| after[*name] != **value).collect();
     assert!(!changed.is_empty());
     assert!(changed.iter().all(|(name, _)| name.starts_with("update.1.")), "{changed:?}");
+}
+
+/// Without hyperparameters: equal to itself all the same.
+#[derive(Clone, Debug, Serialize)]
+struct Nothing;
+
+impl CustomStage for Nothing {
+    const NAME: &'static str = "nothing";
+    type Stage<A: Scalar> = Nothing;
+
+    fn build<A: Scalar>(&self, _shape: (usize, usize)) -> Result<Nothing> {
+        Ok(Nothing)
+    }
+}
+
+impl<A: Scalar> Stage<A> for Nothing {
+    fn apply(&mut self, _direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stage_without_hyperparameters_resumes() {
+    assert_eq!(suite::check::<f64>(&StageConfig::custom(Nothing), (2, 3)), Ok(()));
+}
+
+#[test]
+fn optimizers_are_shared_between_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Optimizer<f32>>();
+    is_shared::<layerwise_optim::OptimizerSet<f64>>();
+}
+
+#[test]
+fn what_has_no_place_among_the_stages_of_the_gradient_is_refused() {
+    let partition = layerwise_optim::Partition { max_dimension: Some(2), ..Default::default() };
+    let sign = StageConfig::Sign(layerwise_optim::SignScale::One);
+    let blocks = sign.clone().in_parts(&partition);
+    for chain in [
+        Chain::new(0.1).on_gradient(blocks.clone()),
+        Chain::new(0.1).then(blocks.clone().in_parts(&partition)),
+        Chain::new(0.1).on_gradient(sign.grafted(Some(layerwise_optim::Grafting::Sgd))),
+    ] {
+        let error = chain.build::<f64>((4, 4)).unwrap_err();
+        assert!(matches!(error, OptimError::Incompatible { .. }), "{error}");
+    }
+    let grafted = blocks.grafted(Some(layerwise_optim::Grafting::Sgd));
+    let optimizer = Chain::new(0.1).then(grafted).build::<f64>((4, 4)).unwrap();
+    assert_eq!(optimizer.blocks(), 4);
 }

@@ -34,7 +34,8 @@ use crate::signal::Signals;
 pub struct Chain {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
-    /// What the gradient goes through before anything is observed of it.
+    /// What the gradient goes through before anything is observed of it. These stages themselves observe it
+    /// as it is given; what they report of refreshes is not in the step's report, and none may skip a step.
     pub gradient: Vec<StageConfig>,
     /// What makes the update of it, in this order.
     pub update: Vec<StageConfig>,
@@ -76,7 +77,7 @@ impl Chain {
 
     /// The same with one more stage of the update, where there is one.
     #[must_use]
-    pub fn then_any(mut self, stage: Option<impl Into<StageConfig>>) -> Self {
+    pub fn then_maybe(mut self, stage: Option<impl Into<StageConfig>>) -> Self {
         self.update.extend(stage.map(Into::into));
         self
     }
@@ -143,6 +144,7 @@ impl Chain {
     pub(crate) fn check(&self, when: When) -> Result<()> {
         self.learning_rate.check_non_negative(when, "learning_rate")?;
         self.gradient.iter().chain(&self.update).try_for_each(|stage| stage.check(when))?;
+        self.gradient.iter().try_for_each(StageConfig::check_on_gradient)?;
         self.weight_decay.check(when)?;
         if let Some(averaging) = &self.weight_averaging {
             averaging.check(when)?;
@@ -155,7 +157,7 @@ impl Chain {
                     StageConfig::Kronecker(_) | StageConfig::Eigenbasis(_) | StageConfig::Custom(_)
                 )
             };
-            if !self.stages().any(is_damped) {
+            if !self.update.iter().map(StageConfig::innermost).any(is_damped) {
                 return Err(OptimError::Incompatible {
                     first: "adapted damping",
                     second: "a chain without factors",

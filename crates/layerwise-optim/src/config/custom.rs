@@ -35,6 +35,18 @@ pub trait CustomStage: Serialize + Send + Sync + 'static {
         Signals::GRADIENT
     }
 
+    /// Whether the stage [can tell](Stage::apply_curvature) the loss's curvature.
+    fn models_curvature(&self) -> bool {
+        false
+    }
+
+    /// What of the hyperparameters shapes the state or gives it its meaning, as text: a state is taken
+    /// under [`Resume::NewHyperparameters`](crate::Resume::NewHyperparameters) where these are equal. All
+    /// of them, where it is not written.
+    fn structure(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// The stage of a weight of this shape (m × n).
     ///
     /// # Errors
@@ -49,7 +61,9 @@ pub trait CustomStage: Serialize + Send + Sync + 'static {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Custom {
     name: String,
+    /// `Null` of what has no form in JSON, which nothing is equal to.
     settings: Value,
+    structure: String,
     #[serde(skip)]
     recipe: Option<Arc<dyn Recipe>>,
 }
@@ -58,6 +72,7 @@ pub struct Custom {
 trait Recipe: Send + Sync {
     fn check(&self) -> Result<()>;
     fn required(&self) -> Signals;
+    fn models_curvature(&self) -> bool;
     fn build_f32(&self, shape: (usize, usize)) -> Result<Box<dyn Stage<f32>>>;
     fn build_f64(&self, shape: (usize, usize)) -> Result<Box<dyn Stage<f64>>>;
 }
@@ -71,6 +86,10 @@ impl<T: CustomStage> Recipe for T {
         CustomStage::required(self)
     }
 
+    fn models_curvature(&self) -> bool {
+        CustomStage::models_curvature(self)
+    }
+
     fn build_f32(&self, shape: (usize, usize)) -> Result<Box<dyn Stage<f32>>> {
         Ok(Box::new(self.build::<f32>(shape)?))
     }
@@ -82,9 +101,14 @@ impl<T: CustomStage> Recipe for T {
 
 impl Custom {
     pub(crate) fn new<T: CustomStage>(stage: T) -> Self {
-        // Data without a form in JSON is equal to no other, not even to itself.
-        let settings = serde_json::to_value(&stage).unwrap_or(Value::Null);
-        Custom { name: T::NAME.to_owned(), settings, recipe: Some(Arc::new(stage)) }
+        let settings = match serde_json::to_value(&stage) {
+            // No hyperparameters at all.
+            Ok(Value::Null) => Value::Array(Vec::new()),
+            Ok(settings) => settings,
+            Err(_) => Value::Null,
+        };
+        let (name, structure) = (T::NAME.to_owned(), stage.structure());
+        Custom { name, settings, structure, recipe: Some(Arc::new(stage)) }
     }
 
     /// The name.
@@ -105,6 +129,13 @@ impl Custom {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if self.settings.is_null() {
+            return Err(self.error(OptimError::Incompatible {
+                first: "a stage from outside",
+                second: "hyperparameters that have no form in JSON",
+                why: "a saved state could not name them",
+            }));
+        }
         self.recipe()?.check().map_err(|source| self.error(source))
     }
 
@@ -125,9 +156,14 @@ impl Custom {
         }
     }
 
-    /// The name alone.
+    pub(crate) fn models_curvature(&self) -> bool {
+        self.recipe.as_ref().is_some_and(|recipe| recipe.models_curvature())
+    }
+
+    /// What shapes its state alone.
     pub(crate) fn structure(&self) -> Self {
-        Custom { name: self.name.clone(), settings: Value::Bool(true), recipe: None }
+        let (name, structure) = (self.name.clone(), self.structure.clone());
+        Custom { name, settings: Value::Bool(true), structure, recipe: None }
     }
 
     pub(crate) fn error(&self, source: OptimError) -> OptimError {
@@ -137,7 +173,10 @@ impl Custom {
 
 impl PartialEq for Custom {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.settings == other.settings && !self.settings.is_null()
+        self.name == other.name
+            && self.settings == other.settings
+            && self.structure == other.structure
+            && !self.settings.is_null()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::basis::BasisUse;
 use crate::config::clipping::Clipping;
 use crate::config::custom::{Custom, CustomStage};
 use crate::config::diagonal::DiagonalConfig;
@@ -12,7 +13,7 @@ use crate::config::momentum::Momentum;
 use crate::config::partition::Partition;
 use crate::config::polar::PolarConfig;
 use crate::config::sign::SignScale;
-use crate::error::Result;
+use crate::error::{OptimError, Result};
 use crate::schedule::{Schedule, When};
 use crate::signal::Signals;
 
@@ -134,6 +135,31 @@ impl StageConfig {
         }
     }
 
+    /// Whether it sees the weight in parts.
+    fn is_in_blocks(&self) -> bool {
+        match self {
+            StageConfig::Blocks { .. } => true,
+            StageConfig::Graft { stage, .. } => stage.is_in_blocks(),
+            _ => false,
+        }
+    }
+
+    /// Refuses what has no place among the stages that change the gradient.
+    pub(crate) fn check_on_gradient(&self) -> Result<()> {
+        let first = match self {
+            StageConfig::Blocks { .. } | StageConfig::Graft { .. } => "blocks or grafting",
+            StageConfig::Eigenbasis(config) if config.basis_use == BasisUse::Previous => {
+                "a stage that skips steps"
+            }
+            _ => return Ok(()),
+        };
+        Err(OptimError::Incompatible {
+            first,
+            second: "a place among the stages of the gradient",
+            why: "they belong to what makes the update",
+        })
+    }
+
     /// Which signals beyond the gradient it needs.
     pub(crate) fn required(&self) -> Signals {
         match self.innermost() {
@@ -149,6 +175,7 @@ impl StageConfig {
         match self.innermost() {
             StageConfig::Kronecker(config) => config.models_curvature(),
             StageConfig::Eigenbasis(config) => config.models_curvature(),
+            StageConfig::Custom(custom) => custom.models_curvature(),
             _ => false,
         }
     }
@@ -175,6 +202,13 @@ impl StageConfig {
                 length.check(when)
             }
             StageConfig::Blocks { partition, stage } => {
+                if stage.is_in_blocks() {
+                    return Err(OptimError::Incompatible {
+                        first: "blocks",
+                        second: "blocks inside of them",
+                        why: "the parts of a part are parts of the weight",
+                    });
+                }
                 partition.check()?;
                 stage.check(when)
             }

@@ -1,7 +1,7 @@
 //! What of a chain shapes its state, apart from hyperparameters that may change in a run.
 
 use crate::config::averaging::Averaging;
-use crate::config::basis::BasisMethod;
+use crate::config::basis::{BasisMethod, ColumnOrder};
 use crate::config::chain::Chain;
 use crate::config::clipping::Clipping;
 use crate::config::damping::{Damping, JointDamping};
@@ -60,7 +60,11 @@ fn of_stage(stage: &StageConfig) -> StageConfig {
         }
         StageConfig::Eigenbasis(config) => {
             config.averaging = of_averaging(&config.averaging);
-            config.basis = BasisMethod::Eigendecomposition { tolerance: 0.0 };
+            // The second moment is by columns, in the basis's order.
+            config.basis = match config.basis.order() {
+                ColumnOrder::Ascending => BasisMethod::default(),
+                ColumnOrder::Descending => BasisMethod::qr_step(FREE),
+            };
             of_refresh(&mut config.refresh);
             of_diagonal(&mut config.diagonal);
         }
@@ -72,10 +76,7 @@ fn of_stage(stage: &StageConfig) -> StageConfig {
                 of_diagonal(config);
             }
         }
-        StageConfig::Blocks { stage, partition } => {
-            **stage = of_stage(stage);
-            partition.vector_exponent = if partition.vector_exponent == 0.0 { 0.0 } else { 1.0 };
-        }
+        StageConfig::Blocks { stage, .. } => **stage = of_stage(stage),
         StageConfig::Custom(custom) => *custom = custom.structure(),
     }
     stage
@@ -118,7 +119,19 @@ fn of_factor(config: &mut FactorConfig) {
     config.root = match &config.root {
         RootMethod::Cholesky => RootMethod::Cholesky,
         RootMethod::Inverse => RootMethod::Inverse,
-        RootMethod::Eigen { .. } => RootMethod::default(),
+        RootMethod::Eigen { basis, .. } => RootMethod::Eigen {
+            pseudo_inverse: None,
+            basis: match basis {
+                // Without a tolerance no basis is held.
+                BasisMethod::Eigendecomposition { tolerance: 0.0 } => basis.clone(),
+                BasisMethod::Eigendecomposition { .. } => {
+                    BasisMethod::Eigendecomposition { tolerance: 0.5 }
+                }
+                BasisMethod::QrStep { order, .. } => {
+                    BasisMethod::QrStep { ridge: FREE, steps: 1, tolerance: 0.0, order: *order }
+                }
+            },
+        },
         RootMethod::CoupledNewton { .. } => RootMethod::coupled_newton(),
     };
 }
@@ -131,8 +144,9 @@ fn of_refresh(refresh: &mut Refresh) {
 fn of_weight_averaging(averaging: &WeightAveraging) -> WeightAveraging {
     match averaging {
         WeightAveraging::Primal { .. } => WeightAveraging::Primal { train: FREE, evaluate: FREE },
-        WeightAveraging::ScheduleFree { .. } => {
-            WeightAveraging::ScheduleFree { train: FREE, power: 0.0 }
+        // What is summed is a power of the rates.
+        WeightAveraging::ScheduleFree { power, .. } => {
+            WeightAveraging::ScheduleFree { train: FREE, power: *power }
         }
         WeightAveraging::Ema { .. } => WeightAveraging::Ema { decay: FREE },
     }

@@ -88,7 +88,7 @@ impl Method for Ekfac {
         Chain {
             damping_adaptation: self.damping_adaptation,
             ..Chain::new(self.learning_rate.clone())
-                .then_any(self.momentum.clone())
+                .then_maybe(self.momentum.clone())
                 .then(EigenbasisConfig {
                     left: Statistic::Signal,
                     right: Statistic::Signal,
@@ -104,7 +104,7 @@ impl Method for Ekfac {
                     },
                     estimate: self.estimate,
                 })
-                .then_any(self.norm_constraint.clone().map(StageConfig::NormConstraint))
+                .then_maybe(self.norm_constraint.clone().map(StageConfig::NormConstraint))
                 .with_weight_decay(&self.weight_decay)
         }
     }

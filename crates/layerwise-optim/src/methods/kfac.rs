@@ -166,7 +166,7 @@ impl Method for Kfac {
         Chain {
             damping_adaptation: self.damping_adaptation,
             ..Chain::new(self.learning_rate.clone())
-                .then_any(self.momentum.clone())
+                .then_maybe(self.momentum.clone())
                 .then(KroneckerConfig {
                     left: match self.output {
                         OutputFactor::Signal => factor(output_damping),
@@ -176,7 +176,7 @@ impl Method for Kfac {
                     damping: joint_damping,
                     refresh: self.refresh.clone(),
                 })
-                .then_any(self.norm_constraint.clone().map(StageConfig::NormConstraint))
+                .then_maybe(self.norm_constraint.clone().map(StageConfig::NormConstraint))
                 .with_weight_decay(&self.weight_decay)
         }
     }

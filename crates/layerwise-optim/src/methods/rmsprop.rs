@@ -70,6 +70,8 @@ impl Method for RmsProp {
                 ..DiagonalConfig::default()
             })
             .with_weight_decay(&self.weight_decay)
-            .then_any((!plain).then(|| Momentum::HeavyBall(HeavyBall::new(self.momentum.clone()))))
+            .then_maybe(
+                (!plain).then(|| Momentum::HeavyBall(HeavyBall::new(self.momentum.clone()))),
+            )
     }
 }

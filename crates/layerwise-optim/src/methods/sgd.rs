@@ -64,7 +64,7 @@ impl Method for Sgd {
         });
         Chain::new(self.learning_rate.clone())
             .maximizing(self.maximize)
-            .then_any(momentum.map(Momentum::HeavyBall))
+            .then_maybe(momentum.map(Momentum::HeavyBall))
             .with_weight_decay(&self.weight_decay)
     }
 }

@@ -232,13 +232,13 @@ impl Shampoo {
             refresh: self.refresh.clone(),
         };
         Chain::new(self.learning_rate.clone())
-            .then_any(self.momentum.clone())
+            .then_maybe(self.momentum.clone())
             .then(
                 StageConfig::Kronecker(kronecker)
                     .grafted(self.grafting.clone())
                     .in_parts(&self.partition),
             )
             .with_weight_decay(&self.weight_decay)
-            .then_any(self.update_momentum.clone().map(Momentum::HeavyBall))
+            .then_maybe(self.update_momentum.clone().map(Momentum::HeavyBall))
     }
 }

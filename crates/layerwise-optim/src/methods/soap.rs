@@ -150,7 +150,7 @@ impl Method for Soap {
                 filter: Filter::Average,
             })
             .then(StageConfig::Eigenbasis(eigenbasis).in_parts(&self.partition))
-            .then_any(self.normalize.then_some(StageConfig::NormalizeRms))
+            .then_maybe(self.normalize.then_some(StageConfig::NormalizeRms))
             .with_weight_decay(&self.weight_decay)
     }
 }

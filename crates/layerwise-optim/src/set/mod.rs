@@ -121,7 +121,7 @@ pub struct OptimizerSet<A> {
     /// Calls that have been taken, and so the run's next step.
     steps: u64,
     clip: Option<Schedule>,
-    constraint: Option<Schedule>,
+    constraint: Option<(Selector, Schedule)>,
     gradient_norm: Option<f64>,
     /// The error by which loading broke off, until the set is loaded as a whole.
     half_loaded: Option<OptimError>,
@@ -132,6 +132,8 @@ struct Parameter<A> {
     name: String,
     optimizer: Optimizer<A>,
     report: Option<StepReport>,
+    /// The constraint on the norm counts it.
+    is_constrained: bool,
     /// Which update of the step under way is its, and what that led to.
     update: Option<usize>,
     proposed: Option<Result<StepReport>>,
@@ -184,11 +186,14 @@ impl<A: Scalar> OptimizerSet<A> {
         if self.clip.is_some() {
             optimizer.reserve_gradient();
         }
+        let constraint = self.constraint.as_ref();
+        let is_constrained = constraint.is_some_and(|(which, _)| which.selects(&name, shape));
         self.index.insert(name.clone(), self.parameters.len());
         self.parameters.push(Parameter {
             name,
             optimizer,
             report: None,
+            is_constrained,
             update: None,
             proposed: None,
         });
@@ -238,14 +243,18 @@ impl<A: Scalar> OptimizerSet<A> {
                 self.for_each(parallel, |parameter| parameter.propose(&control, updates));
                 self.first_error(updates)?;
             }
-            Some(bound) => {
+            Some((_, bound)) => {
                 check_bound(bound, When::Step(time), "constrain_norm")?;
                 let bound = bound.value(time);
                 self.for_each(parallel, |parameter| parameter.propose_direction(&control, updates));
                 self.first_error(updates)?;
-                let lengths = self.parameters.iter().map(|p| p.squared_length(updates));
-                let factor = shrinkage(bound, 1.0, lengths.sum());
-                let weigh = |p: &mut Parameter<A>| p.propose_weight(&control, factor, updates);
+                let constrained = self.parameters.iter().filter(|p| p.is_constrained);
+                let lengths = constrained.map(|p| p.length_along_gradient(updates));
+                let factor = shrinkage(bound, 1.0, lengths.sum())?;
+                let weigh = |p: &mut Parameter<A>| {
+                    let factor = if p.is_constrained { factor } else { 1.0 };
+                    p.propose_weight(&control, factor, updates);
+                };
                 self.for_each(parallel, weigh);
                 self.first_error(updates)?;
             }
@@ -315,18 +324,22 @@ impl<A: Scalar> OptimizerSet<A> {
     }
 
     /// Bounds each call's step by the norm constraint of KFAC (KL clip; Ba, Grosse and Martens 2017): the
-    /// directions `D` that `η` multiplies are all scaled by `min(1, √(κ / |Σ η² ⟨g, D⟩|))`, with the sum
-    /// over the parameters of the call and `g` their gradients. `None` for no constraint, as at the start.
-    /// It is not part of the state.
+    /// directions `D` that `η` multiplies are scaled by `min(1, √(κ / |Σ η² ⟨g, D⟩|))`, with the sum over
+    /// those parameters of the call that the selector takes, and `g` their gradients; others stay as they
+    /// are. `None` for no constraint, as at the start. It is not part of the state.
     ///
     /// # Errors
     ///
     /// A `κ` that is not finite and > 0.
-    pub fn constrain_norm(&mut self, bound: Option<Schedule>) -> Result<()> {
+    pub fn constrain_norm(&mut self, selector: Selector, bound: Option<Schedule>) -> Result<()> {
         if let Some(bound) = &bound {
             check_bound(bound, When::Build, "constrain_norm")?;
         }
-        self.constraint = bound;
+        for parameter in &mut self.parameters {
+            parameter.is_constrained =
+                selector.selects(&parameter.name, parameter.optimizer.shape());
+        }
+        self.constraint = bound.map(|bound| (selector, bound));
         Ok(())
     }
 
@@ -376,7 +389,7 @@ impl<A: Scalar> OptimizerSet<A> {
     ///
     /// As `load`, with [`Optimizer::resume`].
     pub fn resume(&mut self, state: &OptimizerSetState<A>, resume: Resume) -> Result<()> {
-        state.check_version()?;
+        state.check_kind()?;
         if let Some(name) = state.names().find(|&name| !self.index.contains_key(name)) {
             return Err(OptimError::UnknownParameter { name: name.to_owned() });
         }
@@ -470,10 +483,10 @@ impl<A: Scalar> Parameter<A> {
         }
     }
 
-    fn squared_length(&self, updates: &[Update<'_, '_, A>]) -> f64 {
+    fn length_along_gradient(&self, updates: &[Update<'_, '_, A>]) -> f64 {
         match (self.update.and_then(|at| updates.get(at)), &self.proposed) {
             (Some(update), Some(Ok(report))) => {
-                self.optimizer.squared_length(&update.signal, report)
+                self.optimizer.length_along_gradient(&update.signal, report)
             }
             _ => 0.0,
         }

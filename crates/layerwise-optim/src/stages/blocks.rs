@@ -106,7 +106,7 @@ fn step_of<'a, A: Scalar>(extent: &Extent, step: &Step<'a, A>) -> Result<Step<'a
 
 impl<A: Scalar, S> Stage<A> for Blocks<S>
 where
-    S: DerefMut<Target = dyn Stage<A>> + Debug + Send,
+    S: DerefMut<Target = dyn Stage<A>> + Debug + Send + Sync,
 {
     fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
         let mut all = Observation::default();

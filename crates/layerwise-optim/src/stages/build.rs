@@ -79,6 +79,7 @@ impl<A: Scalar> Machine<A> {
     pub(crate) fn parts(&self) -> usize {
         match self {
             Machine::Blocks(blocks) => blocks.parts.len(),
+            Machine::Graft(graft) => graft.stage.parts(),
             _ => 1,
         }
     }
@@ -87,6 +88,7 @@ impl<A: Scalar> Machine<A> {
     pub(crate) fn reshapes(&self) -> bool {
         match self {
             Machine::Blocks(blocks) => blocks.parts.iter().any(|(extent, _)| extent.reshapes()),
+            Machine::Graft(graft) => graft.stage.reshapes(),
             _ => false,
         }
     }

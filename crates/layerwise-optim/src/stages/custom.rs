@@ -28,7 +28,8 @@ impl<A: Scalar> Stage<A> for CustomMachine<A> {
     }
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
-        let done = self.stage.apply(direction, step);
+        // A view of its own: what it does to that is not done to ours.
+        let done = self.stage.apply(&mut direction.view_mut(), step);
         done.and_then(|()| check_finite("the direction that it made", &direction.view()))
             .map_err(|source| self.config.error(source))
     }

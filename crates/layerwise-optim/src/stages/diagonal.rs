@@ -34,12 +34,14 @@ impl<A: Scalar> Diagonal<A> {
         Diagonal { moments: SecondMoments::new(config, shape), of, shape }
     }
 
+    /// Whether it can be taken in one loop with a momentum.
+    pub(crate) fn is_one_loop(&self) -> bool {
+        self.of == Observed::Gradient && self.moments.is_average_and_root()
+    }
+
     /// For a step in one loop, where that is possible: begins it, and gives its rule, the second moment,
     /// and the place of the next.
     pub(crate) fn begin_fused(&mut self, time: u64) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
-        if self.of == Observed::Direction {
-            return None;
-        }
         self.moments.begin(time);
         self.moments.advance()
     }

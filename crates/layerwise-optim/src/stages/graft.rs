@@ -43,15 +43,17 @@ impl<A: Scalar, S> Graft<A, S> {
 
 impl<A: Scalar, S> Stage<A> for Graft<A, S>
 where
-    S: DerefMut<Target = dyn Stage<A>> + Debug + Send,
+    S: DerefMut<Target = dyn Stage<A>> + Debug + Send + Sync,
 {
     fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
-        let observation = self.stage.observe(step)?;
+        let mut observation = self.stage.observe(step)?;
         (self.warming_up, self.skipped) = (observation.warming_up, observation.skip);
         if let Some(length) = &mut self.length
             && !self.skipped
         {
-            length.observe(step)?;
+            observation.scale = length.observe(step)?.scale;
+        } else {
+            observation.scale = None;
         }
         Ok(observation)
     }

@@ -177,8 +177,10 @@ impl<A: Scalar> OptimizerSetState<A> {
         self.parameters.get(name)
     }
 
-    pub(crate) fn check_version(&self) -> Result<()> {
-        check_version(self.version)
+    /// Refuses a state of another layout, or of more steps than can be taken.
+    pub(crate) fn check_kind(&self) -> Result<()> {
+        check_version(self.version)?;
+        check_steps(self.steps)
     }
 
     /// The state as JSON; see [`OptimizerState::to_json`].
@@ -266,14 +268,21 @@ fn difference(expected: &Chain, found: &Chain) -> OptimError {
     let (expected, found) = (as_value(expected), as_value(found));
     let mut path = String::from("chain");
     let (mut a, mut b) = (&expected, &found);
-    while let (Value::Object(left), Value::Object(right)) = (a, b) {
-        let differing = left.iter().find_map(|(key, x)| {
-            let y = right.get(key)?;
-            (x != y).then_some((key, x, y))
-        });
+    loop {
+        let differing = match (a, b) {
+            (Value::Object(left), Value::Object(right)) => left.iter().find_map(|(key, x)| {
+                let y = right.get(key)?;
+                (x != y).then_some((key.clone(), x, y))
+            }),
+            (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+                let pairs = left.iter().zip(right).enumerate();
+                pairs.map(|(index, (x, y))| (index.to_string(), x, y)).find(|(_, x, y)| x != y)
+            }
+            _ => None,
+        };
         let Some((key, x, y)) = differing else { break };
         path.push('.');
-        path.push_str(key);
+        path.push_str(&key);
         (a, b) = (x, y);
     }
     OptimError::StateMethod { path, expected: a.to_string(), found: b.to_string() }

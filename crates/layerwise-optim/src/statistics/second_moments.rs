@@ -141,12 +141,13 @@ impl<A: Scalar> SecondMoments<A> {
         };
     }
 
+    pub(crate) fn is_average_and_root(&self) -> bool {
+        self.config.is_average_and_root()
+    }
+
     /// For a step in one loop, where that is possible: the rule of an entry, `v`, and the place of the
     /// next `v`.
     pub(crate) fn advance(&mut self) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
-        if !self.config.is_average_and_root() {
-            return None;
-        }
         let (moments, next) = self.moments.split_proposed();
         Some((self.rule, moments.as_slice()?, next.as_slice_mut()?))
     }

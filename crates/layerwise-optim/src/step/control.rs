@@ -1,7 +1,8 @@
 //! What a caller decides about a single step.
 
-use crate::error::Result;
+use crate::error::{OptimError, Result};
 use crate::schedule::check_number;
+use crate::values::LARGEST_COUNT;
 
 /// What a caller decides about a single step, beside the schedules of the method: fine-tuning, a rate
 /// that falls when the loss no longer does, a scheduler of one's own.
@@ -21,8 +22,8 @@ use crate::schedule::check_number;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Control {
-    /// The step of the run, counted from 0, at which schedules are evaluated; `None` for as many as the
-    /// optimizer has taken, or calls its set has had.
+    /// The step of the run, counted from 0, at which schedules are evaluated, at most `u64::MAX / 2`;
+    /// `None` for the one after the last call of a set, or for as many as a lone optimizer has taken.
     pub step: Option<u64>,
     /// What the learning rate of this step is multiplied by, finite and ≥ 0: also where it multiplies
     /// a decoupled weight decay.
@@ -52,6 +53,13 @@ impl Control {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if self.step.is_some_and(|step| step > LARGEST_COUNT) {
+            return Err(OptimError::InvalidHyperparameter {
+                name: "step",
+                value: LARGEST_COUNT as f64,
+                allowed: "at most u64::MAX / 2",
+            });
+        }
         check_number("rate_factor", self.rate_factor, "finite and ≥ 0", |x| x >= 0.0)
     }
 }

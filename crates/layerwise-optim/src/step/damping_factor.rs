@@ -1,7 +1,9 @@
 //! The factor of adapted dampings.
 
 use crate::config::adaptation::LevenbergMarquardt;
-use crate::state::persist::persist;
+use crate::error::Result;
+use crate::state::persist::{join, persist};
+use crate::values::refuse;
 
 /// The factor.
 #[derive(Clone, Copy, Debug)]
@@ -10,11 +12,15 @@ pub(crate) struct DampingFactor {
     factor: f64,
 }
 
-persist!(DampingFactor { factor });
+persist!(DampingFactor { factor } checked by check_loaded);
 
 impl DampingFactor {
     pub(crate) fn new(config: LevenbergMarquardt) -> Self {
         DampingFactor { config, factor: 1.0 }
+    }
+
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        if self.factor > 0.0 { Ok(()) } else { Err(refuse(&join(path, "factor"), "is not > 0")) }
     }
 
     pub(crate) fn factor(&self) -> f64 {

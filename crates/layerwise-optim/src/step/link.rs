@@ -4,7 +4,7 @@ use layerwise_linalg::Scalar;
 use ndarray::Array2;
 
 use crate::config::stage::StageConfig;
-use crate::error::Result;
+use crate::error::{OptimError, Result};
 use crate::numeric::entrywise::update1;
 use crate::numeric::finite::check_finite;
 use crate::stage::{Observation, Step};
@@ -59,15 +59,25 @@ pub(crate) fn prepare<A: Scalar>(
     step: &Step<'_, A>,
     factor: f64,
 ) -> Result<()> {
-    let factor = A::from_f64(factor);
-    update1(prepared, &step.gradient(), move |prepared, g| *prepared = factor * g);
+    // Where the scalar has no such number, in two steps.
+    let (first, second) = if A::from_f64(factor) >= A::min_positive_value() {
+        (A::from_f64(factor), A::one())
+    } else {
+        (A::from_f64(factor.sqrt()), A::from_f64(factor.sqrt()))
+    };
+    update1(prepared, &step.gradient(), move |prepared, g| *prepared = first * g * second);
     for link in &mut *links {
-        link.observe(step)?;
+        if link.observe(step)?.skip {
+            return Err(OptimError::Incompatible {
+                first: "a stage that skips steps",
+                second: "a place among the stages of the gradient",
+                why: "those after it would observe a gradient that it has not made",
+            });
+        }
     }
     apply_all(links, prepared, *step)?;
-    // The gradient is finite, and so is all that these stages make of it, but a sum with the weight.
     if links.is_empty() { Ok(()) } else { check_finite(PREPARED, &prepared.view()) }
 }
 
-/// The gradient, where a stage has changed it.
-const PREPARED: &str = "gradient with weight decay";
+/// The gradient as its stages made it.
+const PREPARED: &str = "gradient after its stages";

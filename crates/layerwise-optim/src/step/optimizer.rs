@@ -196,6 +196,9 @@ impl<A: Scalar> Optimizer<A> {
             check_finite("gradient", &gradient)?;
         }
         self.chain.check(When::Step(step.time))?;
+        if control.gradient_factor != 1.0 {
+            self.reserve_gradient();
+        }
         if let Some(prepared) = &mut self.prepared {
             prepare(&mut self.gradient, prepared, &step, control.gradient_factor)?;
         }
@@ -233,14 +236,15 @@ impl<A: Scalar> Optimizer<A> {
         })
     }
 
-    /// `η² ⟨g, D⟩` of the direction proposed last, with `g` the gradient that it was made of.
-    pub(crate) fn squared_length(&self, signal: &Signal<'_, A>, report: &StepReport) -> f64 {
+    /// `η² ⟨g, D⟩` of the direction proposed last, with `g` the gradient that it was made of; negative where
+    /// it points up.
+    pub(crate) fn length_along_gradient(&self, signal: &Signal<'_, A>, report: &StepReport) -> f64 {
         if report.skipped {
             return 0.0;
         }
         let gradient = self.prepared.as_ref().map_or(signal.gradient(), |g| g.view());
         let along = inner_product(&gradient, &self.proposal.view());
-        report.learning_rate * report.learning_rate * along
+        report.learning_rate * (report.learning_rate * along)
     }
 
     /// Replaces the direction, times a factor, by the new weight; completes the report.
@@ -293,16 +297,25 @@ impl<A: Scalar> Optimizer<A> {
         let (momentum, diagonal) = match self.update.as_mut_slice() {
             [] => (None, None),
             [Link { machine: Machine::Momentum(momentum), .. }] => (Some(momentum), None),
-            [Link { machine: Machine::Diagonal(diagonal), .. }] => (None, Some(diagonal)),
+            [Link { machine: Machine::Diagonal(diagonal), .. }] if diagonal.is_one_loop() => {
+                (None, Some(diagonal))
+            }
             [
                 Link { machine: Machine::Momentum(momentum), .. },
                 Link { machine: Machine::Diagonal(diagonal), .. },
-            ] => (Some(momentum), Some(diagonal)),
+            ] if diagonal.is_one_loop() => (Some(momentum), Some(diagonal)),
             _ => return None,
         };
         let gradient = step.gradient();
         let (given, weight) = (gradient.as_slice()?, step.weight.as_slice()?);
         self.chain.check(When::Step(step.time)).ok()?;
+        if factor != 1.0 && self.prepared.is_none() {
+            return None;
+        }
+        // Stages of the gradient are shown no gradient that the step is refused for.
+        if !self.gradient.is_empty() && !frobenius_norm(&gradient).is_finite() {
+            return None;
+        }
         if let Some(prepared) = &mut self.prepared {
             prepare(&mut self.gradient, prepared, step, factor).ok()?;
         }
@@ -413,7 +426,11 @@ impl<A: Scalar> Optimizer<A> {
 
     /// Another one, as it was built.
     pub(crate) fn fresh(&self) -> Result<Self> {
-        Optimizer::new(self.chain.clone(), self.shape)
+        let mut fresh = Optimizer::new(self.chain.clone(), self.shape)?;
+        if self.prepared.is_some() {
+            fresh.reserve_gradient();
+        }
+        Ok(fresh)
     }
 
     pub(crate) fn values(&self) -> StateWriter<'_, A> {

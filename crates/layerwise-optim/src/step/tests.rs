@@ -7,8 +7,8 @@ use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::{
-    Adagrad, Adam, AdamW, Averaging, Chain, Clipping, DiagonalConfig, EpsilonPlacement, Filter,
-    HeavyBall, Method, Momentum, OptimError, Optimizer, RmsProp, Schedule, Sgd, Signal,
+    Adagrad, Adam, AdamW, Averaging, Chain, Clipping, Control, DiagonalConfig, EpsilonPlacement,
+    Filter, HeavyBall, Method, Momentum, OptimError, Optimizer, RmsProp, Schedule, Sgd, Signal,
     StageConfig, Step, WeightDecay,
 };
 
@@ -68,7 +68,7 @@ fn chains() -> Vec<Chain> {
             )),
             Some(diagonal(average.clone(), EpsilonPlacement::BeforeCorrection)),
         ] {
-            all.push(Chain::new(0.01).then_any(momentum.clone()).then_any(diagonal));
+            all.push(Chain::new(0.01).then_maybe(momentum.clone()).then_maybe(diagonal));
         }
     }
     let decay = || Schedule::from(0.1);
@@ -106,12 +106,16 @@ fn agree<A: Scalar>() {
         for step in 1..=10 {
             let gradient = normals::<A>(step);
             let signal = Signal::new(gradient.view());
+            let factor = if step % 3 == 0 { 0.3 } else { 1.0 };
+            let control =
+                Control { gradient_factor: factor, rate_factor: 0.5, step: Some(step + 3) };
+            fused.reserve_gradient();
             assert!(fused.propose_fused(&step_of(&gradient, &a), 1.0).is_some());
             assert!(apart.propose_fused(&step_of(&gradient, &b), 1.0).is_none());
             assert!(by_columns.propose_fused(&step_of(&gradient, &c), 1.0).is_none());
-            let report = fused.step(&mut a.view_mut(), &signal).unwrap();
-            assert_eq!(report, apart.step(&mut b.view_mut(), &signal).unwrap());
-            by_columns.step(&mut c.view_mut(), &signal).unwrap();
+            let report = fused.step_with(&control, &mut a.view_mut(), &signal).unwrap();
+            assert_eq!(report, apart.step_with(&control, &mut b.view_mut(), &signal).unwrap());
+            by_columns.step_with(&control, &mut c.view_mut(), &signal).unwrap();
             assert_eq!(bits(&a), bits(&b), "step {step} of {chain:?}");
             assert_eq!(bits(&a), bits(&c), "step {step} of {chain:?}, by columns");
         }

@@ -4,10 +4,12 @@ use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayView2, Zip};
 
 use crate::config::weight_averaging::WeightAveraging;
+use crate::error::Result;
 use crate::numeric::finite::bytes;
 use crate::stage::Step;
-use crate::state::persist::persist;
+use crate::state::persist::{join, persist};
 use crate::state::staged::Staged;
+use crate::values::refuse;
 
 /// `z`, or `x` where it is an exponential average, and what the averages need.
 #[derive(Debug)]
@@ -27,7 +29,19 @@ struct IterateNumbers {
 }
 
 persist!(IterateState<A> { iterate, numbers });
-persist!(IterateNumbers { steps, rates, train });
+persist!(IterateNumbers { steps, rates, train } checked by check_loaded);
+
+impl IterateNumbers {
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        if !(self.train > 0.0 && self.train <= 1.0) {
+            return Err(refuse(&join(path, "train"), "is not in (0, 1]"));
+        }
+        if self.rates < 0.0 {
+            return Err(refuse(&join(path, "rates"), "is negative"));
+        }
+        Ok(())
+    }
+}
 
 impl<A: Scalar> IterateState<A> {
     pub(crate) fn new(config: &WeightAveraging, shape: (usize, usize)) -> Self {

@@ -6,8 +6,8 @@ use std::error::Error;
 use layerwise_downstream::{noise, require_fall};
 use layerwise_optim::ndarray::{Array1, Array2, ArrayViewMut2, Axis};
 use layerwise_optim::{
-    CustomStage, Method, Muon, OptimError, Result, Scalar, Signal, Stage, StageConfig, StateReader,
-    StateWriter, Step, suite,
+    CustomStage, Method, Muon, Observation, OptimError, Result, Scalar, Signal, Stage, StageConfig,
+    StateReader, StateWriter, Step, suite,
 };
 use serde::Serialize;
 
@@ -23,16 +23,21 @@ impl CustomStage for RowSecondMoment {
     type Stage<A: Scalar> = Rows<A>;
 
     fn check(&self) -> Result<()> {
-        if (0.0..1.0).contains(&self.beta) {
-            return Ok(());
+        let refuse =
+            |name, value, allowed| Err(OptimError::InvalidHyperparameter { name, value, allowed });
+        if !(0.0..1.0).contains(&self.beta) {
+            return refuse("row_second_moment.beta", self.beta, "in [0, 1)");
         }
-        let (name, allowed) = ("row_second_moment.beta", "in [0, 1)");
-        Err(OptimError::InvalidHyperparameter { name, value: self.beta, allowed })
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
+            return refuse("row_second_moment.epsilon", self.epsilon, "finite and > 0");
+        }
+        Ok(())
     }
 
     fn build<A: Scalar>(&self, (rows, _): (usize, usize)) -> Result<Rows<A>> {
         let start = Moments { v: Array1::zeros(rows), decay: 1.0 };
-        Ok(Rows { beta: self.beta, epsilon: self.epsilon, next: start.clone(), now: start })
+        let (next, now) = (start.clone(), start);
+        Ok(Rows { beta: self.beta, epsilon: self.epsilon, now, next, proposed: false })
     }
 }
 
@@ -50,15 +55,22 @@ struct Rows<A> {
     epsilon: f64,
     now: Moments<A>,
     next: Moments<A>,
+    proposed: bool,
 }
 
 impl<A: Scalar> Stage<A> for Rows<A> {
+    fn observe(&mut self, _step: &Step<'_, A>) -> Result<Observation> {
+        self.proposed = false;
+        Ok(Observation::default())
+    }
+
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         self.next.decay = self.now.decay * self.beta;
         let correction = 1.0 - self.next.decay;
         let moments = self.next.v.iter_mut().zip(&self.now.v);
         for (at, ((next, now), mut row)) in moments.zip(direction.rows_mut()).enumerate() {
-            let square = row.iter().map(|d| d.as_f64() * d.as_f64()).sum::<f64>() / row.len() as f64;
+            let square =
+                row.iter().map(|d| d.as_f64() * d.as_f64()).sum::<f64>() / row.len() as f64;
             let v = self.beta * now.as_f64() + (1.0 - self.beta) * square;
             *next = A::from_f64(v);
             if !next.is_finite() {
@@ -68,11 +80,15 @@ impl<A: Scalar> Stage<A> for Rows<A> {
             let factor = A::from_f64(1.0 / ((v / correction).sqrt() + self.epsilon));
             row.mapv_inplace(|d| d * factor);
         }
+        self.proposed = true;
         Ok(())
     }
 
     fn commit(&mut self) {
-        std::mem::swap(&mut self.now, &mut self.next);
+        // Of a step that another stage skips there is nothing to keep.
+        if std::mem::take(&mut self.proposed) {
+            std::mem::swap(&mut self.now, &mut self.next);
+        }
     }
 
     fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {

@@ -36,9 +36,9 @@ pub(crate) struct Kronecker<A> {
     scratch: Array2<A>,
     /// The gradient times a root, where a statistic is of that.
     whitened: Option<Array2<A>>,
-    /// What dampings are multiplied by, and what the roots' were.
+    /// What dampings are multiplied by, and what they were when roots were last made, or tried to be.
     damping_factor: f64,
-    used_factor: Staged<f64>,
+    tried_factor: Staged<f64>,
     /// The curvature is asked for at each step.
     gives_curvature: bool,
     probes: Option<[DriftProbe<A>; 2]>,
@@ -51,7 +51,7 @@ enum Roots<A> {
     Joint(Box<JointRoots<A>>),
 }
 
-persist!(Kronecker<A> { left, right, roots, progress, used_factor });
+persist!(Kronecker<A> { left, right, roots, progress, tried_factor });
 persist!(enum Roots<A> { Separate { left, right }, Joint(joint) });
 
 impl<A: Scalar> Kronecker<A> {
@@ -94,7 +94,7 @@ impl<A: Scalar> Kronecker<A> {
             roots,
             scratch: Array2::zeros(shape),
             damping_factor: 1.0,
-            used_factor: Staged::twice(1.0),
+            tried_factor: Staged::twice(1.0),
             gives_curvature: predicts && config.models_curvature(),
             probes,
             whitened: config.whitens().then(|| Array2::zeros(shape)),
@@ -264,7 +264,7 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
         let signal = &step.signal;
         check_shape("gradient", &signal.gradient(), self.shape)?;
         let progress = *self.progress.current();
-        let is_adapted = progress.ready && *self.used_factor.current() != self.damping_factor;
+        let is_adapted = progress.ready && *self.tried_factor.current() != self.damping_factor;
         let due = is_adapted || progress.is_due(&self.config.refresh);
         let readings = self.readings(step.time, due);
         self.observe_side(Side::Left, step, readings.0)?;
@@ -274,10 +274,8 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
         if due || self.has_drifted(signal)? {
             observation.take_refresh(self.refresh(step, readings, &mut next)?);
             next.ready |= observation.refreshed;
-            if observation.refreshed {
-                *self.used_factor.split().1 = self.damping_factor;
-                self.used_factor.propose();
-            }
+            *self.tried_factor.split().1 = self.damping_factor;
+            self.tried_factor.propose();
         }
         observation.warming_up = !next.ready;
         *self.progress.split().1 = next;
