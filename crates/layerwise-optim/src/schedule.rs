@@ -328,6 +328,11 @@ impl Schedule {
         self.check(when, name, "finite and ≥ 0", |x| x >= 0.0)
     }
 
+    /// Refuses all but finite numbers > 0.
+    pub(crate) fn check_positive(&self, when: When, name: &'static str) -> Result<()> {
+        self.check(when, name, "finite and > 0", |x| x > 0.0)
+    }
+
     /// Refuses all but numbers in [0, 1].
     pub(crate) fn check_share(&self, when: When, name: &'static str) -> Result<()> {
         self.check(when, name, "in [0, 1]", |x| (0.0..=1.0).contains(&x))

@@ -22,6 +22,7 @@ use crate::config::stage::StageConfig;
 use crate::error::{OptimError, Result};
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
+use crate::state::saved::OptimizerState;
 use crate::step::optimizer::Optimizer;
 use crate::step::report::StepReport;
 
@@ -96,10 +97,8 @@ pub fn resumes<A: Scalar>(stage: &StageConfig, shape: (usize, usize)) -> Outcome
     let mut run = Run::<A>::new(&chain, shape)?;
     let mut resumed = Run::<A>::new(&chain, shape)?;
     for step in 0..STEPS {
-        let state = resumed.optimizer.state();
-        let mut loaded = chain.build(shape).map_err(|error| violation(step, error))?;
-        loaded.load(&state).map_err(|error| violation(step, error))?;
-        resumed.optimizer = loaded;
+        let loaded = Run::loaded(&chain, shape, &resumed.optimizer.state());
+        resumed.optimizer = loaded.map_err(|error| violation(step, error))?;
         let layer = Layer::new(shape, step, 1.0);
         run.take(step, &layer)?;
         resumed.take(step, &layer)?;
@@ -125,29 +124,20 @@ pub fn stays_finite<A: Scalar>(stage: &StageConfig, shape: (usize, usize)) -> Ou
         for step in 0..STEPS {
             let (before, state) = (run.weight.clone(), run.optimizer.state());
             let layer = Layer::new(shape, step, scale);
-            match run.optimizer.step(&mut run.weight.view_mut(), &layer.signal()) {
+            let taken = run.optimizer.step(&mut run.weight.view_mut(), &layer.signal());
+            let what = match taken {
                 Err(_) if run.weight != before || run.optimizer.state() != state => {
-                    let what = "a step that was refused has changed the weight or the state";
-                    return Err(violation(step, what));
-                }
-                Ok(_)
-                    if chain
-                        .build::<A>(shape)
-                        .and_then(|mut o| o.load(&run.optimizer.state()))
-                        .is_err() =>
-                {
-                    let what =
-                        format!("gradients of {scale:e} leave a state that cannot be loaded");
-                    return Err(violation(step, what));
+                    "that are refused change the weight or the state"
                 }
                 Ok(_) if !run.weight.iter().all(|x| x.is_finite()) => {
-                    return Err(violation(
-                        step,
-                        format!("gradients of {scale:e} leave a weight that is not finite"),
-                    ));
+                    "leave a weight that is not finite"
                 }
-                _ => {}
-            }
+                Ok(_) if Run::loaded(&chain, shape, &run.optimizer.state()).is_err() => {
+                    "leave a state that cannot be loaded"
+                }
+                _ => continue,
+            };
+            return Err(violation(step, format!("gradients of {scale:e} {what}")));
         }
     }
     Ok(())
@@ -227,6 +217,17 @@ impl<A: Scalar> Run<A> {
     fn new(chain: &Chain, shape: (usize, usize)) -> std::result::Result<Self, Violation> {
         let optimizer = chain.build(shape).map_err(|error| violation(0, error))?;
         Ok(Run { optimizer, weight: Layer::new(shape, 1000, 1.0).gradient })
+    }
+
+    /// An optimizer that goes on from a state.
+    fn loaded(
+        chain: &Chain,
+        shape: (usize, usize),
+        state: &OptimizerState<A>,
+    ) -> Result<Optimizer<A>> {
+        let mut optimizer = chain.build(shape)?;
+        optimizer.load(state)?;
+        Ok(optimizer)
     }
 
     fn take(&mut self, step: u64, layer: &Layer<A>) -> std::result::Result<StepReport, Violation> {

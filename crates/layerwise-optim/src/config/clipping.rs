@@ -19,7 +19,7 @@ impl Clipping {
     pub(crate) fn check(&self, when: When) -> Result<()> {
         match self {
             Clipping::Norm(bound) | Clipping::Value(bound) => {
-                bound.check(when, "clipping", "finite and > 0", |x| x > 0.0)
+                bound.check_positive(when, "clipping")
             }
         }
     }

@@ -55,8 +55,8 @@ pub trait CustomStage: Serialize + Send + Sync + 'static {
     fn build<A: Scalar>(&self, shape: (usize, usize)) -> Result<Self::Stage<A>>;
 }
 
-/// A [`CustomStage`] in a chain. Its name and its hyperparameters as JSON are all that is compared and
-/// serialised: a saved state keeps them, and fits an optimizer whose chain has an equal stage. What is
+/// A [`CustomStage`] in a chain. Its name, its hyperparameters as JSON and its
+/// [structure](CustomStage::structure) are all that is compared and serialised: a saved state keeps them, and fits an optimizer whose chain has an equal stage. What is
 /// deserialised cannot be built, and is refused when an optimizer is built of it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Custom {

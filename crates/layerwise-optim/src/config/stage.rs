@@ -186,9 +186,7 @@ impl StageConfig {
         match self {
             StageConfig::Negate | StageConfig::Sign(_) | StageConfig::NormalizeRms => Ok(()),
             StageConfig::Clip(clipping) => clipping.check(when),
-            StageConfig::NormConstraint(bound) => {
-                bound.check(when, "norm_constraint", "finite and > 0", |x| x > 0.0)
-            }
+            StageConfig::NormConstraint(bound) => bound.check_positive(when, "norm_constraint"),
             StageConfig::AddWeight(rate) => rate.check_non_negative(when, "weight_decay"),
             StageConfig::Momentum(momentum) => momentum.check(when),
             StageConfig::Diagonal(config) | StageConfig::DiagonalOfDirection(config) => {

@@ -1,16 +1,10 @@
-//! Bounds over all parameters of a set.
+//! The norm over all parameters of a set.
 
 use layerwise_linalg::Scalar;
 use ndarray::ArrayView2;
 
 use crate::error::{OptimError, Result};
 use crate::numeric::finite::{check_finite, frobenius_norm};
-use crate::schedule::{Schedule, When};
-
-/// Refuses a bound that is not finite and > 0.
-pub(crate) fn check_bound(bound: &Schedule, when: When, name: &'static str) -> Result<()> {
-    bound.check(when, name, "finite and > 0", |x| x > 0.0)
-}
 
 /// The norm of all gradients as one vector; with NaN or infinities among them NaN or infinite, as each
 /// parameter tells better which entry that is.

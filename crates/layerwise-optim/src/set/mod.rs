@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::chain::Chain;
 use crate::error::{OptimError, Result};
 use crate::schedule::{Schedule, When};
-use crate::set::clipping::{check_bound, norm_of_all};
+use crate::set::clipping::norm_of_all;
 use crate::set::selector::Selector;
 use crate::signal::{Signal, Signals};
 use crate::stages::norm_constraint::shrinkage;
@@ -244,7 +244,7 @@ impl<A: Scalar> OptimizerSet<A> {
                 self.first_error(updates)?;
             }
             Some((_, bound)) => {
-                check_bound(bound, When::Step(time), "constrain_norm")?;
+                bound.check_positive(When::Step(time), "constrain_norm")?;
                 let bound = bound.value(time);
                 self.for_each(parallel, |parameter| parameter.propose_direction(&control, updates));
                 self.first_error(updates)?;
@@ -279,7 +279,7 @@ impl<A: Scalar> OptimizerSet<A> {
         updates: &[Update<'_, '_, A>],
     ) -> Result<(Control, Option<f64>)> {
         let Some(bound) = &self.clip else { return Ok((control, None)) };
-        check_bound(bound, When::Step(time), "clip_global_norm")?;
+        bound.check_positive(When::Step(time), "clip_global_norm")?;
         // In the order of registration, so that threads and callers change no bit.
         let given = self.parameters.iter().filter_map(|p| p.update.and_then(|at| updates.get(at)));
         let norm = norm_of_all(given.map(|update| update.signal.gradient()))?;
@@ -316,7 +316,7 @@ impl<A: Scalar> OptimizerSet<A> {
     /// A bound `c` that is not finite and > 0.
     pub fn clip_global_norm(&mut self, bound: Option<Schedule>) -> Result<()> {
         if let Some(bound) = &bound {
-            check_bound(bound, When::Build, "clip_global_norm")?;
+            bound.check_positive(When::Build, "clip_global_norm")?;
             self.parameters.iter_mut().for_each(|p| p.optimizer.reserve_gradient());
         }
         self.clip = bound;
@@ -333,7 +333,7 @@ impl<A: Scalar> OptimizerSet<A> {
     /// A `κ` that is not finite and > 0.
     pub fn constrain_norm(&mut self, selector: Selector, bound: Option<Schedule>) -> Result<()> {
         if let Some(bound) = &bound {
-            check_bound(bound, When::Build, "constrain_norm")?;
+            bound.check_positive(When::Build, "constrain_norm")?;
         }
         for parameter in &mut self.parameters {
             parameter.is_constrained =
@@ -478,8 +478,10 @@ impl<A: Scalar> OptimizerSet<A> {
 impl<A: Scalar> Parameter<A> {
     fn propose_direction(&mut self, control: &Control, updates: &[Update<'_, '_, A>]) {
         if let Some(update) = self.update.and_then(|at| updates.get(at)) {
-            let (weight, signal) = (&update.weight, &update.signal);
-            self.proposed = Some(self.optimizer.propose_direction(control, weight, signal));
+            let step = self.optimizer.step_of(control, &update.weight, &update.signal);
+            let factor = control.gradient_factor;
+            self.proposed =
+                Some(step.and_then(|step| self.optimizer.propose_direction(&step, factor)));
         }
     }
 
@@ -496,9 +498,9 @@ impl<A: Scalar> Parameter<A> {
         if let (Some(update), Some(Ok(report))) =
             (self.update.and_then(|at| updates.get(at)), &self.proposed)
         {
-            let (weight, signal) = (&update.weight, &update.signal);
-            let taken = self.optimizer.propose_weight(control, factor, weight, signal, *report);
-            self.proposed = Some(taken);
+            let step = self.optimizer.step_of(control, &update.weight, &update.signal);
+            self.proposed =
+                Some(step.and_then(|step| self.optimizer.propose_weight(&step, factor, *report)));
         }
     }
 

@@ -24,7 +24,9 @@ impl<A: Scalar> CustomMachine<A> {
 
 impl<A: Scalar> Stage<A> for CustomMachine<A> {
     fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
-        self.stage.observe(step).map_err(|source| self.config.error(source))
+        // In one loop, stages of the gradient come before its check.
+        let checked = check_finite("gradient", &step.gradient());
+        checked.and_then(|()| self.stage.observe(step)).map_err(|source| self.config.error(source))
     }
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {

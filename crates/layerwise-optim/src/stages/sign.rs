@@ -37,8 +37,4 @@ impl<A: Scalar> Stage<A> for Sign {
         });
         Ok(())
     }
-
-    fn memory_bytes(&self) -> usize {
-        0
-    }
 }

@@ -7,7 +7,7 @@ use layerwise_linalg::Scalar;
 
 use crate::error::Result;
 use crate::state::checkpoint::header::Content;
-use crate::state::checkpoint::read::Checkpoint;
+use crate::state::checkpoint::read::{Checkpoint, Wanted};
 use crate::state::checkpoint::write::{Section, save};
 use crate::state::saved::Resume;
 use crate::step::optimizer::Optimizer;
@@ -67,8 +67,7 @@ impl<A: Scalar> Optimizer<A> {
         checkpoint: &mut Checkpoint<impl Read + Seek>,
     ) -> Result<()> {
         let method = self.chain().clone();
-        checkpoint.read(parameter, &method, self.shape(), resume, |steps, from| {
-            self.load_values(steps, from)
-        })
+        let wanted = Wanted { parameter, method: &method, shape: self.shape(), resume };
+        checkpoint.read(&wanted, |steps, from| self.load_values(steps, from))
     }
 }

@@ -53,10 +53,10 @@ impl Control {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.step.is_some_and(|step| step > LARGEST_COUNT) {
+        if let Some(step) = self.step.filter(|&step| step > LARGEST_COUNT) {
             return Err(OptimError::InvalidHyperparameter {
                 name: "step",
-                value: LARGEST_COUNT as f64,
+                value: step as f64,
                 allowed: "at most u64::MAX / 2",
             });
         }

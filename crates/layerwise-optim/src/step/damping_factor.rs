@@ -23,8 +23,9 @@ impl DampingFactor {
         if self.factor > 0.0 { Ok(()) } else { Err(refuse(&join(path, "factor"), "is not > 0")) }
     }
 
+    /// Within its bounds, which may be narrower than those of the run that a state is of.
     pub(crate) fn factor(&self) -> f64 {
-        self.factor
+        self.factor.clamp(self.config.smallest, self.config.largest)
     }
 
     pub(crate) fn report(&mut self, ratio: f64) {

@@ -157,12 +157,12 @@ impl<A: Scalar> Optimizer<A> {
         if let Some(report) = self.propose_fused(&step, control.gradient_factor) {
             return Ok(report);
         }
-        let report = self.propose_direction(control, weight, signal)?;
-        self.propose_weight(control, 1.0, weight, signal, report)
+        let report = self.propose_direction(&step, control.gradient_factor)?;
+        self.propose_weight(&step, 1.0, report)
     }
 
     /// What the stages are told of a step.
-    fn step_of<'s>(
+    pub(crate) fn step_of<'s>(
         &self,
         control: &Control,
         weight: &'s ArrayViewMut2<'_, A>,
@@ -181,35 +181,33 @@ impl<A: Scalar> Optimizer<A> {
         })
     }
 
-    /// Computes the direction of a step, which its weight is still to be [made
-    /// of](Self::propose_weight).
+    /// Computes the direction of a step of the gradient times a factor; its weight is still to be [made
+    /// of it](Self::propose_weight).
     pub(crate) fn propose_direction(
         &mut self,
-        control: &Control,
-        weight: &ArrayViewMut2<'_, A>,
-        signal: &Signal<'_, A>,
+        step: &Step<'_, A>,
+        factor: f64,
     ) -> Result<StepReport> {
-        let step = self.step_of(control, weight, signal)?;
         let gradient = step.gradient();
         let gradient_norm = frobenius_norm(&gradient);
         if !gradient_norm.is_finite() {
             check_finite("gradient", &gradient)?;
         }
         self.chain.check(When::Step(step.time))?;
-        if control.gradient_factor != 1.0 {
+        if factor != 1.0 {
             self.reserve_gradient();
         }
         if let Some(prepared) = &mut self.prepared {
-            prepare(&mut self.gradient, prepared, &step, control.gradient_factor)?;
+            prepare(&mut self.gradient, prepared, step, factor)?;
         }
         if let Some(laid_out) = &mut self.laid_out {
             laid_out.assign(&step.weight);
         }
         let prepared = self.prepared.as_ref().map_or(gradient, |prepared| prepared.view());
         let told = Step {
-            signal: signal.with_gradient(prepared),
+            signal: step.signal.with_gradient(prepared),
             weight: self.laid_out.as_ref().map_or(step.weight, |laid_out| laid_out.view()),
-            ..step
+            ..*step
         };
         let mut observation = Observation::default();
         self.skipping = None;
@@ -250,27 +248,20 @@ impl<A: Scalar> Optimizer<A> {
     /// Replaces the direction, times a factor, by the new weight; completes the report.
     pub(crate) fn propose_weight(
         &mut self,
-        control: &Control,
+        step: &Step<'_, A>,
         factor: f64,
-        weight: &ArrayViewMut2<'_, A>,
-        signal: &Signal<'_, A>,
         report: StepReport,
     ) -> Result<StepReport> {
-        let step = self.step_of(control, weight, signal)?;
         let weight = &step.weight;
         if report.skipped {
             check_finite("weight", weight)?;
             return Ok(report);
         }
-        let rule = WeightRule::new(&self.chain.weight_decay, &step);
-        if factor == 1.0 {
-            update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, *d));
-        } else {
-            let factor = A::from_f64(factor);
-            update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, factor * *d));
-        }
+        let rule = WeightRule::new(&self.chain.weight_decay, step);
+        let factor = A::from_f64(factor);
+        update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, factor * *d));
         if let Some(iterates) = &mut self.iterates {
-            iterates.propose(&step, &mut self.proposal);
+            iterates.propose(step, &mut self.proposal);
         }
         let update_norm = distance(&self.proposal.view(), weight);
         if !update_norm.is_finite() {
@@ -279,7 +270,7 @@ impl<A: Scalar> Optimizer<A> {
                 return Err(OptimError::Overflow { what: "the new weight", row, col, value });
             }
         }
-        Ok(StepReport { update_norm, model: self.model(&step)?, ..report })
+        Ok(StepReport { update_norm, model: self.model(step)?, ..report })
     }
 
     /// Makes room for a gradient that is not taken as it is given.
@@ -310,10 +301,6 @@ impl<A: Scalar> Optimizer<A> {
         let (given, weight) = (gradient.as_slice()?, step.weight.as_slice()?);
         self.chain.check(When::Step(step.time)).ok()?;
         if factor != 1.0 && self.prepared.is_none() {
-            return None;
-        }
-        // Stages of the gradient are shown no gradient that the step is refused for.
-        if !self.gradient.is_empty() && !frobenius_norm(&gradient).is_finite() {
             return None;
         }
         if let Some(prepared) = &mut self.prepared {
@@ -455,10 +442,7 @@ impl<A: Scalar> Optimizer<A> {
         self.iterates.load("weight_averaging", from)?;
         Persist::<A>::load(&mut self.damping, "damping", from)?;
         self.steps = steps;
-        if let Some(damping) = &self.damping {
-            let factor = damping.factor();
-            self.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
-        }
+        self.tell_damping_factor();
         Ok(())
     }
 
@@ -499,8 +483,15 @@ impl<A: Scalar> Optimizer<A> {
         }
         damping.report(ratio);
         let factor = damping.factor();
-        self.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
+        self.tell_damping_factor();
         Ok(factor)
+    }
+
+    fn tell_damping_factor(&mut self) {
+        if let Some(damping) = &self.damping {
+            let factor = damping.factor();
+            self.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
+        }
     }
 
     /// The shape of the weight.

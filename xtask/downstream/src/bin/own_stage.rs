@@ -1,12 +1,12 @@
 //! A stage from outside of the workspace: Muon, then a second moment of each row of what it gives (as
-//! in NorMuon), on the regression of `muon_matrix`; held to what a stage promises by the suite.
+//! in NorMuon), held to what a stage promises by the suite.
 
 use std::error::Error;
 
-use layerwise_downstream::{noise, require_fall};
-use layerwise_optim::ndarray::{Array1, Array2, ArrayViewMut2, Axis};
+use layerwise_downstream::fit_regression;
+use layerwise_optim::ndarray::{Array1, ArrayViewMut2, Axis};
 use layerwise_optim::{
-    CustomStage, Method, Muon, Observation, OptimError, Result, Scalar, Signal, Stage, StageConfig,
+    CustomStage, Method, Muon, Observation, OptimError, Result, Scalar, Stage, StageConfig,
     StateReader, StateWriter, Step, suite,
 };
 use serde::Serialize;
@@ -112,21 +112,6 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     suite::check::<f32>(&rows(), (5, 7))?;
     suite::check::<f64>(&rows(), (5, 7))?;
 
-    let (samples, inputs, outputs) = (512, 24, 16);
-    let mut x = noise(samples, inputs, 1);
-    for (j, mut column) in x.axis_iter_mut(Axis(1)).enumerate() {
-        column *= 10_f64.powf(-2.0 * j as f64 / (inputs - 1) as f64);
-    }
-    let y = x.dot(&noise(outputs, inputs, 2).t());
-    let mut weight = Array2::<f64>::zeros((outputs, inputs));
     let muon = Muon { learning_rate: 0.01.into(), ..Muon::default() };
-    let mut optimizer = muon.chain().then(rows()).build(weight.dim())?;
-    let mut losses = Vec::new();
-    for _ in 0..400 {
-        let residual = x.dot(&weight.t()) - &y;
-        losses.push(0.5 * residual.mapv(|r| r * r).sum() / samples as f64);
-        let gradient = residual.t().dot(&x) / samples as f64;
-        optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view()))?;
-    }
-    Ok(require_fall(losses[0], losses[losses.len() - 1], 100.0)?)
+    fit_regression(&muon.chain().then(rows()))
 }

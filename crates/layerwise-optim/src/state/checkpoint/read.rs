@@ -29,6 +29,15 @@ pub(crate) struct Checkpoint<R> {
     content: Content<Entry<'static>>,
 }
 
+/// Which state is to be read, and what it has to fit.
+pub(crate) struct Wanted<'w> {
+    /// Of a set.
+    pub(crate) parameter: Option<&'w str>,
+    pub(crate) method: &'w Chain,
+    pub(crate) shape: (usize, usize),
+    pub(crate) resume: Resume,
+}
+
 impl Checkpoint<File> {
     pub(crate) fn open<A: Scalar>(path: &Path) -> Result<Self> {
         let failed = |error| OptimError::io(path, "read", &error);
@@ -95,34 +104,29 @@ impl<R: Read + Seek> Checkpoint<R> {
         Err(self.explain(None, error))
     }
 
-    /// Hands out the state of a parameter, or of the one optimizer, if it is of this method and shape;
-    /// the steps that it had taken first.
+    /// Hands out the state of a parameter, or of the one optimizer, if it fits; the steps that it had
+    /// taken first.
     pub(crate) fn read<A: Scalar>(
         &mut self,
-        parameter: Option<&str>,
-        method: &Chain,
-        shape: (usize, usize),
-        resume: Resume,
+        wanted: &Wanted<'_>,
         load: impl FnOnce(u64, &mut StateReader<'_, A>) -> Result<()>,
     ) -> Result<()> {
-        self.read_entry(parameter, method, shape, resume, load)
-            .map_err(|error| self.explain(parameter, error))
+        self.read_entry(wanted, load).map_err(|error| self.explain(wanted.parameter, error))
     }
 
     fn read_entry<A: Scalar>(
         &mut self,
-        parameter: Option<&str>,
-        method: &Chain,
-        shape: (usize, usize),
-        resume: Resume,
+        wanted: &Wanted<'_>,
         load: impl FnOnce(u64, &mut StateReader<'_, A>) -> Result<()>,
     ) -> Result<()> {
+        let parameter = wanted.parameter;
         let Some(entry) = self.content.part(parameter) else {
             let name = parameter.unwrap_or_default().to_owned();
             return Err(OptimError::StateParameter { name });
         };
         check_steps(entry.steps)?;
-        check_fits((method, shape), (&entry.method, entry.shape), resume)?;
+        let expected = (wanted.method, wanted.shape);
+        check_fits(expected, (&entry.method, entry.shape), wanted.resume)?;
         let mut source = EntrySource {
             path: &self.path,
             file: &mut self.file,
