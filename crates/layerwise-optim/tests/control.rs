@@ -4,8 +4,8 @@
 use layerwise_optim::ndarray::{Array2, Axis};
 use layerwise_optim::{
     AdamW, Averaging, BasisMethod, Chain, ColumnOrder, Control, Damping, Factor, Group, Kfac,
-    Method, OptimError, OptimizerSet, Refresh, Resume, RootMethod, Schedule, Selector, Sgd,
-    Shampoo, Side, Signal, Signals, Soap, StageConfig, Update, WeightAveraging,
+    LevenbergMarquardt, Method, OptimError, OptimizerSet, Refresh, Resume, RootMethod, Schedule,
+    Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, StageConfig, Update, WeightAveraging,
 };
 
 fn numbers(seed: usize, shape: (usize, usize)) -> Array2<f64> {
@@ -375,4 +375,56 @@ fn a_refused_state_is_named_down_to_the_hyperparameter() {
         error.contains("chain.update.1.diagonal.averaging.Ema.beta.Constant is 0.999"),
         "{error}"
     );
+}
+
+/// What overflows is named, and nothing has changed.
+#[test]
+fn bounds_that_overflow_are_errors() {
+    let mut set = set(&Sgd::default(), &["a"], (1, 2));
+    let before = set.state();
+    let step = |set: &mut OptimizerSet<f64>, size: f64| {
+        let gradient = Array2::from_elem((1, 2), size);
+        let mut weight = Array2::zeros((1, 2));
+        set.step(&mut [Update::new("a", weight.view_mut(), gradient.view())]).unwrap_err()
+    };
+    set.clip_global_norm(Some(1.0.into())).unwrap();
+    let error = step(&mut set, 1.5e308).to_string();
+    assert!(error.contains("the norm of all gradients would be inf"), "{error}");
+    set.clip_global_norm(None).unwrap();
+    set.constrain_norm(Selector::All, Some(1.0.into())).unwrap();
+    let error = step(&mut set, 1e200).to_string();
+    assert!(error.contains("the inner product of gradient and direction would be inf"), "{error}");
+    assert_eq!(set.state(), before);
+}
+
+#[test]
+fn a_step_that_no_run_reaches_is_refused() {
+    let mut sgd = Sgd::default().build::<f64>((1, 2)).unwrap();
+    let (mut weight, gradient) = (numbers(1, (1, 2)), numbers(2, (1, 2)));
+    let control = Control::default().at(u64::MAX);
+    let error = sgd.step_with(&control, &mut weight.view_mut(), &gradient.view().into());
+    let error = error.unwrap_err();
+    assert!(matches!(error, OptimError::InvalidHyperparameter { name: "step", .. }), "{error}");
+    assert_eq!(weight, numbers(1, (1, 2)));
+}
+
+/// Bounds on the adapted damping that are narrower than those of the run that is resumed hold at once.
+#[test]
+fn adapted_damping_stays_within_new_bounds() {
+    let adapted = |smallest| Kfac {
+        damping_adaptation: Some(LevenbergMarquardt {
+            smallest,
+            decrease: 0.5,
+            ..LevenbergMarquardt::default()
+        }),
+        ..Kfac::default()
+    };
+    let mut old = adapted(1e-8).build::<f64>((2, 3)).unwrap();
+    for _ in 0..5 {
+        old.report_reduction(1.0).unwrap();
+    }
+    let mut new = adapted(0.25).build::<f64>((2, 3)).unwrap();
+    new.resume(&old.state(), Resume::NewHyperparameters).unwrap();
+    assert_eq!(new.report_reduction(0.5), Ok(0.25));
+    assert_eq!(old.report_reduction(0.5), Ok(0.03125));
 }

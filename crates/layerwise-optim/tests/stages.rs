@@ -229,3 +229,87 @@ fn what_has_no_place_among_the_stages_of_the_gradient_is_refused() {
     let optimizer = Chain::new(0.1).then(grafted).build::<f64>((4, 4)).unwrap();
     assert_eq!(optimizer.blocks(), 4);
 }
+
+/// Notes what it is shown, and can ask to skip the step.
+#[derive(Clone, Debug, Serialize)]
+struct Witness {
+    skips: bool,
+    #[serde(skip)]
+    saw_nan: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl CustomStage for Witness {
+    const NAME: &'static str = "witness";
+    type Stage<A: Scalar> = Witness;
+
+    fn build<A: Scalar>(&self, _shape: (usize, usize)) -> Result<Witness> {
+        Ok(self.clone())
+    }
+}
+
+impl<A: Scalar> Stage<A> for Witness {
+    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+        if !step.gradient().iter().all(|x| x.is_finite()) {
+            self.saw_nan.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        let mut observation = Observation::default();
+        observation.skip = self.skips;
+        Ok(observation)
+    }
+
+    fn apply(&mut self, _direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether the step goes in one loop or not.
+#[test]
+fn no_stage_is_shown_a_gradient_that_is_refused() {
+    for chain in [Chain::new(0.1), Chain::new(0.1).then(StageConfig::NormalizeRms)] {
+        let witness = Witness { skips: false, saw_nan: Default::default() };
+        let chain = chain.on_gradient(StageConfig::custom(witness.clone()));
+        let mut optimizer = chain.build::<f64>((1, 2)).unwrap();
+        let gradient = Array2::from_elem((1, 2), f64::NAN);
+        let mut weight = Array2::zeros((1, 2));
+        let error = optimizer.step(&mut weight.view_mut(), &gradient.view().into()).unwrap_err();
+        assert!(matches!(error, OptimError::NonFinite { what: "gradient", .. }), "{error}");
+        assert!(!witness.saw_nan.load(std::sync::atomic::Ordering::Relaxed));
+    }
+}
+
+#[test]
+fn a_stage_of_the_gradient_cannot_skip_a_step() {
+    let witness = Witness { skips: true, saw_nan: Default::default() };
+    let chain = Chain::new(0.1).on_gradient(StageConfig::custom(witness));
+    let mut optimizer = chain.build::<f64>((1, 2)).unwrap();
+    let gradient = Array2::from_elem((1, 2), 1.0);
+    let mut weight = Array2::zeros((1, 2));
+    let error = optimizer.step(&mut weight.view_mut(), &gradient.view().into()).unwrap_err();
+    assert!(
+        error.to_string().starts_with("a stage that skips steps cannot be combined"),
+        "{error}"
+    );
+}
+
+/// JSON has no keys but texts.
+#[derive(Serialize)]
+struct Nameless {
+    values: std::collections::BTreeMap<(u8, u8), f64>,
+}
+
+impl CustomStage for Nameless {
+    const NAME: &'static str = "nameless";
+    type Stage<A: Scalar> = Nothing;
+
+    fn build<A: Scalar>(&self, _shape: (usize, usize)) -> Result<Nothing> {
+        Ok(Nothing)
+    }
+}
+
+#[test]
+fn hyperparameters_that_a_state_could_not_name_are_refused() {
+    let values = [((0, 1), 2.0)].into();
+    let chain = Chain::new(0.1).then(StageConfig::custom(Nameless { values }));
+    let error = chain.build::<f64>((1, 2)).unwrap_err().to_string();
+    assert!(error.starts_with("stage \"nameless\": ") && error.contains("JSON"), "{error}");
+}

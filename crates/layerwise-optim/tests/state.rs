@@ -381,3 +381,33 @@ fn a_set_resumes_as_a_whole() {
     assert!(error.to_string().starts_with("parameter \"weight\": the state is of another method"));
     assert_eq!(second.state(), before);
 }
+
+/// Numbers that are finite, and that no run leaves.
+#[test]
+fn numbers_out_of_their_range_are_refused() {
+    let damped = Kfac {
+        damping_adaptation: Some(Default::default()),
+        ..Default::default()
+    }
+    .chain();
+    let averaged = |power| layerwise_optim::Chain {
+        weight_averaging: Some(layerwise_optim::WeightAveraging::ScheduleFree {
+            train: 0.9.into(),
+            power,
+        }),
+        ..Sgd::default().chain()
+    };
+    for (chain, name, value, problem) in [
+        (damped, "damping.factor", -1.0, "is not > 0"),
+        (averaged(0.0), "weight_averaging.numbers.train", 0.0, "is not in (0, 1]"),
+        (averaged(2.0), "weight_averaging.numbers.rates", -0.5, "is negative"),
+    ] {
+        let text = chain.build::<f64>((2, 3)).unwrap().state().to_json().unwrap();
+        let mut state: Value = serde_json::from_str(&text).unwrap();
+        assert!(state["values"][name]["Number"].is_number(), "{name}");
+        state["values"][name]["Number"] = value.into();
+        let read = OptimizerState::<f64>::from_json(&state.to_string()).unwrap();
+        let error = chain.build::<f64>((2, 3)).unwrap().load(&read).unwrap_err().to_string();
+        assert_eq!(error, format!("value {name:?} of the state {problem}"));
+    }
+}

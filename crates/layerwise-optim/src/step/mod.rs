@@ -9,6 +9,7 @@ pub(crate) mod link;
 pub(crate) mod method;
 pub(crate) mod optimizer;
 pub(crate) mod report;
+mod state;
 #[cfg(test)]
 mod tests;
 pub(crate) mod weight;

@@ -17,7 +17,6 @@ use crate::stage::{Observation, Step};
 use crate::stages::build::Machine;
 use crate::stages::eigenbasis::EigenbasisDiagonal;
 use crate::state::persist::Persist;
-use crate::state::saved::{OptimizerState, Resume, check_fits};
 use crate::step::control::Control;
 use crate::step::damping_factor::DampingFactor;
 use crate::step::fused::Fused;
@@ -25,22 +24,21 @@ use crate::step::link::{Link, apply_all, prepare};
 use crate::step::report::{QuadraticModel, StepReport};
 use crate::step::weight::WeightRule;
 use crate::step::weight_averaging::IterateState;
-use crate::values::{StateReader, StateWriter};
 
 /// An optimizer of one weight matrix, made by [`Chain::build`] or by a
 /// [`Method`](crate::Method).
 pub struct Optimizer<A> {
-    chain: Chain,
-    shape: (usize, usize),
-    steps: u64,
-    gradient: Vec<Link<A>>,
-    update: Vec<Link<A>>,
+    pub(super) chain: Chain,
+    pub(super) shape: (usize, usize),
+    pub(super) steps: u64,
+    pub(super) gradient: Vec<Link<A>>,
+    pub(super) update: Vec<Link<A>>,
     /// Which stage of the update asked to skip the step that was proposed.
     skipping: Option<usize>,
-    iterates: Option<IterateState<A>>,
-    damping: Option<DampingFactor>,
+    pub(super) iterates: Option<IterateState<A>>,
+    pub(super) damping: Option<DampingFactor>,
     /// The gradient as the method takes it, where that is not as it is given.
-    prepared: Option<Array2<A>>,
+    pub(super) prepared: Option<Array2<A>>,
     /// The weight in standard layout, where stages see it in another shape.
     laid_out: Option<Array2<A>>,
     /// The direction, then the new weight.
@@ -92,7 +90,7 @@ impl<A> std::fmt::Debug for Optimizer<A> {
 
 impl<A: Scalar> Optimizer<A> {
     /// The chain must have been checked.
-    fn new(chain: Chain, shape: (usize, usize)) -> Result<Self> {
+    pub(super) fn new(chain: Chain, shape: (usize, usize)) -> Result<Self> {
         let predicts = chain.predicts();
         let links = |stages: &[StageConfig]| {
             stages.iter().map(|stage| Link::new(stage, shape, predicts)).collect::<Result<Vec<_>>>()
@@ -374,90 +372,6 @@ impl<A: Scalar> Optimizer<A> {
         weight.assign(&self.proposal);
     }
 
-    /// All that it needs to go on later as if it had never stopped; the weight is the caller's to
-    /// save.
-    #[must_use]
-    pub fn state(&self) -> OptimizerState<A> {
-        OptimizerState::new(&self.chain, self.shape, self.steps, self.values())
-    }
-
-    /// Takes the state of an optimizer of the same method and shape.
-    ///
-    /// # Errors
-    ///
-    /// A state of another layout version, scalar type, shape or method, or with missing, unknown
-    /// or unsuitable values, each by name. Nothing has changed then.
-    pub fn load(&mut self, state: &OptimizerState<A>) -> Result<()> {
-        self.resume(state, Resume::Exact)
-    }
-
-    /// As [`load`](Self::load), of a state of the same method or of one that is close enough to it.
-    ///
-    /// # Errors
-    ///
-    /// As `load`; a method that is not close enough, by the first place where it is not.
-    pub fn resume(&mut self, state: &OptimizerState<A>, resume: Resume) -> Result<()> {
-        *self = self.loaded(state, resume)?;
-        Ok(())
-    }
-
-    /// What it is after [`Optimizer::resume`].
-    pub(crate) fn loaded(&self, state: &OptimizerState<A>, resume: Resume) -> Result<Self> {
-        state.check_kind()?;
-        let found = (state.chain(), state.shape());
-        check_fits((&self.chain, self.shape), found, resume)?;
-        let mut loaded = self.fresh()?;
-        state.read(|from| loaded.load_values(state.steps(), from))?;
-        Ok(loaded)
-    }
-
-    /// Another one, as it was built.
-    pub(crate) fn fresh(&self) -> Result<Self> {
-        let mut fresh = Optimizer::new(self.chain.clone(), self.shape)?;
-        if self.prepared.is_some() {
-            fresh.reserve_gradient();
-        }
-        Ok(fresh)
-    }
-
-    pub(crate) fn values(&self) -> StateWriter<'_, A> {
-        let mut out = StateWriter::new();
-        for (list, links) in [("gradient", &self.gradient), ("update", &self.update)] {
-            for (index, link) in links.iter().enumerate() {
-                out.within(&link.path(list, index), |out| link.machine.save(out));
-            }
-        }
-        self.iterates.save("weight_averaging", &mut out);
-        Persist::<A>::save(&self.damping, "damping", &mut out);
-        out
-    }
-
-    /// On an error, `self` may be partly overwritten.
-    pub(crate) fn load_values(&mut self, steps: u64, from: &mut StateReader<'_, A>) -> Result<()> {
-        for (list, links) in [("gradient", &mut self.gradient), ("update", &mut self.update)] {
-            for (index, link) in links.iter_mut().enumerate() {
-                from.within(&link.path(list, index), |from| link.machine.load(from))?;
-            }
-        }
-        self.iterates.load("weight_averaging", from)?;
-        Persist::<A>::load(&mut self.damping, "damping", from)?;
-        self.steps = steps;
-        self.tell_damping_factor();
-        Ok(())
-    }
-
-    /// The optimizer that a state was taken of.
-    ///
-    /// # Errors
-    ///
-    /// As [`Chain::build`] and [`Optimizer::load`].
-    pub fn from_state(state: &OptimizerState<A>) -> Result<Self> {
-        state.check_kind()?;
-        let mut optimizer = state.chain().build(state.shape())?;
-        optimizer.load(state)?;
-        Ok(optimizer)
-    }
-
     /// Adapts the damping to how much of the predicted reduction of the loss came true: the actual
     /// reduction over one or several steps, divided by that of the quadratic model
     /// ([`StepReport::model`]). Returns the factor that dampings are multiplied by from the next step on.
@@ -487,7 +401,7 @@ impl<A: Scalar> Optimizer<A> {
         Ok(factor)
     }
 
-    fn tell_damping_factor(&mut self) {
+    pub(super) fn tell_damping_factor(&mut self) {
         if let Some(damping) = &self.damping {
             let factor = damping.factor();
             self.update.iter_mut().for_each(|link| link.machine.set_damping_factor(factor));
