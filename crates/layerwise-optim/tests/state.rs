@@ -385,11 +385,8 @@ fn a_set_resumes_as_a_whole() {
 /// Numbers that are finite, and that no run leaves.
 #[test]
 fn numbers_out_of_their_range_are_refused() {
-    let damped = Kfac {
-        damping_adaptation: Some(Default::default()),
-        ..Default::default()
-    }
-    .chain();
+    let damped =
+        Kfac { damping_adaptation: Some(Default::default()), ..Default::default() }.chain();
     let averaged = |power| layerwise_optim::Chain {
         weight_averaging: Some(layerwise_optim::WeightAveraging::ScheduleFree {
             train: 0.9.into(),
