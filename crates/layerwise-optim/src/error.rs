@@ -31,8 +31,8 @@ impl std::fmt::Display for Side {
 
 /// Why an optimizer was not built or a step was not taken.
 ///
-/// After any of these but [`HalfLoaded`](OptimError::HalfLoaded), weights and state are what they were
-/// before the call.
+/// After any of these but [`HalfLoaded`](OptimError::HalfLoaded) and
+/// [`HalfTaken`](OptimError::HalfTaken), weights and state are what they were before the call.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum OptimError {
@@ -285,6 +285,16 @@ pub enum OptimError {
     )]
     HalfLoaded {
         /// Why loading broke off.
+        source: Box<OptimError>,
+    },
+    /// A step that was known to succeed, and did not: a fault of this library. No step is known that ends
+    /// so; if one does, nothing goes on unnoticed.
+    #[error(
+        "the optimizer broke off in a step that should not fail ({source}); load a state, and the weight \
+         of that time"
+    )]
+    HalfTaken {
+        /// Why the step broke off.
         source: Box<OptimError>,
     },
     /// An error of one parameter of a set.

@@ -47,7 +47,7 @@ pub trait Stage<A: Scalar>: Debug + Send + Sync {
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()>;
 
     /// Keeps what was proposed since [`observe`](Self::observe). It cannot fail. It can come without an
-    /// [`apply`](Self::apply): of a step that is skipped, and under grafting before the first roots exist.
+    /// [`apply`](Self::apply): of a step that is skipped.
     fn commit(&mut self) {}
 
     /// Writes what a later run needs, by name; called between steps.
@@ -104,6 +104,8 @@ pub struct Step<'a, A> {
     /// What the bias corrections of the stages of its list before this one multiply the direction by; 1
     /// where stages observe.
     pub corrections: f64,
+    /// The step is sure to succeed, and changes state in place.
+    pub(crate) in_place: bool,
 }
 
 impl<'a, A: Scalar> Step<'a, A> {
@@ -116,7 +118,7 @@ impl<'a, A: Scalar> Step<'a, A> {
     /// A step of a weight that reports this, at rate 0: to try a stage alone.
     #[must_use]
     pub fn alone(signal: Signal<'a, A>, weight: ArrayView2<'a, A>, time: u64) -> Self {
-        Step { signal, weight, time, learning_rate: 0.0, corrections: 1.0 }
+        Step { signal, weight, time, learning_rate: 0.0, corrections: 1.0, in_place: false }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Which these are changes no bit: entries do not depend on each other, sums have a fixed number of
 //! lanes, and products and sums are not contracted.
 
-use std::slice::{from_mut, from_ref};
+use std::slice::from_mut;
 
 use layerwise_linalg::Scalar;
 use ndarray::{ArrayRef2, Zip};
@@ -38,33 +38,30 @@ pub(crate) fn update2<A: Scalar>(
     }
 }
 
-/// Changes the entries of two arrays by those of a third at their places: of all at once, or of one
-/// after another where there are gaps between them.
+/// Changes the entries of two arrays at the same places: of all at once, or of one after another where
+/// there are gaps between them.
 pub(crate) fn update_pair<A: Scalar>(
     first: &mut ArrayRef2<A>,
     second: &mut ArrayRef2<A>,
-    a: &ArrayRef2<A>,
-    f: impl Fn(&mut [A], &mut [A], &[A]),
+    f: impl Fn(&mut [A], &mut [A]),
 ) {
-    match (first.as_slice_mut(), second.as_slice_mut(), a.as_slice()) {
-        (Some(first), Some(second), Some(a)) => {
-            Arch::new().dispatch(Pair(f, first, second, a));
-        }
-        _ => Zip::from(first).and(second).and(a).for_each(|first, second, a| {
-            f(from_mut(first), from_mut(second), from_ref(a));
+    match (first.as_slice_mut(), second.as_slice_mut()) {
+        (Some(first), Some(second)) => Arch::new().dispatch(Pair(f, first, second)),
+        _ => Zip::from(first).and(second).for_each(|first, second| {
+            f(from_mut(first), from_mut(second));
         }),
     }
 }
 
-struct Pair<'a, A, F>(F, &'a mut [A], &'a mut [A], &'a [A]);
+struct Pair<'a, A, F>(F, &'a mut [A], &'a mut [A]);
 
-impl<A: Scalar, F: Fn(&mut [A], &mut [A], &[A])> WithSimd for Pair<'_, A, F> {
+impl<A: Scalar, F: Fn(&mut [A], &mut [A])> WithSimd for Pair<'_, A, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Pair(f, first, second, a) = self;
-        f(first, second, a);
+        let Pair(f, first, second) = self;
+        f(first, second);
     }
 }
 
@@ -141,9 +138,6 @@ pub(crate) fn all_finite<A: Scalar>(slice: &[A]) -> bool {
     })
 }
 
-/// A state with its rule: as it is, and the place of the next.
-pub(crate) type InOut<'a, R, A> = (R, &'a [A], &'a mut [A]);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,13 +169,13 @@ mod tests {
         assert_eq!(wide.slice(s![.., ..;2]), expected);
 
         let (mut one, mut other) = (numbers(3), numbers(3));
-        update1(&mut one, &x, move |out, a| f(out, a, 2.0));
-        update1(&mut other, &x, move |out, a| f(out, a, 3.0));
+        update1(&mut one, &x, move |out, _| f(out, 0.7, 2.0));
+        update1(&mut other, &x, move |out, _| f(out, 0.7, 3.0));
         let (mut first, mut second) = (numbers(3), numbers(3));
-        update_pair(&mut first, &mut second, &x, move |first, second, a| {
-            for ((first, second), &a) in first.iter_mut().zip(second).zip(a) {
-                f(first, a, 2.0);
-                f(second, a, 3.0);
+        update_pair(&mut first, &mut second, move |first, second| {
+            for (first, second) in first.iter_mut().zip(second) {
+                f(first, 0.7, 2.0);
+                f(second, 0.7, 3.0);
             }
         });
         assert_eq!((first, second), (one, other));

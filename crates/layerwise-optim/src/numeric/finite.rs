@@ -110,6 +110,16 @@ pub(crate) fn root_of_sum<I: Iterator<Item = f64>>(squares: f64, entries: impl F
     largest * entries().map(|x| square(x / largest)).sum::<f64>().sqrt()
 }
 
+/// The bound, with room for the rounding of what it is of, where that is far from overflow: sums of
+/// squares of such numbers are finite in `f64`, and eight of them in the scalar's type.
+///
+/// Rounding of a dot product of n entries adds at most n ε of its norms' product, 2⁻¹⁰ in `f32` at
+/// n = 16384; beyond that the eighth that is left of the range has it.
+pub(crate) fn within_limit<A: Scalar>(bound: f64) -> Option<f64> {
+    let bound = bound * (1.0 + 1.0 / 1024.0);
+    (bound <= (A::max_value().as_f64() / 8.0).min(1e150)).then_some(bound)
+}
+
 /// Bytes of an array of this shape.
 pub(crate) fn bytes<A>(shape: (usize, usize)) -> usize {
     shape.0 * shape.1 * size_of::<A>()

@@ -22,7 +22,7 @@ use crate::stages::norm_constraint::shrinkage;
 use crate::state::saved::{OptimizerSetState, Resume};
 use crate::step::control::Control;
 use crate::step::method::Method;
-use crate::step::optimizer::Optimizer;
+use crate::step::optimizer::{Optimizer, Prepared};
 use crate::step::report::StepReport;
 
 /// Parameters that share a method.
@@ -136,7 +136,18 @@ struct Parameter<A> {
     is_constrained: bool,
     /// Which update of the step under way is its, and what that led to.
     update: Option<usize>,
-    proposed: Option<Result<StepReport>>,
+    state: Progress,
+}
+
+/// How far a parameter has come with the step under way.
+#[derive(Debug)]
+enum Progress {
+    /// It has no part in it.
+    Idle,
+    /// There is a direction.
+    Directed(StepReport),
+    Prepared(Prepared),
+    Failed(OptimError),
 }
 
 /// Entries of the weights of a step below which waking other threads costs more than it saves.
@@ -195,7 +206,7 @@ impl<A: Scalar> OptimizerSet<A> {
             report: None,
             is_constrained,
             update: None,
-            proposed: None,
+            state: Progress::Idle,
         });
         Ok(())
     }
@@ -226,7 +237,7 @@ impl<A: Scalar> OptimizerSet<A> {
         let control = Control { step: Some(time), ..*control };
         for parameter in &mut self.parameters {
             parameter.update = None;
-            parameter.proposed = None;
+            parameter.state = Progress::Idle;
         }
         let mut entries = 0;
         for (at, update) in updates.iter().enumerate() {
@@ -240,32 +251,29 @@ impl<A: Scalar> OptimizerSet<A> {
         let parallel = self.parallel && updates.len() > 1 && entries >= PARALLEL_ENTRIES;
         match &self.constraint {
             None => {
-                self.for_each(parallel, |parameter| parameter.propose(&control, updates));
-                self.first_error(updates)?;
+                self.for_each(parallel, updates, |parameter, update| {
+                    parameter.prepare(&control, update)
+                });
             }
             Some((_, bound)) => {
                 bound.check_positive(When::Step(time), "constrain_norm")?;
                 let bound = bound.value(time);
-                self.for_each(parallel, |parameter| parameter.propose_direction(&control, updates));
+                self.for_each(parallel, updates, |parameter, update| {
+                    parameter.propose_direction(&control, update)
+                });
                 self.first_error(updates)?;
                 let constrained = self.parameters.iter().filter(|p| p.is_constrained);
                 let lengths = constrained.map(|p| p.length_along_gradient(updates));
                 let factor = shrinkage(bound, 1.0, lengths.sum())?;
-                let weigh = |p: &mut Parameter<A>| {
-                    let factor = if p.is_constrained { factor } else { 1.0 };
-                    p.propose_weight(&control, factor, updates);
-                };
-                self.for_each(parallel, weigh);
-                self.first_error(updates)?;
+                self.for_each(parallel, updates, |parameter, update| {
+                    let factor = if parameter.is_constrained { factor } else { 1.0 };
+                    parameter.propose_weight(&control, factor, update)
+                });
             }
         }
-        for update in updates.iter_mut() {
-            let parameter = find(&mut self.parameters, &self.index, update.name)?;
-            if let Some(Ok(report)) = parameter.proposed.take() {
-                parameter.optimizer.accept(&mut update.weight, &report);
-                parameter.report = Some(report);
-            }
-        }
+        self.first_error(updates)?;
+        self.take_all(parallel, &control, updates);
+        self.first_error(updates)?;
         self.steps = time.saturating_add(1);
         self.gradient_norm = norm;
         Ok(())
@@ -288,7 +296,19 @@ impl<A: Scalar> OptimizerSet<A> {
         Ok((Control { gradient_factor, ..control }, Some(norm)))
     }
 
-    fn for_each(&mut self, parallel: bool, act: impl Fn(&mut Parameter<A>) + Send + Sync) {
+    /// Lets each parameter that has an update act on it.
+    fn for_each(
+        &mut self,
+        parallel: bool,
+        updates: &[Update<'_, '_, A>],
+        act: impl Fn(&mut Parameter<A>, &Update<'_, '_, A>) -> Result<Progress> + Send + Sync,
+    ) {
+        let act = |parameter: &mut Parameter<A>| {
+            if let Some(update) = parameter.update.and_then(|at| updates.get(at)) {
+                let acted = act(parameter, update);
+                parameter.state = acted.unwrap_or_else(Progress::Failed);
+            }
+        };
         if parallel {
             self.parameters.par_iter_mut().with_max_len(1).for_each(act);
         } else {
@@ -296,12 +316,38 @@ impl<A: Scalar> OptimizerSet<A> {
         }
     }
 
+    /// Takes the steps that are prepared, each on its weight.
+    fn take_all(&mut self, parallel: bool, control: &Control, updates: &mut [Update<'_, '_, A>]) {
+        if !parallel {
+            for update in updates {
+                if let Ok(parameter) = find(&mut self.parameters, &self.index, update.name) {
+                    parameter.take(control, update);
+                }
+            }
+            return;
+        }
+        // Side by side they are halved together, for which both have to be in one order.
+        let index = &self.index;
+        let place = |update: &Update<'_, '_, A>| index.get(update.name).copied();
+        let in_order = updates.is_sorted_by_key(place);
+        if !in_order {
+            updates.sort_unstable_by_key(place);
+        }
+        take_halves(&mut self.parameters, control, updates);
+        if !in_order {
+            let parameters = &self.parameters;
+            updates.sort_unstable_by_key(|update| {
+                place(update).and_then(|at| parameters.get(at)).and_then(|p| p.update)
+            });
+        }
+    }
+
     /// The first error in the order of the updates, whichever thread met one first.
     fn first_error(&mut self, updates: &[Update<'_, '_, A>]) -> Result<()> {
         for update in updates {
             let parameter = find(&mut self.parameters, &self.index, update.name)?;
-            if let Some(Err(error)) = parameter.proposed.take_if(|proposed| proposed.is_err()) {
-                return Err(named(update.name, error));
+            if let Progress::Failed(error) = &parameter.state {
+                return Err(named(update.name, error.clone()));
             }
         }
         Ok(())
@@ -476,37 +522,70 @@ impl<A: Scalar> OptimizerSet<A> {
 }
 
 impl<A: Scalar> Parameter<A> {
-    fn propose_direction(&mut self, control: &Control, updates: &[Update<'_, '_, A>]) {
-        if let Some(update) = self.update.and_then(|at| updates.get(at)) {
-            let step = self.optimizer.step_of(control, &update.weight, &update.signal);
-            let factor = control.gradient_factor;
-            self.proposed =
-                Some(step.and_then(|step| self.optimizer.propose_direction(&step, factor)));
-        }
+    fn prepare(&mut self, control: &Control, update: &Update<'_, '_, A>) -> Result<Progress> {
+        let prepared = self.optimizer.prepare(control, &update.weight, &update.signal)?;
+        Ok(Progress::Prepared(prepared))
+    }
+
+    fn propose_direction(
+        &mut self,
+        control: &Control,
+        update: &Update<'_, '_, A>,
+    ) -> Result<Progress> {
+        let step = self.optimizer.step_of(control, &update.weight, &update.signal)?;
+        let (report, _) = self.optimizer.observe(&step, control.gradient_factor)?;
+        Ok(Progress::Directed(self.optimizer.propose_direction(&step, report)?))
     }
 
     fn length_along_gradient(&self, updates: &[Update<'_, '_, A>]) -> f64 {
-        match (self.update.and_then(|at| updates.get(at)), &self.proposed) {
-            (Some(update), Some(Ok(report))) => {
+        match (self.update.and_then(|at| updates.get(at)), &self.state) {
+            (Some(update), Progress::Directed(report)) => {
                 self.optimizer.length_along_gradient(&update.signal, report)
             }
             _ => 0.0,
         }
     }
 
-    fn propose_weight(&mut self, control: &Control, factor: f64, updates: &[Update<'_, '_, A>]) {
-        if let (Some(update), Some(Ok(report))) =
-            (self.update.and_then(|at| updates.get(at)), &self.proposed)
-        {
-            let step = self.optimizer.step_of(control, &update.weight, &update.signal);
-            self.proposed =
-                Some(step.and_then(|step| self.optimizer.propose_weight(&step, factor, *report)));
-        }
+    fn propose_weight(
+        &mut self,
+        control: &Control,
+        factor: f64,
+        update: &Update<'_, '_, A>,
+    ) -> Result<Progress> {
+        let Progress::Directed(report) = self.state else { return Ok(Progress::Idle) };
+        let step = self.optimizer.step_of(control, &update.weight, &update.signal)?;
+        Ok(Progress::Prepared(self.optimizer.propose_weight(&step, factor, report)?))
     }
 
-    fn propose(&mut self, control: &Control, updates: &[Update<'_, '_, A>]) {
-        if let Some(update) = self.update.and_then(|at| updates.get(at)) {
-            self.proposed = Some(self.optimizer.propose(control, &update.weight, &update.signal));
+    fn take(&mut self, control: &Control, update: &mut Update<'_, '_, A>) {
+        let Progress::Prepared(prepared) = std::mem::replace(&mut self.state, Progress::Idle)
+        else {
+            return;
+        };
+        match self.optimizer.take(control, &mut update.weight, &update.signal, prepared) {
+            Ok(report) => self.report = Some(report),
+            Err(error) => self.state = Progress::Failed(error),
+        }
+    }
+}
+
+/// Takes the steps of these updates, which are those of these parameters, in the same order.
+fn take_halves<A: Scalar>(
+    parameters: &mut [Parameter<A>],
+    control: &Control,
+    updates: &mut [Update<'_, '_, A>],
+) {
+    match (parameters, updates) {
+        (_, []) => {}
+        ([parameter], [update]) => parameter.take(control, update),
+        (parameters, updates) => {
+            let (first, second) = parameters.split_at_mut(parameters.len() / 2);
+            let count = first.iter().filter(|parameter| parameter.update.is_some()).count();
+            let (of_first, of_second) = updates.split_at_mut(count);
+            rayon::join(
+                || take_halves(first, control, of_first),
+                || take_halves(second, control, of_second),
+            );
         }
     }
 }

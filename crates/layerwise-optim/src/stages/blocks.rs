@@ -11,8 +11,10 @@ use crate::config::partition::Partition;
 use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result};
+use crate::numeric::finite::within_limit;
 use crate::signal::Signals;
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::extent::Extent;
 use crate::statistics::second_moments::SECOND_MOMENT;
 use crate::values::{StateReader, StateWriter};
@@ -106,7 +108,7 @@ fn step_of<'a, A: Scalar>(extent: &Extent, step: &Step<'a, A>) -> Result<Step<'a
 
 impl<A: Scalar, S> Stage<A> for Blocks<S>
 where
-    S: DerefMut<Target = dyn Stage<A>> + Debug + Send + Sync,
+    S: DerefMut<Target = dyn Bounded<A>> + Debug + Send + Sync,
 {
     fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
         let mut all = Observation::default();
@@ -120,7 +122,8 @@ where
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
         for (extent, machine) in &mut self.parts {
             let mut part = extent.of_mut(direction.view_mut())?;
-            machine.apply(&mut part, &step_of(extent, step)?)?;
+            let applied = machine.apply(&mut part, &step_of(extent, step)?);
+            applied.map_err(|error| locate(extent, error))?;
         }
         Ok(())
     }
@@ -160,5 +163,23 @@ where
 
     fn set_damping_factor(&mut self, factor: f64) {
         self.parts.iter_mut().for_each(|(_, machine)| machine.set_damping_factor(factor));
+    }
+}
+
+impl<A: Scalar, S> Bounded<A> for Blocks<S>
+where
+    S: DerefMut<Target = dyn Bounded<A>> + Debug + Send + Sync,
+{
+    fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
+        let mut sum = 0.0;
+        for (extent, machine) in &mut self.parts {
+            let (rows, cols) = extent.shape();
+            sum += machine.bound(arrives, &Measured { entries: rows * cols, ..*measured })?;
+        }
+        within_limit::<A>(sum)
+    }
+
+    fn reserve(&mut self) {
+        self.parts.iter_mut().for_each(|(_, machine)| machine.reserve());
     }
 }

@@ -6,9 +6,9 @@ use layerwise_linalg::Scalar;
 
 use crate::config::stage::StageConfig;
 use crate::error::Result;
-use crate::stage::Stage;
 use crate::stages::add_weight::AddWeight;
 use crate::stages::blocks::Blocks;
+use crate::stages::bounded::Bounded;
 use crate::stages::custom::CustomMachine;
 use crate::stages::diagonal::{Diagonal, Observed};
 use crate::stages::eigenbasis::EigenbasisDiagonal;
@@ -30,7 +30,7 @@ pub(crate) enum Machine<A> {
     Eigenbasis(Box<EigenbasisDiagonal<A>>),
     Graft(Box<Graft<A, Machine<A>>>),
     Blocks(Blocks<Machine<A>>),
-    Other(Box<dyn Stage<A>>),
+    Other(Box<dyn Bounded<A>>),
 }
 
 impl<A: Scalar> Machine<A> {
@@ -71,7 +71,7 @@ impl<A: Scalar> Machine<A> {
         })
     }
 
-    fn other(stage: impl Stage<A> + 'static) -> Self {
+    fn other(stage: impl Bounded<A> + 'static) -> Self {
         Machine::Other(Box::new(stage))
     }
 
@@ -107,7 +107,7 @@ impl<A: Scalar> Machine<A> {
 }
 
 impl<A: Scalar> Deref for Machine<A> {
-    type Target = dyn Stage<A>;
+    type Target = dyn Bounded<A>;
 
     fn deref(&self) -> &Self::Target {
         match self {

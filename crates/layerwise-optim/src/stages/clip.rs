@@ -7,6 +7,7 @@ use crate::config::clipping::Clipping;
 use crate::error::Result;
 use crate::numeric::finite::frobenius_norm;
 use crate::stage::{Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 
 /// `D ← (D/s) c/‖D/s‖_F` with `s` the largest modulus, for a norm that `c` is nothing against, or that
 /// overflows. What is not finite stays, so that the step is refused.
@@ -43,5 +44,11 @@ impl<A: Scalar> Stage<A> for Clipping {
             }
         }
         Ok(())
+    }
+}
+
+impl<A: Scalar> Bounded<A> for Clipping {
+    fn bound(&mut self, arrives: f64, _measured: &Measured) -> Option<f64> {
+        Some(arrives)
     }
 }

@@ -7,6 +7,7 @@ use crate::config::custom::Custom;
 use crate::error::{OptimError, Result};
 use crate::numeric::finite::check_finite;
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::bounded::Bounded;
 use crate::values::{StateReader, StateWriter};
 
 /// The stage, and the data that it was built of.
@@ -68,3 +69,6 @@ impl<A: Scalar> Stage<A> for CustomMachine<A> {
         self.stage.set_damping_factor(factor);
     }
 }
+
+/// What anyone's stage does is not known.
+impl<A: Scalar> Bounded<A> for CustomMachine<A> {}

@@ -5,9 +5,9 @@ use ndarray::ArrayViewMut2;
 
 use crate::config::diagonal::DiagonalConfig;
 use crate::error::Result;
-use crate::numeric::entrywise::InOut;
 use crate::numeric::finite::check_shape;
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 use crate::state::persist::Persist;
 use crate::statistics::second_moments::{SecondMomentRule, SecondMoments};
 use crate::values::{StateReader, StateWriter};
@@ -39,30 +39,26 @@ impl<A: Scalar> Diagonal<A> {
         self.of == Observed::Gradient && self.moments.is_average_and_root()
     }
 
-    /// For a step in one loop, where that is possible: begins it, and gives its rule, the second moment,
-    /// and the place of the next.
-    pub(crate) fn begin_fused(&mut self, time: u64) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
-        self.moments.begin(time);
-        self.moments.advance()
+    /// For a step in one loop, which has begun and takes place: its rule, and the second moment.
+    pub(crate) fn in_place(&mut self) -> Option<(SecondMomentRule<A>, &mut [A])> {
+        self.moments.in_place()
     }
 }
 
 impl<A: Scalar> Stage<A> for Diagonal<A> {
     fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+        check_shape("gradient", &step.gradient(), self.shape)?;
         self.moments.begin(step.time);
-        if self.of == Observed::Gradient {
-            let gradient = step.gradient();
-            check_shape("gradient", &gradient, self.shape)?;
-            self.moments.observe(&gradient)?;
-        }
         Ok(Observation { scale: Some(self.moments.scale()), ..Observation::default() })
     }
 
-    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
-        if self.of == Observed::Direction {
-            self.moments.observe(&direction.view())?;
-        }
+        let observed = match self.of {
+            Observed::Gradient => step.gradient(),
+            Observed::Direction => direction.view(),
+        };
+        self.moments.observe(&observed, step.in_place)?;
         self.moments.apply(direction);
         Ok(())
     }
@@ -81,5 +77,19 @@ impl<A: Scalar> Stage<A> for Diagonal<A> {
 
     fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
         Persist::load(&mut self.moments, "", from)
+    }
+}
+
+impl<A: Scalar> Bounded<A> for Diagonal<A> {
+    fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
+        let observed = match self.of {
+            Observed::Gradient => measured.gradient,
+            Observed::Direction => arrives,
+        };
+        self.moments.bound(arrives, observed * observed)
+    }
+
+    fn reserve(&mut self) {
+        self.moments.reserve();
     }
 }

@@ -8,8 +8,9 @@ use ndarray::{Array2, ArrayViewMut2};
 
 use crate::config::grafting::Grafting;
 use crate::error::Result;
-use crate::numeric::finite::{bytes, check_shape, frobenius_norm};
+use crate::numeric::finite::{bytes, check_shape, frobenius_norm, within_limit};
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::diagonal::{Diagonal, Observed};
 use crate::values::{StateReader, StateWriter};
 
@@ -43,7 +44,7 @@ impl<A: Scalar, S> Graft<A, S> {
 
 impl<A: Scalar, S> Stage<A> for Graft<A, S>
 where
-    S: DerefMut<Target = dyn Stage<A>> + Debug + Send + Sync,
+    S: DerefMut<Target = dyn Bounded<A>> + Debug + Send + Sync,
 {
     fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
         let mut observation = self.stage.observe(step)?;
@@ -64,11 +65,12 @@ where
         if let Some(length) = &mut self.length {
             length.apply(&mut self.grafted.view_mut(), step)?;
         }
+        // It takes in what it accumulates.
+        self.stage.apply(direction, step)?;
         if self.warming_up {
             direction.assign(&self.grafted);
             return Ok(());
         }
-        self.stage.apply(direction, step)?;
         let target = frobenius_norm(&self.grafted.view());
         let own = frobenius_norm(&direction.view());
         let ratio = A::from_f64(target / (own + GRAFTING_FLOOR));
@@ -116,5 +118,28 @@ where
 
     fn set_damping_factor(&mut self, factor: f64) {
         self.stage.set_damping_factor(factor);
+    }
+}
+
+impl<A: Scalar, S> Bounded<A> for Graft<A, S>
+where
+    S: DerefMut<Target = dyn Bounded<A>> + Debug + Send + Sync,
+{
+    fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
+        self.stage.bound(arrives, measured)?;
+        let length = match &mut self.length {
+            None => arrives,
+            Some(length) => length.bound(arrives, measured)?,
+        };
+        // The largest ratio of the two.
+        within_limit::<A>(length / GRAFTING_FLOOR)?;
+        within_limit::<A>(length)
+    }
+
+    fn reserve(&mut self) {
+        self.stage.reserve();
+        if let Some(length) = &mut self.length {
+            length.reserve();
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod add_weight;
 pub(crate) mod blocks;
+pub(crate) mod bounded;
 pub(crate) mod build;
 pub(crate) mod clip;
 pub(crate) mod custom;

@@ -6,9 +6,11 @@ use ndarray::{Array2, ArrayViewMut2};
 use crate::config::averaging::Averaging;
 use crate::config::momentum::{Filter, HeavyBall, Momentum};
 use crate::error::Result;
-use crate::numeric::entrywise::{InOut, update_pair};
-use crate::numeric::finite::{bytes, check_shape};
+use crate::numeric::entrywise::update_pair;
+use crate::numeric::finite::{check_shape, within_limit};
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
+use crate::state::held::Held;
 use crate::state::persist::{Persist, persist};
 use crate::state::staged::Staged;
 use crate::statistics::clock::{AverageClock, AverageWeights};
@@ -19,7 +21,7 @@ use crate::values::{StateReader, StateWriter};
 pub(crate) struct MomentumState<A> {
     config: Momentum,
     averaging: Averaging,
-    buffer: Staged<Array2<A>>,
+    buffer: Held<A>,
     clock: Staged<AverageClock>,
     /// Of the latest observation.
     rule: MomentumRule<A>,
@@ -41,10 +43,10 @@ pub(crate) enum MomentumRule<A> {
 }
 
 impl<A: Scalar> MomentumRule<A> {
-    /// Writes the next states, and puts the directions in the place of what arrives.
+    /// Turns states into the next ones, and what arrives into directions.
     #[inline(always)]
-    pub(crate) fn entries(self, next: &mut [A], direction: &mut [A], state: &[A]) {
-        let places = (next, direction, state);
+    pub(crate) fn entries(self, states: &mut [A], directions: &mut [A]) {
+        let places = (states, directions);
         match self {
             MomentumRule::HeavyBall { momentum, take, starts, nesterov } => {
                 each(places, |b, g| {
@@ -65,15 +67,35 @@ impl<A: Scalar> MomentumRule<A> {
             }
         }
     }
+
+    /// Bounds of the norms of the next state and of the direction, of those of the state and of what
+    /// arrives.
+    fn bounds(self, state: f64, arrives: f64) -> (f64, f64) {
+        let sum = |a: A, x: f64, b: A, y: f64| a.as_f64().abs() * x + b.as_f64().abs() * y;
+        match self {
+            MomentumRule::HeavyBall { momentum, take, starts, nesterov } => {
+                let next = if starts { arrives } else { sum(momentum, state, take, arrives) };
+                (next, if nesterov { sum(momentum, next, take, arrives) } else { next })
+            }
+            MomentumRule::Average { old, new, keep } => {
+                let next = sum(old, state, new, arrives);
+                (next, sum(keep, next, A::zero(), 0.0))
+            }
+            MomentumRule::Nesterov { old, new, keep, take } => {
+                let next = sum(old, state, new, arrives);
+                (next, sum(keep, next, take, arrives))
+            }
+            MomentumRule::Separate { old, new, keep, take } => {
+                (sum(old, state, new, arrives), sum(keep, state, take, arrives))
+            }
+        }
+    }
 }
 
 #[inline(always)]
-fn each<A: Scalar>(
-    (next, direction, state): (&mut [A], &mut [A], &[A]),
-    entry: impl Fn(A, A) -> (A, A),
-) {
-    for ((next, d), &state) in next.iter_mut().zip(direction).zip(state) {
-        (*next, *d) = entry(state, *d);
+fn each<A: Scalar>((states, directions): (&mut [A], &mut [A]), entry: impl Fn(A, A) -> (A, A)) {
+    for (state, d) in states.iter_mut().zip(directions) {
+        (*state, *d) = entry(*state, *d);
     }
 }
 
@@ -88,7 +110,7 @@ impl<A: Scalar> MomentumState<A> {
         MomentumState {
             config: config.clone(),
             averaging,
-            buffer: Staged::twice(Array2::zeros(shape)),
+            buffer: Held::new(Array2::zeros(shape)),
             clock: Staged::twice(AverageClock::start()),
             rule: MomentumRule::Average { old: A::zero(), new: A::one(), keep: A::one() },
         }
@@ -111,18 +133,9 @@ impl<A: Scalar> MomentumState<A> {
         divisor
     }
 
-    /// For a step in one loop: begins it, and gives its rule, the state, and the place of the next.
-    pub(crate) fn begin_fused(&mut self, time: u64) -> Option<InOut<'_, MomentumRule<A>, A>> {
-        self.begin(time);
-        let (rule, buffer, next) = self.advance();
-        Some((rule, buffer.as_slice()?, next.as_slice_mut()?))
-    }
-
-    /// The rule of the step that has begun, the state, and the place of the next, which is proposed
-    /// whatever is written there.
-    fn advance(&mut self) -> (MomentumRule<A>, &Array2<A>, &mut Array2<A>) {
-        let (buffer, next) = self.buffer.split_proposed();
-        (self.rule, buffer, next)
+    /// For a step in one loop, which has begun and takes place: its rule, and the state.
+    pub(crate) fn in_place(&mut self) -> Option<(MomentumRule<A>, &mut [A])> {
+        Some((self.rule, self.buffer.place(true).as_slice_mut()?))
     }
 }
 
@@ -177,11 +190,11 @@ impl<A: Scalar> Stage<A> for MomentumState<A> {
         Ok(Observation { scale: Some(1.0 / divisor), ..Observation::default() })
     }
 
-    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
-        let (rule, buffer, next) = self.advance();
-        check_shape("direction", &direction.view(), buffer.dim())?;
-        update_pair(next, direction, buffer, move |next, direction, buffer| {
-            rule.entries(next, direction, buffer);
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
+        check_shape("direction", &direction.view(), self.buffer.current().dim())?;
+        let rule = self.rule;
+        update_pair(self.buffer.place(step.in_place), direction, move |states, directions| {
+            rule.entries(states, directions);
         });
         Ok(())
     }
@@ -199,6 +212,18 @@ impl<A: Scalar> Stage<A> for MomentumState<A> {
     }
 
     fn memory_bytes(&self) -> usize {
-        2 * bytes::<A>(self.buffer.current().dim())
+        self.buffer.memory_bytes()
+    }
+}
+
+impl<A: Scalar> Bounded<A> for MomentumState<A> {
+    fn bound(&mut self, arrives: f64, _measured: &Measured) -> Option<f64> {
+        let (next, leaves) = self.rule.bounds(self.buffer.norm(), arrives);
+        self.buffer.will_be_within(within_limit::<A>(next)?);
+        within_limit::<A>(leaves)
+    }
+
+    fn reserve(&mut self) {
+        self.buffer.reserve();
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{OptimError, Result};
 use crate::numeric::finite::inner_product;
 use crate::schedule::Schedule;
 use crate::stage::{Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 
 /// `D ← D min(1, √(κ / (η² |⟨g, D⟩|)))`.
 #[derive(Clone, Debug)]
@@ -36,5 +37,11 @@ impl<A: Scalar> Stage<A> for NormConstraint {
             direction.mapv_inplace(|x| x * factor);
         }
         Ok(())
+    }
+}
+
+impl<A: Scalar> Bounded<A> for NormConstraint {
+    fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
+        (measured.gradient * arrives).is_finite().then_some(arrives)
     }
 }

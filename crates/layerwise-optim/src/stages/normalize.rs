@@ -6,6 +6,7 @@ use ndarray::ArrayViewMut2;
 use crate::error::Result;
 use crate::numeric::finite::frobenius_norm;
 use crate::stage::{Stage, Step};
+use crate::stages::bounded::Bounded;
 
 /// What is added to the root mean square that a normalized direction is divided by.
 const NORMALIZATION_FLOOR: f64 = 1e-30;
@@ -23,3 +24,5 @@ impl<A: Scalar> Stage<A> for NormalizeRms {
         Ok(())
     }
 }
+
+impl<A: Scalar> Bounded<A> for NormalizeRms {}

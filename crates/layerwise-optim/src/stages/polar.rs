@@ -5,8 +5,9 @@ use ndarray::ArrayViewMut2;
 
 use crate::config::polar::{PolarConfig, PolarDivisor, PolarMethod};
 use crate::error::Result;
-use crate::numeric::finite::{bytes, check_shape};
+use crate::numeric::finite::{bytes, check_shape, within_limit};
 use crate::stage::{Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 
 /// The polar factor of whatever it is applied to; it has no statistics.
 #[derive(Debug)]
@@ -73,6 +74,39 @@ impl<A: Scalar> Stage<A> for Polar<A> {
                 2 * bytes::<A>(self.shape) + 2 * bytes::<A>((short, short))
             }
             Routine::SingularValues { polar, .. } => polar.memory_bytes(),
+        }
+    }
+}
+
+/// The largest singular value that the iteration makes of any in [0, 1]: at each step the largest
+/// `|a s + b s³ + c s⁵|` over what the step before led to, at its end or where the derivative vanishes.
+fn largest_singular_value([a, b, c]: [f64; 3], steps: usize) -> f64 {
+    let polynomial = |s: f64| (s * (a + s * s * (b + c * s * s))).abs();
+    // a + 3 b t + 5 c t² = 0 for t = s².
+    let root = (9.0 * b * b - 20.0 * a * c).sqrt();
+    let turns = if c == 0.0 {
+        [(-a / (3.0 * b)).sqrt(), f64::NAN]
+    } else {
+        [-1.0, 1.0].map(|sign| ((-3.0 * b + sign * root) / (10.0 * c)).sqrt())
+    };
+    (0..steps).fold(1.0, |end, _| {
+        let within = turns.into_iter().filter(|&s| s <= end);
+        // Rounding goes a little beyond.
+        1.001 * within.map(polynomial).fold(polynomial(end), f64::max)
+    })
+}
+
+impl<A: Scalar> Bounded<A> for Polar<A> {
+    fn bound(&mut self, _arrives: f64, _measured: &Measured) -> Option<f64> {
+        match &self.routine {
+            // Without it, a direction of zeros is refused.
+            Routine::NewtonSchulz(iteration, _) if iteration.epsilon > 0.0 => {
+                let largest = largest_singular_value(iteration.coefficients, iteration.steps);
+                let short = self.shape.0.min(self.shape.1) as f64;
+                within_limit::<A>(largest.powi(5))
+                    .and_then(|_| within_limit::<A>(self.scale.abs() * largest * short.sqrt()))
+            }
+            _ => None,
         }
     }
 }

@@ -5,8 +5,9 @@ use ndarray::ArrayViewMut2;
 
 use crate::config::sign::SignScale;
 use crate::error::Result;
-use crate::numeric::finite::check_shape;
+use crate::numeric::finite::{check_shape, within_limit};
 use crate::stage::{Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 
 /// `D ← s sign D`, entry by entry, where the sign of zero is zero. It has no statistics.
 #[derive(Clone, Copy, Debug)]
@@ -36,5 +37,16 @@ impl<A: Scalar> Stage<A> for Sign {
             if x == A::zero() || !x.is_finite() { x } else { x.signum() * scale }
         });
         Ok(())
+    }
+}
+
+impl<A: Scalar> Bounded<A> for Sign {
+    fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
+        let side = (measured.entries as f64).sqrt();
+        within_limit::<A>(match self.scale {
+            SignScale::One => side,
+            SignScale::SumOfModuli => side * side * arrives,
+            SignScale::MeanOfModuli => arrives,
+        })
     }
 }

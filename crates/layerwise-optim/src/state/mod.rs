@@ -2,6 +2,7 @@
 //! configuration, which a saved state names, and what is below.
 
 pub(crate) mod checkpoint;
+pub(crate) mod held;
 pub(crate) mod persist;
 pub(crate) mod saved;
 pub(crate) mod staged;

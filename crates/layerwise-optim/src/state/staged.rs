@@ -27,11 +27,6 @@ impl<T> Staged<T> {
         if self.proposed { &self.next } else { &self.current }
     }
 
-    /// As [`Staged::latest`], for what computes with scratch of its own.
-    pub(crate) fn latest_mut(&mut self) -> &mut T {
-        if self.proposed { &mut self.next } else { &mut self.current }
-    }
-
     /// Forgets a former proposal and hands out (current, place for the next). The place becomes a
     /// proposal with [`Staged::propose`].
     pub(crate) fn split(&mut self) -> (&T, &mut T) {

@@ -5,8 +5,9 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::error::{OptimError, Result};
-use crate::numeric::entrywise::{InOut, update1, update2};
-use crate::numeric::finite::{bytes, first_non_finite};
+use crate::numeric::entrywise::{update1, update2};
+use crate::numeric::finite::{first_non_finite, within_limit};
+use crate::state::held::Held;
 use crate::state::persist::{Persist, join, persist};
 use crate::state::staged::Staged;
 use crate::statistics::clock::AverageClock;
@@ -19,10 +20,10 @@ pub(crate) const SECOND_MOMENT: &str = "the second moment of the gradient";
 #[derive(Debug)]
 pub(crate) struct SecondMoments<A> {
     config: DiagonalConfig,
-    moments: Staged<Array2<A>>,
+    moments: Held<A>,
     /// The largest moments so far, and the mean, where they are asked for.
-    largest: Option<Staged<Array2<A>>>,
-    mean: Option<Staged<Array2<A>>>,
+    largest: Option<Held<A>>,
+    mean: Option<Held<A>>,
     clock: Staged<AverageClock>,
     /// Of the latest observation.
     rule: SecondMomentRule<A>,
@@ -63,9 +64,9 @@ impl<A: Scalar> SecondMoments<A> {
     pub(crate) fn new(config: &DiagonalConfig, shape: (usize, usize)) -> Self {
         SecondMoments {
             config: config.clone(),
-            moments: Staged::twice(Array2::from_elem(shape, A::from_f64(config.initial))),
-            largest: config.maximum.then(|| Staged::twice(Array2::zeros(shape))),
-            mean: config.centered.then(|| Staged::twice(Array2::zeros(shape))),
+            moments: Held::new(Array2::from_elem(shape, A::from_f64(config.initial))),
+            largest: config.maximum.then(|| Held::new(Array2::zeros(shape))),
+            mean: config.centered.then(|| Held::new(Array2::zeros(shape))),
             clock: Staged::twice(AverageClock::start()),
             rule: SecondMomentRule {
                 old: A::zero(),
@@ -88,37 +89,63 @@ impl<A: Scalar> SecondMoments<A> {
         Ok(())
     }
 
-    /// Proposes `v` with the squares of `entries` taken in, at the step that has begun.
-    pub(crate) fn observe(&mut self, entries: &ArrayView2<A>) -> Result<()> {
-        self.take_in(entries, |x| x * x)
+    /// Takes the squares of `entries` in, at the step that has begun.
+    pub(crate) fn observe(&mut self, entries: &ArrayView2<A>, in_place: bool) -> Result<()> {
+        self.take_in(entries, in_place, |x| x * x)
     }
 
-    /// Proposes `v` with these squares taken in.
-    pub(crate) fn observe_squares(&mut self, squares: &ArrayView2<A>) -> Result<()> {
-        self.take_in(squares, |x| x)
+    /// Takes these squares in.
+    pub(crate) fn observe_squares(
+        &mut self,
+        squares: &ArrayView2<A>,
+        in_place: bool,
+    ) -> Result<()> {
+        self.take_in(squares, in_place, |x| x)
     }
 
-    fn take_in(&mut self, entries: &ArrayView2<A>, square: impl Fn(A) -> A) -> Result<()> {
+    fn take_in(
+        &mut self,
+        entries: &ArrayView2<A>,
+        in_place: bool,
+        square: impl Fn(A) -> A,
+    ) -> Result<()> {
         let rule = self.rule;
-        let (moments, next) = self.moments.split();
-        update2(next, moments, entries, move |next, v, g| *next = rule.average(v, square(g)));
-        if let Some((row, col, value)) = first_non_finite(&self.moments.split().1.view()) {
+        let moments = self.moments.place(in_place);
+        update1(moments, entries, move |v, g| *v = rule.average(*v, square(g)));
+        if !in_place && let Some((row, col, value)) = first_non_finite(&moments.view()) {
             return Err(OptimError::Overflow { what: SECOND_MOMENT, row, col, value });
         }
-        self.moments.propose();
         if let Some(largest) = &mut self.largest {
-            let (current, next) = largest.split();
-            update2(next, current, self.moments.latest(), move |next, u, v| {
-                *next = if v > u { v } else { u };
-            });
-            largest.propose();
+            update1(largest.place(in_place), moments, |u, v| *u = if v > *u { v } else { *u });
         }
         if let Some(mean) = &mut self.mean {
-            let (current, next) = mean.split();
-            update2(next, current, entries, move |next, mean, g| *next = rule.average(mean, g));
-            mean.propose();
+            update1(mean.place(in_place), entries, move |mean, g| *mean = rule.average(*mean, g));
         }
         Ok(())
+    }
+
+    /// A bound of the norm of what dividing makes of a direction, given bounds of the norm of what arrives
+    /// and of that of the squares which the step takes in.
+    pub(crate) fn bound(&mut self, arrives: f64, squares: f64) -> Option<f64> {
+        let (old, new) = (self.rule.old.as_f64(), self.rule.new.as_f64());
+        let moments = within_limit::<A>(old * self.moments.norm() + new * squares)?;
+        self.moments.will_be_within(moments);
+        if let Some(largest) = &mut self.largest {
+            let bound = within_limit::<A>(largest.norm() + moments)?;
+            largest.will_be_within(bound);
+        }
+        if let Some(mean) = &mut self.mean {
+            let bound = within_limit::<A>(old * mean.norm() + new * squares.sqrt())?;
+            mean.will_be_within(bound);
+        }
+        // A denominator of 0 gives 0; any other is at least the root of the least positive number.
+        let least = A::from_f64(A::min_positive_value().as_f64() * A::epsilon().as_f64()).as_f64();
+        let denominator = self.rule.epsilon.as_f64().max(power(least, self.config.exponent));
+        within_limit::<A>(arrives * self.rule.scale.as_f64().max(1.0) / denominator)
+    }
+
+    pub(crate) fn reserve(&mut self) {
+        self.arrays_mut().for_each(Held::reserve);
     }
 
     /// Begins a step: forgets a former proposal, and fixes what this one does to an entry.
@@ -145,11 +172,9 @@ impl<A: Scalar> SecondMoments<A> {
         self.config.is_average_and_root()
     }
 
-    /// For a step in one loop, where that is possible: the rule of an entry, `v`, and the place of the
-    /// next `v`.
-    pub(crate) fn advance(&mut self) -> Option<InOut<'_, SecondMomentRule<A>, A>> {
-        let (moments, next) = self.moments.split_proposed();
-        Some((self.rule, moments.as_slice()?, next.as_slice_mut()?))
+    /// For a step in one loop, which has begun and takes place: the rule of an entry, and `v`.
+    pub(crate) fn in_place(&mut self) -> Option<(SecondMomentRule<A>, &mut [A])> {
+        Some((self.rule, self.moments.place(true).as_slice_mut()?))
     }
 
     pub(crate) fn apply(&self, direction: &mut ArrayViewMut2<'_, A>) {
@@ -210,13 +235,16 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     /// All that there is for each entry, for instance to be rearranged before it is committed.
-    pub(crate) fn arrays_mut(&mut self) -> impl Iterator<Item = &mut Staged<Array2<A>>> {
+    pub(crate) fn arrays_mut(&mut self) -> impl Iterator<Item = &mut Held<A>> {
         [Some(&mut self.moments), self.largest.as_mut(), self.mean.as_mut()].into_iter().flatten()
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        let arrays = 1 + usize::from(self.largest.is_some()) + usize::from(self.mean.is_some());
-        2 * arrays * bytes::<A>(self.moments.current().dim())
+        [Some(&self.moments), self.largest.as_ref(), self.mean.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Held::memory_bytes)
+            .sum()
     }
 }
 

@@ -1,13 +1,13 @@
-//! A whole step in one loop over entries.
+//! A whole step in one loop over entries, in place.
 //!
 //! One stage after another reads and writes arrays that do not fit into the cache. Here all stages are
 //! taken on a few entries before the next few. What they do to an entry is written with the stages.
+//! Nothing is checked: the step is known to succeed before it is taken.
 
 use layerwise_linalg::Scalar;
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::numeric::entrywise::{InOut, LANES, Lanes};
-use crate::numeric::finite::{root_of_sum, square_of, square_of_difference};
+use crate::numeric::entrywise::{LANES, Lanes};
 use crate::stages::momentum::MomentumRule;
 use crate::statistics::second_moments::SecondMomentRule;
 use crate::step::weight::WeightRule;
@@ -19,91 +19,80 @@ const CHUNK: usize = 8 * LANES;
 
 /// A step of a weight, whose arrays are slices of one length.
 pub(crate) struct Fused<'a, A> {
-    /// The gradient as it was given, and as the method takes it.
-    pub(crate) given: &'a [A],
     pub(crate) gradient: &'a [A],
-    pub(crate) weight: &'a [A],
-    /// Becomes the new weight.
-    pub(crate) proposal: &'a mut [A],
+    pub(crate) weight: &'a mut [A],
     /// Without, the direction is the gradient.
-    pub(crate) momentum: Option<InOut<'a, MomentumRule<A>, A>>,
+    pub(crate) momentum: Option<(MomentumRule<A>, &'a mut [A])>,
     /// Without, the direction is taken as it is.
-    pub(crate) second_moment: Option<InOut<'a, SecondMomentRule<A>, A>>,
+    pub(crate) second_moment: Option<(SecondMomentRule<A>, &'a mut [A])>,
     pub(crate) weight_rule: WeightRule<A>,
 }
 
-/// Frobenius norms.
-pub(crate) struct Norms {
-    pub(crate) gradient: f64,
-    pub(crate) update: f64,
-}
+/// What a change is multiplied by for a sum of squares that small ones do not vanish in.
+const MAGNIFIED: f64 = (1_u128 << 127) as f64 * (1_u128 << 127) as f64 * (1_u128 << 127) as f64;
 
-/// What is summed over all entries.
-pub(crate) struct Sums<A> {
-    gradient: Lanes,
-    change: Lanes,
-    /// Zeros as long as the second moment is finite, and NaN after.
-    zeros: [A; CHUNK],
+/// Sums of the squares of the weight's changes.
+pub(crate) struct Sums {
+    changes: Lanes,
+    magnified: Lanes,
 }
 
 impl<A: Scalar> Fused<'_, A> {
-    /// Writes the next states and the new weight; `None` if anything is not finite.
-    pub(crate) fn run(mut self) -> Option<Norms> {
+    /// Takes the step; returns the Frobenius norm of the weight's change.
+    pub(crate) fn run(mut self) -> f64 {
         let sums = Arch::new().dispatch(&mut self);
-        let finite = sums.zeros.iter().all(|&zero| zero == A::zero());
-        let changes = || self.proposal.iter().zip(self.weight).map(|(&new, &w)| (new - w).as_f64());
-        let norms = Norms {
-            gradient: root_of_sum(sums.gradient.total(), || self.given.iter().map(|x| x.as_f64())),
-            update: root_of_sum(sums.change.total(), changes),
-        };
-        (finite && norms.gradient.is_finite() && norms.update.is_finite()).then_some(norms)
+        let squares = sums.changes.total();
+        // Squares below this have lost digits; those of f32 stay above it.
+        if squares < f64::MIN_POSITIVE / f64::EPSILON {
+            return sums.magnified.total().sqrt() / MAGNIFIED;
+        }
+        squares.sqrt()
     }
 
     /// All stages on some entries.
     #[inline(always)]
-    fn step(&mut self, start: usize, count: usize, sums: &mut Sums<A>) {
+    fn step(&mut self, start: usize, count: usize, sums: &mut Sums) {
         let at = start..start + count;
-        let given = &self.given[at.clone()];
         let g = &self.gradient[at.clone()];
-        let w = &self.weight[at.clone()];
-        let d = &mut self.proposal[at.clone()];
+        let w = &mut self.weight[at.clone()];
+        let mut place = [A::zero(); CHUNK];
+        let d = &mut place[..count];
         d.copy_from_slice(g);
-        if let Some((rule, state, next)) = &mut self.momentum {
-            rule.entries(&mut next[at.clone()], d, &state[at.clone()]);
+        if let Some((rule, state)) = &mut self.momentum {
+            rule.entries(&mut state[at.clone()], d);
         }
-        if let Some((rule, state, next)) = &mut self.second_moment {
+        if let Some((rule, state)) = &mut self.second_moment {
             let rule = *rule;
-            let next = &mut next[at.clone()];
-            for ((next, &v), &g) in next.iter_mut().zip(&state[at]).zip(g) {
-                *next = rule.average(v, g * g);
-            }
-            for (zero, &v) in sums.zeros.iter_mut().zip(&*next) {
-                *zero += v * A::zero();
-            }
-            for (d, &v) in d.iter_mut().zip(&*next) {
+            for ((d, v), &g) in d.iter_mut().zip(&mut state[at]).zip(g) {
+                *v = rule.average(*v, g * g);
                 *d = rule.divide(*d, v.sqrt());
             }
         }
         let rule = self.weight_rule;
-        for (d, &w) in d.iter_mut().zip(w) {
-            *d = rule.entry(w, *d);
+        for (d, w) in d.iter_mut().zip(&mut *w) {
+            let new = rule.entry(*w, *d);
+            *d = new - *w;
+            *w = new;
         }
-        sums.gradient.add(given, given, square_of);
-        sums.change.add(d, w, square_of_difference);
+        sums.changes.add(d, d, |x, _| square(x.as_f64()));
+        if size_of::<A>() == size_of::<f64>() {
+            sums.magnified.add(d, d, |x, _| square(x.as_f64() * MAGNIFIED));
+        }
     }
 }
 
+#[inline(always)]
+fn square(x: f64) -> f64 {
+    x * x
+}
+
 impl<A: Scalar> WithSimd for &mut Fused<'_, A> {
-    type Output = Sums<A>;
+    type Output = Sums;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Sums<A> {
-        let mut sums = Sums {
-            gradient: Lanes::default(),
-            change: Lanes::default(),
-            zeros: [A::zero(); CHUNK],
-        };
-        let entries = self.proposal.len();
+    fn with_simd<S: Simd>(self, _: S) -> Sums {
+        let mut sums = Sums { changes: Lanes::default(), magnified: Lanes::default() };
+        let entries = self.weight.len();
         let rest = entries % CHUNK;
         for start in (0..entries - rest).step_by(CHUNK) {
             self.step(start, CHUNK, &mut sums);

@@ -9,13 +9,16 @@ use crate::error::{OptimError, Result};
 use crate::numeric::entrywise::{update1, update2};
 use crate::numeric::finite::{
     bytes, check_finite, check_shape, check_weight, distance, first_non_finite, frobenius_norm,
-    inner_product,
+    inner_product, within_limit,
 };
 use crate::schedule::When;
 use crate::signal::{Signal, Signals};
 use crate::stage::{Observation, Step};
+use crate::stages::bounded::Measured;
 use crate::stages::build::Machine;
+use crate::stages::diagonal::Diagonal;
 use crate::stages::eigenbasis::EigenbasisDiagonal;
+use crate::stages::momentum::MomentumState;
 use crate::state::persist::Persist;
 use crate::step::control::Control;
 use crate::step::damping_factor::DampingFactor;
@@ -24,6 +27,35 @@ use crate::step::link::{Link, apply_all, prepare};
 use crate::step::report::{QuadraticModel, StepReport};
 use crate::step::weight::WeightRule;
 use crate::step::weight_averaging::IterateState;
+
+/// A step that will succeed, and how it will be taken.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) report: StepReport,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// State and weight are changed where they are.
+    InPlace,
+    /// The next ones stand beside them.
+    Proposed,
+}
+
+/// What is taken in one loop: a momentum and a second moment, each where there is one.
+type LoopParts<'a, A> = (Option<&'a mut MomentumState<A>>, Option<&'a mut Diagonal<A>>);
+
+/// What the stages of the update are told.
+fn told<'s, A: Scalar>(
+    step: &'s Step<'_, A>,
+    prepared: &'s Option<Array2<A>>,
+    laid_out: &'s Option<Array2<A>>,
+) -> Step<'s, A> {
+    let gradient = prepared.as_ref().map_or(step.signal.gradient(), |prepared| prepared.view());
+    let weight = laid_out.as_ref().map_or(step.weight.reborrow(), |laid_out| laid_out.view());
+    Step { signal: step.signal.with_gradient(gradient), weight, ..*step }
+}
 
 /// An optimizer of one weight matrix, made by [`Chain::build`] or by a
 /// [`Method`](crate::Method).
@@ -41,10 +73,12 @@ pub struct Optimizer<A> {
     pub(super) prepared: Option<Array2<A>>,
     /// The weight in standard layout, where stages see it in another shape.
     laid_out: Option<Array2<A>>,
-    /// The direction, then the new weight.
-    proposal: Array2<A>,
+    /// The direction, then the new weight; made when it is first needed.
+    proposal: Option<Array2<A>>,
     /// The change of the weight, then its product with the curvature, where the step is predicted.
     change: Option<Array2<A>>,
+    /// Why a step that was sure to succeed did not, until a state is loaded.
+    pub(super) broken: Option<OptimError>,
 }
 
 impl Chain {
@@ -98,12 +132,12 @@ impl<A: Scalar> Optimizer<A> {
         let (gradient, update) = (links(&chain.gradient)?, links(&chain.update)?);
         let reshapes = gradient.iter().chain(&update).any(|link| link.machine.reshapes());
         let iterates = chain.weight_averaging.as_ref();
-        Ok(Optimizer {
+        let mut optimizer = Optimizer {
             iterates: iterates.map(|config| IterateState::new(config, shape)),
             damping: chain.damping_adaptation.map(DampingFactor::new),
             prepared: (reshapes || !gradient.is_empty()).then(|| Array2::zeros(shape)),
             laid_out: reshapes.then(|| Array2::zeros(shape)),
-            proposal: Array2::zeros(shape),
+            proposal: None,
             change: predicts.then(|| Array2::zeros(shape)),
             gradient,
             update,
@@ -111,7 +145,25 @@ impl<A: Scalar> Optimizer<A> {
             chain,
             shape,
             steps: 0,
-        })
+            broken: None,
+        };
+        optimizer.reserve();
+        Ok(optimizer)
+    }
+
+    /// Makes what is known beforehand to be needed: the place of directions where steps are not taken in
+    /// one loop, and those of proposed states where even a step of nothing is not sure to succeed.
+    fn reserve(&mut self) {
+        if self.loop_parts().is_some() {
+            return;
+        }
+        let shape = self.shape;
+        self.proposal.get_or_insert_with(|| Array2::zeros(shape));
+        let nothing = Measured { gradient: 0.0, weight: 0.0, time: 0, entries: shape.0 * shape.1 };
+        if !self.is_sure(&nothing, 0.0, WeightRule::identity()) {
+            self.update.iter_mut().for_each(|link| link.machine.reserve());
+            self.iterates.iter_mut().for_each(IterateState::reserve);
+        }
     }
 
     /// Takes a step: changes the weight (m × n) by what the layer reports.
@@ -139,23 +191,24 @@ impl<A: Scalar> Optimizer<A> {
         weight: &mut ArrayViewMut2<'_, A>,
         signal: &Signal<'_, A>,
     ) -> Result<StepReport> {
-        let report = self.propose(control, weight, signal)?;
-        self.accept(weight, &report);
-        Ok(report)
+        let prepared = self.prepare(control, weight, signal)?;
+        self.take(control, weight, signal, prepared)
     }
 
-    /// Computes a step beside weight and state; [`Optimizer::accept`] makes it happen.
-    pub(crate) fn propose(
+    /// All of a step that can fail, beside weight and state; [`Optimizer::take`] makes it happen.
+    pub(crate) fn prepare(
         &mut self,
         control: &Control,
         weight: &ArrayViewMut2<'_, A>,
         signal: &Signal<'_, A>,
-    ) -> Result<StepReport> {
+    ) -> Result<Prepared> {
         let step = self.step_of(control, weight, signal)?;
-        if let Some(report) = self.propose_fused(&step, control.gradient_factor) {
-            return Ok(report);
+        let (report, measured) = self.observe(&step, control.gradient_factor)?;
+        let rule = WeightRule::new(&self.chain.weight_decay, &step);
+        if !report.skipped && self.is_sure(&measured, measured.gradient, rule) {
+            return Ok(Prepared { report, way: Way::InPlace });
         }
-        let report = self.propose_direction(&step, control.gradient_factor)?;
+        let report = self.propose_direction(&step, report)?;
         self.propose_weight(&step, 1.0, report)
     }
 
@@ -167,6 +220,7 @@ impl<A: Scalar> Optimizer<A> {
         signal: &'s Signal<'_, A>,
     ) -> Result<Step<'s, A>> {
         control.check()?;
+        self.broken.clone().map_or(Ok(()), Err)?;
         check_shape("weight", &weight.view(), self.shape)?;
         check_shape("gradient", &signal.gradient(), self.shape)?;
         let time = control.step.unwrap_or(self.steps);
@@ -176,20 +230,24 @@ impl<A: Scalar> Optimizer<A> {
             time,
             learning_rate: self.chain.learning_rate.value(time) * control.rate_factor,
             corrections: 1.0,
+            in_place: false,
         })
     }
 
-    /// Computes the direction of a step of the gradient times a factor; its weight is still to be [made
-    /// of it](Self::propose_weight).
-    pub(crate) fn propose_direction(
+    /// Lets the stages observe the gradient times a factor; what they see is measured.
+    pub(crate) fn observe(
         &mut self,
         step: &Step<'_, A>,
         factor: f64,
-    ) -> Result<StepReport> {
+    ) -> Result<(StepReport, Measured)> {
         let gradient = step.gradient();
         let gradient_norm = frobenius_norm(&gradient);
         if !gradient_norm.is_finite() {
             check_finite("gradient", &gradient)?;
+        }
+        let weight_norm = frobenius_norm(&step.weight);
+        if !weight_norm.is_finite() {
+            check_finite("weight", &step.weight)?;
         }
         self.chain.check(When::Step(step.time))?;
         if factor != 1.0 {
@@ -201,12 +259,7 @@ impl<A: Scalar> Optimizer<A> {
         if let Some(laid_out) = &mut self.laid_out {
             laid_out.assign(&step.weight);
         }
-        let prepared = self.prepared.as_ref().map_or(gradient, |prepared| prepared.view());
-        let told = Step {
-            signal: step.signal.with_gradient(prepared),
-            weight: self.laid_out.as_ref().map_or(step.weight, |laid_out| laid_out.view()),
-            ..*step
-        };
+        let told = told(step, &self.prepared, &self.laid_out);
         let mut observation = Observation::default();
         self.skipping = None;
         for (index, link) in self.update.iter_mut().enumerate() {
@@ -217,11 +270,10 @@ impl<A: Scalar> Optimizer<A> {
                 break;
             }
         }
-        if !observation.skip {
-            self.proposal.assign(&told.gradient());
-            apply_all(&mut self.update, &mut self.proposal, told)?;
-        }
-        Ok(StepReport {
+        let gradient = self.prepared.as_ref().map_or(gradient_norm, |g| frobenius_norm(&g.view()));
+        let entries = self.shape.0 * self.shape.1;
+        let measured = Measured { gradient, weight: weight_norm, time: step.time, entries };
+        let report = StepReport {
             gradient_norm,
             skipped: observation.skip,
             refreshed: observation.refreshed,
@@ -229,7 +281,43 @@ impl<A: Scalar> Optimizer<A> {
             left_condition: observation.left_condition,
             right_condition: observation.right_condition,
             ..StepReport::of_step(self.steps + 1, step.learning_rate)
-        })
+        };
+        Ok((report, measured))
+    }
+
+    /// Whether nothing of the step that was observed can fail or leave the scalar's range.
+    fn is_sure(&mut self, measured: &Measured, gradient: f64, rule: WeightRule<A>) -> bool {
+        let mut bound = within_limit::<A>(gradient);
+        for link in &mut self.update {
+            bound = bound.and_then(|arrives| link.machine.bound(arrives, measured));
+        }
+        let mut new = bound.and_then(|bound| within_limit::<A>(rule.bound(measured.weight, bound)));
+        if let Some(iterates) = &mut self.iterates {
+            new = new.and_then(|new| iterates.bound(measured.weight, new));
+        }
+        new.is_some() && self.change.is_none()
+    }
+
+    /// Computes the direction of a step that was observed, beside the state; its weight is still to be
+    /// [made of it](Self::propose_weight).
+    pub(crate) fn propose_direction(
+        &mut self,
+        step: &Step<'_, A>,
+        report: StepReport,
+    ) -> Result<StepReport> {
+        if !report.skipped {
+            self.apply(step, false)?;
+        }
+        Ok(report)
+    }
+
+    /// Makes the direction, in the place of proposals.
+    fn apply(&mut self, step: &Step<'_, A>, in_place: bool) -> Result<()> {
+        let told = Step { in_place, ..told(step, &self.prepared, &self.laid_out) };
+        let shape = self.shape;
+        let direction = self.proposal.get_or_insert_with(|| Array2::zeros(shape));
+        direction.assign(&told.gradient());
+        apply_all(&mut self.update, direction, told)
     }
 
     /// `η² ⟨g, D⟩` of the direction proposed last, with `g` the gradient that it was made of; negative where
@@ -239,7 +327,7 @@ impl<A: Scalar> Optimizer<A> {
             return 0.0;
         }
         let gradient = self.prepared.as_ref().map_or(signal.gradient(), |g| g.view());
-        let along = inner_product(&gradient, &self.proposal.view());
+        let along = self.proposal.as_ref().map_or(0.0, |d| inner_product(&gradient, &d.view()));
         report.learning_rate * (report.learning_rate * along)
     }
 
@@ -249,26 +337,31 @@ impl<A: Scalar> Optimizer<A> {
         step: &Step<'_, A>,
         factor: f64,
         report: StepReport,
-    ) -> Result<StepReport> {
-        let weight = &step.weight;
+    ) -> Result<Prepared> {
         if report.skipped {
-            check_finite("weight", weight)?;
-            return Ok(report);
+            return Ok(Prepared { report, way: Way::Proposed });
         }
+        let update_norm = self.weigh(step, factor);
+        if !update_norm.is_finite()
+            && let Some(proposal) = &self.proposal
+            && let Some((row, col, value)) = first_non_finite(&proposal.view())
+        {
+            return Err(OptimError::Overflow { what: "the new weight", row, col, value });
+        }
+        let report = StepReport { update_norm, model: self.model(step)?, ..report };
+        Ok(Prepared { report, way: Way::Proposed })
+    }
+
+    /// Replaces the direction, times a factor, by the new weight; returns the norm of its change.
+    fn weigh(&mut self, step: &Step<'_, A>, factor: f64) -> f64 {
+        let Some(proposal) = &mut self.proposal else { return 0.0 };
         let rule = WeightRule::new(&self.chain.weight_decay, step);
         let factor = A::from_f64(factor);
-        update1(&mut self.proposal, weight, move |d, w| *d = rule.entry(w, factor * *d));
+        update1(proposal, &step.weight, move |d, w| *d = rule.entry(w, factor * *d));
         if let Some(iterates) = &mut self.iterates {
-            iterates.propose(step, &mut self.proposal);
+            iterates.propose(step, proposal);
         }
-        let update_norm = distance(&self.proposal.view(), weight);
-        if !update_norm.is_finite() {
-            check_finite("weight", weight)?;
-            if let Some((row, col, value)) = first_non_finite(&self.proposal.view()) {
-                return Err(OptimError::Overflow { what: "the new weight", row, col, value });
-            }
-        }
-        Ok(StepReport { update_norm, model: self.model(step)?, ..report })
+        distance(&proposal.view(), &step.weight)
     }
 
     /// Makes room for a gradient that is not taken as it is given.
@@ -277,62 +370,57 @@ impl<A: Scalar> Optimizer<A> {
         self.prepared.get_or_insert_with(|| Array2::zeros(shape));
     }
 
-    /// The same in one loop over entries, to the same bits. `None` where chain or layout do not allow
-    /// that, and where anything is wrong: one stage after another then names it.
-    pub(crate) fn propose_fused(&mut self, step: &Step<'_, A>, factor: f64) -> Option<StepReport> {
-        if self.iterates.is_some() {
+    /// The stages of a chain that is taken in one loop over entries; `None` where it is not.
+    fn loop_parts(&mut self) -> Option<LoopParts<'_, A>> {
+        if self.iterates.is_some() || self.change.is_some() {
             return None;
         }
-        let (momentum, diagonal) = match self.update.as_mut_slice() {
-            [] => (None, None),
-            [Link { machine: Machine::Momentum(momentum), .. }] => (Some(momentum), None),
-            [Link { machine: Machine::Diagonal(diagonal), .. }] if diagonal.is_one_loop() => {
-                (None, Some(diagonal))
+        let mut parts: LoopParts<'_, A> = (None, None);
+        for link in &mut self.update {
+            match (&mut link.machine, &parts) {
+                (Machine::Momentum(momentum), (None, None)) => parts.0 = Some(momentum),
+                (Machine::Diagonal(diagonal), (_, None)) if diagonal.is_one_loop() => {
+                    parts.1 = Some(diagonal);
+                }
+                _ => return None,
             }
-            [
-                Link { machine: Machine::Momentum(momentum), .. },
-                Link { machine: Machine::Diagonal(diagonal), .. },
-            ] if diagonal.is_one_loop() => (Some(momentum), Some(diagonal)),
-            _ => return None,
-        };
-        let gradient = step.gradient();
-        let (given, weight) = (gradient.as_slice()?, step.weight.as_slice()?);
-        self.chain.check(When::Step(step.time)).ok()?;
-        if factor != 1.0 && self.prepared.is_none() {
-            return None;
         }
-        if let Some(prepared) = &mut self.prepared {
-            prepare(&mut self.gradient, prepared, step, factor).ok()?;
-        }
-        let momentum = match momentum {
-            Some(momentum) => Some(momentum.begin_fused(step.time)?),
-            None => None,
-        };
-        let second_moment = match diagonal {
-            Some(diagonal) => Some(diagonal.begin_fused(step.time)?),
-            None => None,
-        };
-        let fused = Fused {
-            given,
-            gradient: self.prepared.as_ref().map_or(Some(given), |g| g.as_slice())?,
-            weight,
-            proposal: self.proposal.as_slice_mut()?,
-            momentum,
-            second_moment,
-            weight_rule: WeightRule::new(&self.chain.weight_decay, step),
-        };
-        let norms = fused.run()?;
-        Some(StepReport {
-            gradient_norm: norms.gradient,
-            update_norm: norms.update,
-            ..StepReport::of_step(self.steps + 1, step.learning_rate)
-        })
+        Some(parts)
+    }
+
+    /// Takes a step that is sure to succeed in one loop over entries, to the bits of one stage after
+    /// another, and returns the norm of the weight's change. `None`, and nothing done, where chain or layout do
+    /// not allow that.
+    pub(super) fn take_fused(
+        &mut self,
+        weight: &mut ArrayViewMut2<'_, A>,
+        gradient: ArrayView2<'_, A>,
+        weight_rule: WeightRule<A>,
+    ) -> Option<f64> {
+        let prepared = self.prepared.take();
+        let gradient = prepared.as_ref().map_or(gradient.reborrow(), |g| g.view());
+        let norm = self.loop_parts().and_then(|(momentum, diagonal)| {
+            let (gradient, weight) = (gradient.as_slice()?, weight.as_slice_mut()?);
+            let momentum = match momentum {
+                Some(momentum) => Some(momentum.in_place()?),
+                None => None,
+            };
+            let second_moment = match diagonal {
+                Some(diagonal) => Some(diagonal.in_place()?),
+                None => None,
+            };
+            Some(Fused { gradient, weight, momentum, second_moment, weight_rule }.run())
+        });
+        self.prepared = prepared;
+        norm
     }
 
     /// What the quadratic model predicts of the proposed weight.
     fn model(&mut self, step: &Step<'_, A>) -> Result<Option<QuadraticModel>> {
-        let Some(change) = &mut self.change else { return Ok(None) };
-        update2(change, &self.proposal, &step.weight, move |change, new, old| *change = new - old);
+        let (Some(change), Some(proposal)) = (&mut self.change, &self.proposal) else {
+            return Ok(None);
+        };
+        update2(change, proposal, &step.weight, move |change, new, old| *change = new - old);
         let slope = inner_product(&step.gradient(), &change.view());
         let mut has_curvature = false;
         for link in &mut self.update {
@@ -344,8 +432,7 @@ impl<A: Scalar> Optimizer<A> {
         if !has_curvature {
             return Ok(None);
         }
-        let curvature = self
-            .proposal
+        let curvature = proposal
             .iter()
             .zip(&step.weight)
             .zip(&*change)
@@ -355,21 +442,62 @@ impl<A: Scalar> Optimizer<A> {
         Ok(Some(QuadraticModel { slope, curvature }))
     }
 
-    /// Makes the last proposal happen; the weight must be the one that it was made for.
-    pub(crate) fn accept(&mut self, weight: &mut ArrayViewMut2<'_, A>, report: &StepReport) {
+    /// Makes the step happen that was prepared last, with what it was prepared for.
+    ///
+    /// # Errors
+    ///
+    /// None that is known, as all that can fail has been tried. Where there is one all the same,
+    /// weight and state are not to be trusted, and the optimizer refuses steps until it is loaded.
+    pub(crate) fn take(
+        &mut self,
+        control: &Control,
+        weight: &mut ArrayViewMut2<'_, A>,
+        signal: &Signal<'_, A>,
+        Prepared { report, way }: Prepared,
+    ) -> Result<StepReport> {
+        let update_norm = match way {
+            Way::Proposed => report.update_norm,
+            Way::InPlace => self.take_in_place(control, weight, signal).inspect_err(|error| {
+                self.broken = Some(OptimError::HalfTaken { source: Box::new(error.clone()) });
+            })?,
+        };
         self.steps = report.step;
         self.gradient.iter_mut().for_each(|link| link.machine.commit());
         if report.skipped {
             if let Some(link) = self.skipping.and_then(|index| self.update.get_mut(index)) {
                 link.machine.commit();
             }
-            return;
+            return Ok(report);
         }
         self.update.iter_mut().for_each(|link| link.machine.commit());
         if let Some(iterates) = &mut self.iterates {
             iterates.commit();
         }
-        weight.assign(&self.proposal);
+        if let (Way::Proposed, Some(proposal)) = (way, &self.proposal) {
+            weight.assign(proposal);
+        }
+        Ok(StepReport { update_norm, ..report })
+    }
+
+    /// Changes weight and state by a step that is sure to succeed; returns the norm of the weight's change.
+    fn take_in_place(
+        &mut self,
+        control: &Control,
+        weight: &mut ArrayViewMut2<'_, A>,
+        signal: &Signal<'_, A>,
+    ) -> Result<f64> {
+        let rule =
+            WeightRule::new(&self.chain.weight_decay, &self.step_of(control, weight, signal)?);
+        if let Some(norm) = self.take_fused(weight, signal.gradient(), rule) {
+            return Ok(norm);
+        }
+        let step = Step { in_place: true, ..self.step_of(control, weight, signal)? };
+        self.apply(&step, true)?;
+        let norm = self.weigh(&step, 1.0);
+        if let Some(proposal) = &self.proposal {
+            weight.assign(proposal);
+        }
+        Ok(norm)
     }
 
     /// Adapts the damping to how much of the predicted reduction of the loss came true: the actual
@@ -442,9 +570,9 @@ impl<A: Scalar> Optimizer<A> {
     /// Bytes of the arrays held: state, the places where the next state is prepared, and workspace.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let optional = [&self.prepared, &self.laid_out, &self.change];
+        let optional = [&self.prepared, &self.laid_out, &self.proposal, &self.change];
         let links = self.gradient.iter().chain(&self.update);
-        bytes::<A>(self.shape) * (1 + optional.into_iter().flatten().count())
+        bytes::<A>(self.shape) * optional.into_iter().flatten().count()
             + links.map(|link| link.machine.memory_bytes()).sum::<usize>()
             + self.iterates.as_ref().map_or(0, IterateState::memory_bytes)
     }

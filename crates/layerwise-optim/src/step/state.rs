@@ -77,6 +77,7 @@ impl<A: Scalar> Optimizer<A> {
         self.iterates.load("weight_averaging", from)?;
         Persist::<A>::load(&mut self.damping, "damping", from)?;
         self.steps = steps;
+        self.broken = None;
         self.tell_damping_factor();
         Ok(())
     }
@@ -85,7 +86,7 @@ impl<A: Scalar> Optimizer<A> {
     ///
     /// # Errors
     ///
-    /// As [`Chain::build`] and [`Optimizer::load`].
+    /// As [`Chain::build`](crate::Chain::build) and [`Optimizer::load`].
     pub fn from_state(state: &OptimizerState<A>) -> Result<Self> {
         state.check_kind()?;
         let mut optimizer = state.chain().build(state.shape())?;

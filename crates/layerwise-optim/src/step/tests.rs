@@ -1,15 +1,18 @@
-//! The step in one loop against one stage after another.
+//! The step in one loop against one stage after another, in place and beside the state.
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ShapeBuilder};
+use ndarray::{Array2, ArrayViewMut2, ShapeBuilder};
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::Serialize;
 
+use crate::error::Result;
+use crate::step::weight::WeightRule;
 use crate::{
-    Adagrad, Adam, AdamW, Averaging, Chain, Clipping, Control, DiagonalConfig, EpsilonPlacement,
-    Filter, HeavyBall, Method, Momentum, OptimError, Optimizer, RmsProp, Schedule, Sgd, Signal,
-    StageConfig, Step, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, Chain, Clipping, Control, CustomStage, DiagonalConfig,
+    EpsilonPlacement, Filter, HeavyBall, Method, Momentum, OptimError, Optimizer, RmsProp,
+    Schedule, Sgd, Signal, Stage, StageConfig, Step, WeightDecay,
 };
 
 /// Neither whole chunks nor whole lanes.
@@ -87,37 +90,71 @@ fn chains() -> Vec<Chain> {
     all
 }
 
-fn step_of<'a, A: Scalar>(gradient: &'a Array2<A>, weight: &'a Array2<A>) -> Step<'a, A> {
-    Step::alone(Signal::new(gradient.view()), weight.view(), 0)
+/// A stage that does nothing, but of which nothing is known.
+#[derive(Clone, Debug, Serialize)]
+struct Unknown;
+
+impl CustomStage for Unknown {
+    const NAME: &'static str = "unknown";
+    type Stage<A: Scalar> = Unknown;
+
+    fn build<A: Scalar>(&self, _shape: (usize, usize)) -> Result<Unknown> {
+        Ok(Unknown)
+    }
+}
+
+impl<A: Scalar> Stage<A> for Unknown {
+    fn apply(&mut self, _direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn is_fused<A: Scalar>(optimizer: &mut Optimizer<A>, weight: &mut ArrayViewMut2<'_, A>) -> bool {
+    let rule = WeightRule::identity();
+    let gradient = Array2::zeros(SHAPE);
+    // Of a copy, as it takes the step.
+    let mut fresh = optimizer.fresh().unwrap();
+    fresh.take_fused(&mut weight.to_owned().view_mut(), gradient.view(), rule).is_some()
+        && weight.is_standard_layout()
 }
 
 fn agree<A: Scalar>() {
     for chain in chains() {
-        // The same, but for a bound that is never met, and for which stages are taken apart.
+        // The same, but for a bound that is never met, and for which stages are taken apart; and for a
+        // stage that does nothing, and for which all is proposed beside the state.
         let largest = A::max_value().as_f64();
         let apart = chain.clone().then(Clipping::Value(largest.into()));
-        let mut fused = chain.build::<A>(SHAPE).unwrap();
-        let mut apart = apart.build::<A>(SHAPE).unwrap();
-        let mut by_columns = chain.build::<A>(SHAPE).unwrap();
+        let proposed = chain.clone().then(StageConfig::custom(Unknown));
         let start = normals::<A>(0);
-        let (mut a, mut b) = (start.clone(), start.clone());
-        let mut c = Array2::zeros(SHAPE.f());
-        c.assign(&start);
+        let mut by_columns = Array2::zeros(SHAPE.f());
+        by_columns.assign(&start);
+        let mut runs = [
+            (chain.build::<A>(SHAPE).unwrap(), start.clone()),
+            (apart.build::<A>(SHAPE).unwrap(), start.clone()),
+            (proposed.build::<A>(SHAPE).unwrap(), start.clone()),
+            (chain.build::<A>(SHAPE).unwrap(), by_columns),
+        ];
+        let fused = runs.each_mut().map(|(optimizer, w)| is_fused(optimizer, &mut w.view_mut()));
+        assert_eq!(fused, [true, false, false, false]);
         for step in 1..=10 {
             let gradient = normals::<A>(step);
             let signal = Signal::new(gradient.view());
             let factor = if step % 3 == 0 { 0.3 } else { 1.0 };
             let control =
                 Control { gradient_factor: factor, rate_factor: 0.5, step: Some(step + 3) };
-            fused.reserve_gradient();
-            assert!(fused.propose_fused(&step_of(&gradient, &a), 1.0).is_some());
-            assert!(apart.propose_fused(&step_of(&gradient, &b), 1.0).is_none());
-            assert!(by_columns.propose_fused(&step_of(&gradient, &c), 1.0).is_none());
-            let report = fused.step_with(&control, &mut a.view_mut(), &signal).unwrap();
-            assert_eq!(report, apart.step_with(&control, &mut b.view_mut(), &signal).unwrap());
-            by_columns.step_with(&control, &mut c.view_mut(), &signal).unwrap();
-            assert_eq!(bits(&a), bits(&b), "step {step} of {chain:?}");
-            assert_eq!(bits(&a), bits(&c), "step {step} of {chain:?}, by columns");
+            let reports = runs.each_mut().map(|(optimizer, weight)| {
+                optimizer.step_with(&control, &mut weight.view_mut(), &signal).unwrap()
+            });
+            let [(_, first), others @ ..] = &runs;
+            for ((_, weight), report) in others.iter().zip(&reports[1..]) {
+                assert_eq!(bits(first), bits(weight), "step {step} of {chain:?}");
+                // Sums of the same numbers, by rows in lanes or by columns one after another: each rounds
+                // at most as often as there are entries.
+                let entries = (SHAPE.0 * SHAPE.1) as f64;
+                let close = |a: f64, b: f64| (a - b).abs() <= entries * f64::EPSILON * a;
+                assert!(close(reports[0].update_norm, report.update_norm), "{chain:?}");
+                assert!(close(reports[0].gradient_norm, report.gradient_norm), "{chain:?}");
+            }
         }
     }
 }

@@ -28,6 +28,18 @@ impl<A: Scalar> WeightRule<A> {
         }
     }
 
+    /// Of a weight that is left as it is.
+    pub(crate) fn identity() -> Self {
+        WeightRule { before: A::one(), rate: A::zero(), after: A::one() }
+    }
+
+    /// A bound of the new weight's norm, and of all numbers on the way, given those of the weight and of the
+    /// direction.
+    pub(crate) fn bound(self, weight: f64, direction: f64) -> f64 {
+        let sum = self.before.as_f64().abs() * weight + self.rate.as_f64().abs() * direction;
+        sum * self.after.as_f64().abs().max(1.0)
+    }
+
     #[inline(always)]
     pub(crate) fn entry(self, w: A, d: A) -> A {
         (self.before * w - self.rate * d) * self.after

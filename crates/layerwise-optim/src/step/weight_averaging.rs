@@ -5,8 +5,9 @@ use ndarray::{Array2, ArrayView2, Zip};
 
 use crate::config::weight_averaging::WeightAveraging;
 use crate::error::Result;
-use crate::numeric::finite::bytes;
+use crate::numeric::finite::within_limit;
 use crate::stage::Step;
+use crate::state::held::Held;
 use crate::state::persist::{join, persist};
 use crate::state::staged::Staged;
 use crate::values::refuse;
@@ -15,7 +16,7 @@ use crate::values::refuse;
 #[derive(Debug)]
 pub(crate) struct IterateState<A> {
     config: WeightAveraging,
-    iterate: Staged<Array2<A>>,
+    iterate: Held<A>,
     numbers: Staged<IterateNumbers>,
 }
 
@@ -47,7 +48,7 @@ impl<A: Scalar> IterateState<A> {
     pub(crate) fn new(config: &WeightAveraging, shape: (usize, usize)) -> Self {
         IterateState {
             config: config.clone(),
-            iterate: Staged::twice(Array2::zeros(shape)),
+            iterate: Held::new(Array2::zeros(shape)),
             numbers: Staged::twice(IterateNumbers { steps: 0, rates: 0.0, train: 1.0 }),
         }
     }
@@ -69,33 +70,44 @@ impl<A: Scalar> IterateState<A> {
         let train = self.config.train().map_or(1.0, |schedule| schedule.value(time));
         *self.numbers.split().1 = IterateNumbers { steps: numbers.steps + 1, rates, train };
         self.numbers.propose();
-        let (iterate, next) = self.iterate.split();
+        let iterate = self.iterate.place(step.in_place);
         let starts = numbers.steps == 0;
         match self.config.train() {
             None => {
                 let (keep, take) = (A::from_f64(mu_x), A::from_f64(1.0 - mu_x));
-                Zip::from(next).and(iterate).and(new_weight).and(weight).for_each(
-                    |next, &x, &mut new, &w| {
-                        *next = keep * if starts { w } else { x } + take * new;
-                    },
-                );
+                Zip::from(iterate).and(new_weight).and(weight).for_each(|x, &mut new, &w| {
+                    *x = keep * if starts { w } else { *x } + take * new;
+                });
             }
             Some(_) => {
                 // At the first step there is nothing to go back from.
                 let previous = if starts { train } else { numbers.train };
                 let along = A::from_f64(1.0 - train * mu_x);
                 let back = A::from_f64(1.0 - mu_x * (train / previous));
-                Zip::from(next).and(iterate).and(new_weight).and(weight).for_each(
-                    |next, &z, new, &w| {
-                        let z = if starts { w } else { z };
-                        let step = *new - w;
-                        *next = z + step;
-                        *new = w + along * step + back * (z - w);
-                    },
-                );
+                Zip::from(iterate).and(new_weight).and(weight).for_each(|z, new, &w| {
+                    let from = if starts { w } else { *z };
+                    let step = *new - w;
+                    *z = from + step;
+                    *new = w + along * step + back * (from - w);
+                });
             }
         }
-        self.iterate.propose();
+    }
+
+    /// A bound of the norm of the weight that averages lead to, given those of the weight before and of the
+    /// one without averages.
+    pub(crate) fn bound(&mut self, weight: f64, new_weight: f64) -> Option<f64> {
+        let step = weight + new_weight;
+        let iterate = within_limit::<A>(self.iterate.norm().max(weight) + step)?;
+        self.iterate.will_be_within(iterate);
+        // The way back is taken times |1 − μ_x μ_y/μ| with the former μ_y for μ, the step at most once.
+        let back = 1.0 + 1.0 / self.numbers.current().train;
+        within_limit::<A>(weight + step + back * (iterate + weight))
+    }
+
+    /// Makes the places of proposals, for a chain that never is sure of its steps.
+    pub(crate) fn reserve(&mut self) {
+        self.iterate.reserve();
     }
 
     /// `x`: of `y` it is `z + (y − z)/μ_y`.
@@ -113,6 +125,6 @@ impl<A: Scalar> IterateState<A> {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        2 * bytes::<A>(self.iterate.current().dim())
+        self.iterate.memory_bytes()
     }
 }

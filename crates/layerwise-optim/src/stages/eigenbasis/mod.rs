@@ -8,10 +8,13 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use crate::config::basis::BasisUse;
 use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::{bytes, check_finite, check_shape, check_weight};
+use crate::numeric::finite::{
+    bytes, check_finite, check_shape, check_weight, frobenius_norm, within_limit,
+};
 use crate::schedule::When;
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::drift::DriftProbe;
 use crate::stages::eigenbasis::side::{BasisSide, Rotation};
 use crate::stages::refresh::{Progress, Refreshed};
@@ -35,6 +38,8 @@ pub struct EigenbasisDiagonal<A> {
     /// Places for the squares of the samples' coordinates, outputs' and inputs'; they grow with the
     /// number of samples.
     samples: (Array2<A>, Array2<A>),
+    /// A bound of the norm of the samples' mean square, of the latest observation.
+    squares: f64,
     probes: Option<[DriftProbe<A>; 2]>,
 }
 
@@ -65,6 +70,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             projected: Array2::zeros(shape),
             scratch: Array2::zeros(shape),
             samples: (Array2::zeros((0, 0)), Array2::zeros((0, 0))),
+            squares: 0.0,
             config: config.clone(),
             shape,
         })
@@ -117,33 +123,55 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(())
     }
 
-    /// Projects the gradient on the bases that the step uses, and takes its squares in.
-    fn observe_projection(&mut self, step: &Step<'_, A>) -> Result<()> {
-        self.moments.begin(step.time);
+    /// Takes in the squares of the gradient, or of the samples, in the bases that the step uses.
+    fn take_in(&mut self, step: &Step<'_, A>) -> Result<()> {
         if self.config.estimate == DiagonalEstimate::Samples {
-            return self.observe_samples(&step.signal);
+            self.project_samples(&step.signal)?;
+            self.moments.observe_squares(&self.projected.view(), step.in_place)
+        } else {
+            self.projected.assign(&step.gradient());
+            let used = self.config.basis_use;
+            for side in [&self.left, &self.right] {
+                side.rotate(
+                    used,
+                    Rotation::Into,
+                    &mut self.projected.view_mut(),
+                    &mut self.scratch,
+                )?;
+            }
+            self.moments.observe(&self.projected.view(), step.in_place)
         }
-        self.projected.assign(&step.gradient());
-        let used = self.config.basis_use;
-        for side in [&self.left, &self.right] {
-            side.rotate(used, Rotation::Into, &mut self.projected.view_mut(), &mut self.scratch)?;
-        }
-        self.moments.observe(&self.projected.view()).map_err(in_eigenbases)
+        .map_err(in_eigenbases)
     }
 
-    /// Takes in the mean of the samples' squares in the bases that the step uses.
-    fn observe_samples(&mut self, signal: &Signal<'_, A>) -> Result<()> {
-        let used = self.config.basis_use;
+    /// The samples of outputs and inputs.
+    fn samples<'s>(&self, signal: &'s Signal<'_, A>) -> Result<[ArrayView2<'s, A>; 2]> {
         let samples = |side| match signal.factor(side)? {
-            Factor::Samples(array) => Ok(*array),
+            Factor::Samples(array) => Ok(array.reborrow()),
             _ => Err(OptimError::MissingSamples { side }),
         };
-        let (outputs, inputs) = (samples(Side::Left)?, samples(Side::Right)?);
+        Ok([samples(Side::Left)?, samples(Side::Right)?])
+    }
+
+    /// Refuses samples that cannot be taken in; bounds those that can.
+    fn check_samples(&mut self, signal: &Signal<'_, A>) -> Result<()> {
+        let [outputs, inputs] = self.samples(signal)?;
         let count = inputs.nrows();
         check_shape("output samples", &outputs, (count.max(1), self.shape.0))?;
         check_shape("input samples", &inputs, (count.max(1), self.shape.1))?;
         check_finite("output samples", &outputs)?;
         check_finite("input samples", &inputs)?;
+        // Σ ‖δ‖² ‖x‖² ≤ Σ ‖δ‖² Σ ‖x‖².
+        let norm = frobenius_norm(&outputs) * frobenius_norm(&inputs);
+        self.squares = norm * norm / count as f64;
+        Ok(())
+    }
+
+    /// The mean of the samples' squares in the bases that the step uses.
+    fn project_samples(&mut self, signal: &Signal<'_, A>) -> Result<()> {
+        let used = self.config.basis_use;
+        let [outputs, inputs] = self.samples(signal)?;
+        let count = inputs.nrows();
         let (storage_of_outputs, storage_of_inputs) = &mut self.samples;
         let outputs = self.left.squares(used, outputs, storage_of_outputs)?;
         let inputs = self.right.squares(used, inputs, storage_of_inputs)?;
@@ -154,7 +182,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             A::zero(),
             &mut self.projected.view_mut(),
         )?;
-        self.moments.observe_squares(&self.projected.view()).map_err(in_eigenbases)
+        Ok(())
     }
 
     /// Whether a factor has turned away from the basis held.
@@ -250,17 +278,19 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
                 if due || self.has_drifted(signal)? {
                     self.refresh(step, &mut next, &mut observation)?;
                 }
-                self.observe_projection(step)?;
                 observation.warming_up = !next.ready;
             }
             BasisUse::Previous => {
                 observation.skip = progress.steps == 0;
-                if !observation.skip {
-                    self.observe_projection(step)?;
-                }
                 if due || self.has_drifted(signal)? {
                     self.refresh(step, &mut next, &mut observation)?;
                 }
+            }
+        }
+        if !observation.skip {
+            self.moments.begin(step.time);
+            if self.config.estimate == DiagonalEstimate::Samples {
+                self.check_samples(signal)?;
             }
         }
         observation.scale = Some(self.moments.scale());
@@ -269,8 +299,9 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
         Ok(observation)
     }
 
-    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
+        self.take_in(step)?;
         self.apply_in_bases(direction, SecondMoments::apply_rotated)
     }
 
@@ -328,5 +359,21 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
 
     fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
         Persist::load(self, "", from)
+    }
+}
+
+impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
+    fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
+        let stretch = self.left.stretch() * self.right.stretch();
+        let squares = match self.config.estimate {
+            DiagonalEstimate::Samples => self.squares * (stretch * stretch),
+            _ => (measured.gradient * stretch) * (measured.gradient * stretch),
+        };
+        let divided = self.moments.bound(arrives * stretch, squares)?;
+        within_limit::<A>(divided * stretch)
+    }
+
+    fn reserve(&mut self) {
+        self.moments.reserve();
     }
 }

@@ -79,6 +79,13 @@ impl<A: Scalar> BasisSide<A> {
         Ok(())
     }
 
+    /// A bound of what a rotation multiplies norms by: bases are orthonormal to √ε in each product of two
+    /// columns, so that `‖VᵀV‖₂ ≤ 1 + n √ε`.
+    pub(crate) fn stretch(&self) -> f64 {
+        let n = self.basis.as_ref().map_or(0, |basis| basis.current().ncols());
+        (1.0 + n as f64 * A::epsilon().as_f64().sqrt()).sqrt()
+    }
+
     /// The squares of samples' coordinates in the basis, one sample a row, in the first rows of
     /// `storage`, which grows where there are more samples than ever before.
     pub(crate) fn squares<'s>(

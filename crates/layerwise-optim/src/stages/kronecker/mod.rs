@@ -12,9 +12,10 @@ use crate::config::factor::FactorConfig;
 use crate::config::kronecker::KroneckerConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::{bytes, check_shape, frobenius_norm};
+use crate::numeric::finite::{bytes, check_shape, frobenius_norm, within_limit};
 use crate::signal::Signal;
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::drift::DriftProbe;
 use crate::stages::kronecker::damping::{ResolvedDamping, mean_diagonal};
 use crate::stages::kronecker::joint::JointRoots;
@@ -347,5 +348,20 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
 
     fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
         Persist::load(self, "", from)
+    }
+}
+
+impl<A: Scalar> Bounded<A> for Kronecker<A> {
+    fn bound(&mut self, arrives: f64, _measured: &Measured) -> Option<f64> {
+        if !self.progress.latest().ready {
+            return Some(arrives);
+        }
+        match &mut self.roots {
+            Roots::Separate { left, right } => {
+                let halfway = within_limit::<A>(arrives * left.norm()?)?;
+                within_limit::<A>(halfway * right.norm()?)
+            }
+            Roots::Joint(_) => None,
+        }
     }
 }

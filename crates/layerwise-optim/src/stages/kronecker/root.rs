@@ -11,7 +11,7 @@ use crate::config::factor::FactorConfig;
 use crate::config::root::RootMethod;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::bytes;
+use crate::numeric::finite::{bytes, frobenius_norm};
 use crate::stages::eigenvectors::Eigenvectors;
 use crate::stages::kronecker::damping::{ResolvedDamping, is_negligible, mean_diagonal};
 use crate::stages::refresh::Refreshed;
@@ -33,6 +33,8 @@ pub(crate) struct FactorRoot<A> {
     scale: Staged<A>,
     /// It is a root of a factor, not the identity of the start.
     made: Staged<bool>,
+    /// A bound of its norm, where it has been asked for since the latest refresh.
+    norm: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -89,10 +91,14 @@ impl<A: Scalar> Persist<A> for FactorRoot<A> {
         self.kind.load(path, from)?;
         let scale = from.number(&join(path, "scale"))?;
         self.scale = Staged::twice(A::from_f64(scale));
+        self.norm = None;
         self.made.load(&join(path, "made"), from)
     }
 
     fn discard(&mut self) {
+        if self.scale.is_proposed() {
+            self.norm = None;
+        }
         self.kind.discard();
         self.scale.discard();
         self.made.discard();
@@ -143,6 +149,7 @@ impl<A: Scalar> FactorRoot<A> {
             made: Staged::twice(matches!(kind, RootKind::Scalar)),
             kind,
             scale: Staged::twice(A::one()),
+            norm: None,
         }
     }
 
@@ -250,6 +257,7 @@ impl<A: Scalar> FactorRoot<A> {
     }
 
     fn propose_scale(&mut self, scale: f64) {
+        self.norm = None;
         *self.scale.split().1 = A::from_f64(scale);
         self.scale.propose();
         *self.made.split().1 = true;
@@ -262,6 +270,18 @@ impl<A: Scalar> FactorRoot<A> {
             RootKind::Formed { basis, .. } => basis.as_ref().map(|basis| basis.current().view()),
             RootKind::Scalar | RootKind::Cholesky { .. } | RootKind::Inverse { .. } => None,
         }
+    }
+
+    /// A bound of the norm that a direction is multiplied by; `None` for solves, of which none is known.
+    pub(crate) fn norm(&mut self) -> Option<f64> {
+        let root = match &self.kind {
+            RootKind::Scalar => None,
+            RootKind::Cholesky { .. } => return None,
+            RootKind::Formed { root, .. } | RootKind::Inverse { root, .. } => Some(root.latest()),
+        };
+        let scale = self.scale.latest().as_f64().abs();
+        let norm = || scale * root.map_or(1.0, |root| frobenius_norm(&root.view()));
+        Some(*self.norm.get_or_insert_with(norm))
     }
 
     /// `D ← P^{-p} D` or `D ← D Q^{-q}`; `scratch` is as large as `D`.
