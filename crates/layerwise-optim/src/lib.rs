@@ -44,9 +44,9 @@
 //!
 //! # What a step guarantees
 //!
-//! A step that returns an error has changed neither the weight nor the state: all that can fail
-//! is computed beside the state first, and kept only when everything has succeeded. A step does
-//! not allocate once it has seen each kind of signal that it will be given.
+//! A step that returns an error has changed neither the weight nor the state: all that can fail is tried
+//! first, beside the state, or is known from norms to succeed. A step does not allocate once it has seen
+//! each kind of signal that it will be given, at magnitudes far from the end of the scalar's range.
 //!
 //! # Backends
 //!

@@ -105,10 +105,10 @@ fn the_guide_states_what_options_add() {
         Momentum::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average };
     let plain = bytes(Shampoo::default().chain());
     let averaged = bytes(Shampoo { momentum: Some(momentum), ..Shampoo::default() }.chain());
-    assert_eq!(averaged - plain, 2, "an average of gradients");
+    assert_eq!(averaged - plain, 1, "an average of gradients");
     let grafting = Some(Grafting::Diagonal(Default::default()));
     let grafted = bytes(Shampoo { grafting, ..Shampoo::default() }.chain());
-    assert_eq!(grafted - plain, 3, "grafting onto Adam");
+    assert_eq!(grafted - plain, 2, "grafting onto Adam");
     let adaptation = Some(LevenbergMarquardt::default());
     let fixed = bytes(Kfac::default().chain());
     let adapted = bytes(Kfac { damping_adaptation: adaptation, ..Kfac::default() }.chain());

@@ -353,15 +353,11 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
 
 impl<A: Scalar> Bounded<A> for Kronecker<A> {
     fn bound(&mut self, arrives: f64, _measured: &Measured) -> Option<f64> {
+        let Roots::Separate { left, right } = &mut self.roots else { return None };
+        let (left, right) = (left.norm()?, right.norm()?);
         if !self.progress.latest().ready {
             return Some(arrives);
         }
-        match &mut self.roots {
-            Roots::Separate { left, right } => {
-                let halfway = within_limit::<A>(arrives * left.norm()?)?;
-                within_limit::<A>(halfway * right.norm()?)
-            }
-            Roots::Joint(_) => None,
-        }
+        within_limit::<A>(within_limit::<A>(arrives * left)? * right)
     }
 }
