@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::cases;
+use common::{Case, cases};
 use layerwise_optim::ndarray::{Array2, ArrayViewMut2};
 use layerwise_optim::{
     Chain, CustomStage, DiagonalConfig, Observation, OptimError, Optimizer, Result, Scalar, Signal,
@@ -25,6 +25,38 @@ fn every_stage_keeps_what_it_promises() {
         }
     }
     assert!(seen > 100, "{seen}");
+}
+
+/// A stage of which nothing is known lets a step take place beside the state; without it, most of these
+/// steps take place in it.
+#[test]
+fn steps_in_place_give_the_bits_of_steps_beside_the_state() {
+    fn run<A: Scalar + Serialize>(case: &Case, shape: (usize, usize)) {
+        let chains = [case.chain.clone(), case.chain.clone().then(StageConfig::custom(Nothing))];
+        let [mut given, mut beside] = chains.map(|chain| chain.build::<A>(shape).unwrap());
+        let problem = case.problem::<A>(7, shape, 20.0);
+        let (mut a, mut b) = (Array2::zeros(shape), Array2::zeros(shape));
+        for step in 0..12 {
+            let gradient = problem.gradient(&a);
+            let signal = problem.signal(&gradient);
+            let one = given.step(&mut a.view_mut(), &signal).unwrap();
+            let other = beside.step(&mut b.view_mut(), &signal).unwrap();
+            assert!(a == b, "{}, {}, step {step}", case.name, A::NAME);
+            // Sums of the same squares in the same lanes, or magnified.
+            let difference = (one.update_norm - other.update_norm).abs();
+            assert!(difference <= 1e-14 * one.update_norm, "{}, step {step}", case.name);
+        }
+        // The states differ by the stage itself, which has none.
+        let values = |optimizer: &Optimizer<A>| {
+            let json = serde_json::to_value(optimizer.state()).unwrap();
+            json["values"].to_string()
+        };
+        assert_eq!(values(&given), values(&beside), "{}", case.name);
+    }
+    for case in cases() {
+        run::<f64>(&case, (6, 9));
+        run::<f32>(&case, (9, 6));
+    }
 }
 
 /// What a stage can get wrong.

@@ -42,7 +42,7 @@ impl<A: Scalar> OptimizerSet<A> {
     /// # Errors
     ///
     /// A file that cannot be written, a state with a number that is not finite, and
-    /// [`OptimError::HalfLoaded`]. What stood at the path is as it was then.
+    /// [`OptimError::HalfLoaded`] or [`OptimError::HalfTaken`]. What stood at the path is as it was then.
     pub fn save_file(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check_whole()?;
         let sections = self.parameters.iter().map(|p| (p.name.clone(), p.optimizer.section()));

@@ -456,7 +456,9 @@ impl<A: Scalar> OptimizerSet<A> {
     }
 
     fn check_whole(&self) -> Result<()> {
-        self.half_loaded.clone().map_or(Ok(()), Err)
+        self.half_loaded.clone().map_or(Ok(()), Err)?;
+        let parameters = &mut self.parameters.iter();
+        parameters.try_for_each(|p| p.optimizer.check_whole().map_err(|e| named(&p.name, e)))
     }
 
     /// What the parameter's latest step did; `None` before it, and for unknown names.

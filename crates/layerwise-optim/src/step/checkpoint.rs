@@ -18,9 +18,10 @@ impl<A: Scalar> Optimizer<A> {
     ///
     /// # Errors
     ///
-    /// A file that cannot be written, and a state with a number that is not finite. What stood at the
-    /// path is as it was then.
+    /// A file that cannot be written, a state with a number that is not finite, and
+    /// [`OptimError::HalfTaken`](crate::OptimError::HalfTaken). What stood at the path is as it was then.
     pub fn save_file(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.check_whole()?;
         save(path.as_ref(), Content::Optimizer(self.section()))
     }
 

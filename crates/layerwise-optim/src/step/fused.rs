@@ -28,8 +28,12 @@ pub(crate) struct Fused<'a, A> {
     pub(crate) weight_rule: WeightRule<A>,
 }
 
-/// What a change is multiplied by for a sum of squares that small ones do not vanish in.
-const MAGNIFIED: f64 = (1_u128 << 127) as f64 * (1_u128 << 127) as f64 * (1_u128 << 127) as f64;
+/// 2⁶⁰⁰: what a change is multiplied by for a sum of squares in which changes down to the least positive
+/// number do not vanish. Those whose squares overflow there are told by the plain sum.
+const MAGNIFIED: f64 = {
+    let x = (1_u128 << 120) as f64;
+    x * x * x * x * x
+};
 
 /// Sums of the squares of the weight's changes.
 pub(crate) struct Sums {

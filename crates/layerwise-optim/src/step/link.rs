@@ -17,7 +17,7 @@ pub(crate) struct Link<A> {
     /// What its state is called.
     name: String,
     /// What its bias correction multiplied the direction by, at the latest observation.
-    scale: f64,
+    pub(super) scale: f64,
 }
 
 impl<A: Scalar> Link<A> {

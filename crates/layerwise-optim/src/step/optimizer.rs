@@ -212,6 +212,11 @@ impl<A: Scalar> Optimizer<A> {
         self.propose_weight(&step, 1.0, report)
     }
 
+    /// Refuses what a step has left that broke off.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
     /// What the stages are told of a step.
     pub(crate) fn step_of<'s>(
         &self,
@@ -220,7 +225,7 @@ impl<A: Scalar> Optimizer<A> {
         signal: &'s Signal<'_, A>,
     ) -> Result<Step<'s, A>> {
         control.check()?;
-        self.broken.clone().map_or(Ok(()), Err)?;
+        self.check_whole()?;
         check_shape("weight", &weight.view(), self.shape)?;
         check_shape("gradient", &signal.gradient(), self.shape)?;
         let time = control.step.unwrap_or(self.steps);
@@ -457,8 +462,10 @@ impl<A: Scalar> Optimizer<A> {
     ) -> Result<StepReport> {
         let update_norm = match way {
             Way::Proposed => report.update_norm,
-            Way::InPlace => self.take_in_place(control, weight, signal).inspect_err(|error| {
-                self.broken = Some(OptimError::HalfTaken { source: Box::new(error.clone()) });
+            Way::InPlace => self.take_in_place(control, weight, signal).map_err(|error| {
+                let error = OptimError::HalfTaken { source: Box::new(error) };
+                self.broken = Some(error.clone());
+                error
             })?,
         };
         self.steps = report.step;

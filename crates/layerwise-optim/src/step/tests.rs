@@ -8,19 +8,27 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::numeric::finite::frobenius_norm;
+use crate::stages::bounded::{Bounded, Measured};
+use crate::stages::build::Machine;
 use crate::step::weight::WeightRule;
 use crate::{
-    Adagrad, Adam, AdamW, Averaging, Chain, Clipping, Control, CustomStage, DiagonalConfig,
-    EpsilonPlacement, Filter, HeavyBall, Method, Momentum, OptimError, Optimizer, RmsProp,
-    Schedule, Sgd, Signal, Stage, StageConfig, Step, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, Chain, Clipping, Control, CustomStage, DiagonalConfig, Ekfac,
+    EpsilonPlacement, Factor, Filter, Grafting, HeavyBall, Kfac, KlShampoo, Lion, Method, Momentum,
+    Muon, OptimError, Optimizer, RmsProp, RootMethod, Schedule, Sgd, Shampoo, Signal, Soap, Stage,
+    StageConfig, Step, WeightAveraging, WeightDecay,
 };
 
 /// Neither whole chunks nor whole lanes.
 const SHAPE: (usize, usize) = (29, 37);
 
-fn normals<A: Scalar>(seed: u64) -> Array2<A> {
+fn normals_of<A: Scalar>(seed: u64, shape: (usize, usize)) -> Array2<A> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    Array2::from_shape_simple_fn(SHAPE, || A::from_f64(rng.sample(StandardNormal)))
+    Array2::from_shape_simple_fn(shape, || A::from_f64(rng.sample(StandardNormal)))
+}
+
+fn normals<A: Scalar>(seed: u64) -> Array2<A> {
+    normals_of(seed, SHAPE)
 }
 
 fn bits<A: Scalar>(array: &Array2<A>) -> Vec<u64> {
@@ -223,4 +231,153 @@ fn what_is_wrong_with_the_last_entry_is_named_and_changes_nothing() {
     let error = refuses(&mut optimizer, &weight, &with_last(&normals(1), -f64::MAX));
     let OptimError::Overflow { what, row, col, .. } = error else { panic!("{error}") };
     assert_eq!((what, row, col), ("the new weight", last.0, last.1));
+}
+
+#[test]
+fn the_norm_of_a_tiny_change_in_place_keeps_its_digits() {
+    let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() };
+    for scale in [f64::from_bits(1), 1e-320, 1e-310, 1e-200, 1e-147, 1e-145, 1.0, 1e140] {
+        let mut weight = Array2::<f64>::zeros(SHAPE);
+        let gradient = Array2::from_elem(SHAPE, scale);
+        let mut optimizer = sgd.build(SHAPE).unwrap();
+        let report = optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view())).unwrap();
+        assert_eq!(weight, -gradient);
+        // A sum of as many equal terms, each rounded, and a root.
+        let entries = (SHAPE.0 * SHAPE.1) as f64;
+        let expected = entries.sqrt();
+        // The norm itself is rounded to a multiple of the least positive number.
+        let tolerance = entries * f64::EPSILON * expected + f64::from_bits(1) / scale;
+        assert!((report.update_norm / scale - expected).abs() <= tolerance, "{scale:e}");
+    }
+}
+
+/// A stage that promises what it does not keep.
+#[derive(Debug)]
+struct Breaks;
+
+impl<A: Scalar> Stage<A> for Breaks {
+    fn apply(&mut self, _direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
+        Err(OptimError::Custom { message: "broken off".to_owned() })
+    }
+}
+
+impl<A: Scalar> Bounded<A> for Breaks {
+    fn bound(&mut self, arrives: f64, _measured: &Measured) -> Option<f64> {
+        Some(arrives)
+    }
+}
+
+#[test]
+fn a_step_that_breaks_off_is_told_until_a_state_is_loaded() {
+    let mut optimizer = Adam::default().chain().build::<f64>(SHAPE).unwrap();
+    let state = optimizer.state();
+    let (mut weight, gradient) = (normals(0), normals(1));
+    let signal = Signal::new(gradient.view());
+    optimizer.update[1].machine = Machine::Other(Box::new(Breaks));
+    let path = std::env::temp_dir().join(format!("broken-{}", std::process::id()));
+    for _ in 0..2 {
+        let error = optimizer.step(&mut weight.view_mut(), &signal).unwrap_err();
+        assert!(matches!(error, OptimError::HalfTaken { .. }), "{error}");
+        assert!(error.to_string().contains("broken off"), "{error}");
+        assert_eq!(optimizer.save_file(&path), Err(error));
+        assert!(!path.exists());
+    }
+    optimizer.load(&state).unwrap();
+    optimizer.step(&mut normals(0).view_mut(), &signal).unwrap();
+}
+
+/// Chains whose steps are sure to succeed, of every kind of stage that can be.
+fn sure_chains() -> Vec<Chain> {
+    let momentum = Some(Momentum::HeavyBall(HeavyBall::new(0.9)));
+    let grafting = Some(Grafting::Diagonal(DiagonalConfig::default()));
+    let mut all = chains();
+    all.extend([
+        Adam { amsgrad: true, ..Adam::default() }.chain(),
+        RmsProp { centered: true, ..RmsProp::default() }.chain(),
+        Lion::default().chain(),
+        Muon::default().chain(),
+        Shampoo { momentum, grafting, ..Shampoo::default() }.chain(),
+        KlShampoo::default().chain(),
+        Kfac { root: RootMethod::Inverse, norm_constraint: Some(1e-3.into()), ..Kfac::default() }
+            .chain(),
+        Ekfac::default().chain(),
+        Soap::default().chain(),
+        Soap::as_published().chain(),
+    ]);
+    let averaged =
+        |averaging| Chain { weight_averaging: Some(averaging), ..Soap::default().chain() };
+    all.push(averaged(WeightAveraging::Ema { decay: 0.9.into() }));
+    all.push(averaged(WeightAveraging::ScheduleFree { train: 0.9.into(), power: 2.0 }));
+    all
+}
+
+fn bounds_hold<A: Scalar>() {
+    for chain in sure_chains() {
+        for scale in [1e-6, 1.0, 1e6] {
+            let mut optimizer = chain.build::<A>(SHAPE).unwrap();
+            let mut weight = normals::<A>(0);
+            let outputs = normals_of::<A>(50, (80, SHAPE.0));
+            let inputs = normals_of::<A>(51, (80, SHAPE.1));
+            let mut taken = 0;
+            for step in 1..=12 {
+                let gradient = normals::<A>(step).mapv(|x| x * A::from_f64(scale));
+                let signal = Signal::new(gradient.view())
+                    .with_output(Factor::Samples(outputs.view()))
+                    .with_input(Factor::Samples(inputs.view()));
+                let control = Control::default();
+                let report = {
+                    let view = weight.view_mut();
+                    let told = optimizer.step_of(&control, &view, &signal).unwrap();
+                    let (report, measured) = optimizer.observe(&told, 1.0).unwrap();
+                    if !report.skipped {
+                        let bounds = optimizer.bounds(&measured).unwrap();
+                        let made = optimizer.norms_made(&told).unwrap();
+                        for (bound, made) in bounds.iter().zip(&made) {
+                            assert!(made <= bound, "step {step} of {chain:?}: {made} over {bound}");
+                        }
+                        taken += 1;
+                    }
+                    report
+                };
+                let after = optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+                assert_eq!(after.skipped, report.skipped);
+            }
+            assert!(taken >= 11, "{chain:?}");
+        }
+    }
+}
+
+#[test]
+fn what_stages_make_is_within_their_bounds() {
+    bounds_hold::<f32>();
+    bounds_hold::<f64>();
+}
+
+impl<A: Scalar> Optimizer<A> {
+    /// The bounds of the stages of the update, one after another.
+    fn bounds(&mut self, measured: &Measured) -> Option<Vec<f64>> {
+        let mut arrives = measured.gradient;
+        let links = self.update.iter_mut();
+        links
+            .map(|link| {
+                arrives = link.machine.bound(arrives, measured)?;
+                Some(arrives)
+            })
+            .collect()
+    }
+
+    /// The norms of what they make, beside the state.
+    fn norms_made(&mut self, step: &Step<'_, A>) -> Result<Vec<f64>> {
+        let prepared = self.prepared.clone();
+        let gradient = prepared.as_ref().map_or(step.gradient(), |g| g.view());
+        let mut told = Step { signal: step.signal.with_gradient(gradient), ..*step };
+        let mut direction = gradient.to_owned();
+        let mut norms = Vec::new();
+        for link in &mut self.update {
+            link.machine.apply(&mut direction.view_mut(), &told)?;
+            told.corrections *= link.scale;
+            norms.push(frobenius_norm(&direction.view()));
+        }
+        Ok(norms)
+    }
 }
