@@ -48,6 +48,8 @@ impl<A: Scalar> Held<A> {
     /// is proposed. It does the same to both.
     pub(crate) fn place(&mut self, in_place: bool) -> &mut Array2<A> {
         if in_place {
+            // What an earlier step proposed and did not keep is forgotten.
+            self.proposed = false;
             self.bound = self.next_bound.take();
             return &mut self.current;
         }

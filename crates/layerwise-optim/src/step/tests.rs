@@ -381,3 +381,45 @@ impl<A: Scalar> Optimizer<A> {
         Ok(norms)
     }
 }
+
+fn reports<'a>(
+    gradient: &'a Array2<f32>,
+    (outputs, inputs): &'a (Array2<f32>, Array2<f32>),
+) -> Signal<'a, f32> {
+    Signal::new(gradient.view())
+        .with_output(Factor::Samples(outputs.view()))
+        .with_input(Factor::Samples(inputs.view()))
+}
+
+/// Steps near the end of the range, which leave proposals behind where they are refused, between steps that
+/// are taken in place.
+#[test]
+fn refused_proposals_leave_no_trace_in_later_steps_in_place() {
+    let mut refused = 0;
+    for chain in sure_chains() {
+        let samples = (normals_of::<f32>(50, (80, SHAPE.0)), normals_of::<f32>(51, (80, SHAPE.1)));
+        let mut disturbed = chain.build::<f32>(SHAPE).unwrap();
+        let mut undisturbed = chain.build::<f32>(SHAPE).unwrap();
+        let (mut a, mut b) = (normals::<f32>(0), normals::<f32>(0));
+        for step in 1..=6 {
+            let gradient = normals::<f32>(step);
+            for largest in [1e15, f32::MAX] {
+                let state = disturbed.state();
+                let mut far = a.mapv(|w| w.signum() * f32::MAX);
+                let given = far.clone();
+                let huge = a.mapv(|w| -w.signum() * largest);
+                match disturbed.step(&mut far.view_mut(), &reports(&huge, &samples)) {
+                    Ok(_) => disturbed.load(&state).unwrap(),
+                    Err(_) => {
+                        refused += 1;
+                        assert_eq!((far, disturbed.state()), (given, state), "{chain:?}");
+                    }
+                }
+            }
+            disturbed.step(&mut a.view_mut(), &reports(&gradient, &samples)).unwrap();
+            undisturbed.step(&mut b.view_mut(), &reports(&gradient, &samples)).unwrap();
+            assert_eq!(bits(&a), bits(&b), "step {step} of {chain:?}");
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
