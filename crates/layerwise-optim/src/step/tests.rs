@@ -304,10 +304,15 @@ fn sure_chains() -> Vec<Chain> {
         Soap::default().chain(),
         Soap::as_published().chain(),
     ]);
-    let averaged =
-        |averaging| Chain { weight_averaging: Some(averaging), ..Soap::default().chain() };
-    all.push(averaged(WeightAveraging::Ema { decay: 0.9.into() }));
-    all.push(averaged(WeightAveraging::ScheduleFree { train: 0.9.into(), power: 2.0 }));
+    let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() };
+    for chain in [Soap::default().chain(), sgd.chain()] {
+        for averaging in [
+            WeightAveraging::Ema { decay: 0.9.into() },
+            WeightAveraging::ScheduleFree { train: 0.9.into(), power: 2.0 },
+        ] {
+            all.push(Chain { weight_averaging: Some(averaging), ..chain.clone() });
+        }
+    }
     all
 }
 
