@@ -2,3 +2,4 @@
 
 pub(crate) mod entrywise;
 pub(crate) mod finite;
+pub(crate) mod sides;

@@ -11,6 +11,7 @@ use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{
     bytes, check_finite, check_shape, check_weight, frobenius_norm, within_limit,
 };
+use crate::numeric::sides::{self, multiply_sides};
 use crate::schedule::When;
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
@@ -131,14 +132,9 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         } else {
             self.projected.assign(&step.gradient());
             let used = self.config.basis_use;
-            for side in [&self.left, &self.right] {
-                side.rotate(
-                    used,
-                    Rotation::Into,
-                    &mut self.projected.view_mut(),
-                    &mut self.scratch,
-                )?;
-            }
+            let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
+            let projected = &mut self.projected.view_mut();
+            multiply_sides(left, right, projected, &mut self.scratch)?;
             self.moments.observe(&self.projected.view(), step.in_place)
         }
         .map_err(in_eigenbases)
@@ -212,14 +208,11 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         change: fn(&SecondMoments<A>, &mut ArrayViewMut2<'_, A>),
     ) -> Result<()> {
         let used = self.config.basis_use;
-        for side in [&self.left, &self.right] {
-            side.rotate(used, Rotation::Into, matrix, &mut self.scratch)?;
-        }
+        let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
+        multiply_sides(left, right, matrix, &mut self.scratch)?;
         change(&self.moments, matrix);
-        for side in [&self.left, &self.right] {
-            side.rotate(used, Rotation::OutOf, matrix, &mut self.scratch)?;
-        }
-        Ok(())
+        let (left, right) = rotations((&self.left, &self.right), used, Rotation::OutOf);
+        Ok(multiply_sides(left, right, matrix, &mut self.scratch)?)
     }
 
     /// Proposes new bases. A side where that fails keeps the basis that it had, if that is tolerated.
@@ -243,6 +236,15 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         next.ready = true;
         Ok(())
     }
+}
+
+/// What rotates a matrix on each side.
+fn rotations<'s, A: Scalar>(
+    (left, right): (&'s BasisSide<A>, &'s BasisSide<A>),
+    used: BasisUse,
+    rotation: Rotation,
+) -> (sides::Factor<'s, A>, sides::Factor<'s, A>) {
+    (left.rotation(used, rotation), right.rotation(used, rotation))
 }
 
 /// Entries are those of the projection here, not of the weight.

@@ -1,13 +1,14 @@
 //! One side's eigenbasis, and how it is refreshed.
 
 use layerwise_linalg::{Scalar, gemm};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2, s};
 
 use crate::config::basis::{BasisMethod, BasisUse, ColumnOrder};
 use crate::config::eigenbasis::EigenbasisConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::bytes;
+use crate::numeric::sides::Factor;
 use crate::stage::Step;
 use crate::stages::eigenvectors::{Eigenvectors, Found};
 use crate::stages::refresh::Refreshed;
@@ -55,28 +56,18 @@ impl<A: Scalar> BasisSide<A> {
         check_orthonormal(&join(path, "basis"), basis.current().view())
     }
 
-    /// Rotates a matrix into the basis or out of it.
-    pub(crate) fn rotate(
-        &self,
-        used: BasisUse,
-        rotation: Rotation,
-        matrix: &mut ArrayViewMut2<'_, A>,
-        scratch: &mut Array2<A>,
-    ) -> Result<()> {
-        let Some(basis) = &self.basis else { return Ok(()) };
+    /// What rotates a matrix into the basis or out of it, on this side.
+    pub(crate) fn rotation(&self, used: BasisUse, rotation: Rotation) -> Factor<'_, A> {
+        let basis = self.basis.as_ref()?;
         let basis = match used {
             BasisUse::Refreshed => basis.latest().view(),
             BasisUse::Previous => basis.current().view(),
         };
-        scratch.assign(matrix);
-        let (one, zero) = (A::one(), A::zero());
-        match (self.statistic.side, rotation) {
-            (Side::Left, Rotation::Into) => gemm(one, basis.t(), scratch.view(), zero, matrix),
-            (Side::Left, Rotation::OutOf) => gemm(one, basis, scratch.view(), zero, matrix),
-            (Side::Right, Rotation::Into) => gemm(one, scratch.view(), basis, zero, matrix),
-            (Side::Right, Rotation::OutOf) => gemm(one, scratch.view(), basis.t(), zero, matrix),
-        }?;
-        Ok(())
+        let factor = match (self.statistic.side, rotation) {
+            (Side::Left, Rotation::Into) | (Side::Right, Rotation::OutOf) => basis.reversed_axes(),
+            (Side::Left, Rotation::OutOf) | (Side::Right, Rotation::Into) => basis,
+        };
+        Some((A::one(), factor))
     }
 
     /// A bound of what a rotation multiplies norms by: bases are orthonormal to √ε in each product of two

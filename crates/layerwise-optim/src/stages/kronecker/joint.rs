@@ -1,10 +1,11 @@
 //! Exact damping of the product of both factors, in their joint eigenbasis.
 
-use layerwise_linalg::{LinalgError, Scalar, SymmetricEigen, gemm};
+use layerwise_linalg::{LinalgError, Scalar, SymmetricEigen};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
+use crate::numeric::sides::multiply_sides;
 use crate::schedule::Schedule;
 use crate::state::persist::persist;
 use crate::state::staged::Staged;
@@ -89,28 +90,15 @@ impl<A: Scalar> JointRoots<A> {
         let correction = A::from_f64(numbers.correction);
         let left = self.left.as_ref().map(Staged::latest);
         let right = self.right.as_ref().map(Staged::latest);
-        if let Some(left) = left {
-            scratch.assign(direction);
-            gemm(one, left.vectors().t(), scratch.view(), zero, direction)?;
-        }
-        if let Some(right) = right {
-            scratch.assign(direction);
-            gemm(one, scratch.view(), right.vectors(), zero, direction)?;
-        }
+        let into = left.map(|left| (one, left.vectors().reversed_axes()));
+        multiply_sides(into, right.map(|right| (one, right.vectors())), direction, scratch)?;
         for ((row, col), x) in direction.indexed_iter_mut() {
             let p = left.map_or(one, |left| left.values()[row].max(zero));
             let q = right.map_or(one, |right| right.values()[col].max(zero));
             *x /= p * q / correction + damping;
         }
-        if let Some(left) = left {
-            scratch.assign(direction);
-            gemm(one, left.vectors(), scratch.view(), zero, direction)?;
-        }
-        if let Some(right) = right {
-            scratch.assign(direction);
-            gemm(one, scratch.view(), right.vectors().t(), zero, direction)?;
-        }
-        Ok(())
+        let out_of = right.map(|right| (one, right.vectors().reversed_axes()));
+        multiply_sides(left.map(|left| (one, left.vectors())), out_of, direction, scratch)
     }
 
     /// The eigenvectors of each side as they were last refreshed.

@@ -4,7 +4,7 @@ mod damping;
 mod joint;
 mod root;
 
-use layerwise_linalg::{Scalar, gemm};
+use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayViewMut2};
 
 use crate::config::damping::JointDamping;
@@ -13,6 +13,7 @@ use crate::config::kronecker::KroneckerConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{bytes, check_shape, frobenius_norm, within_limit};
+use crate::numeric::sides::multiply_sides;
 use crate::signal::Signal;
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
@@ -291,6 +292,11 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
         }
         match &mut self.roots {
             Roots::Separate { left, right } => {
+                let formed = (left.formed(), right.formed());
+                if formed.0.is_some() && formed.1.is_some() {
+                    let scratch = &mut self.scratch;
+                    return Ok(multiply_sides(formed.0, formed.1, direction, scratch)?);
+                }
                 left.apply(direction, &mut self.scratch)?;
                 right.apply(direction, &mut self.scratch)
             }
@@ -307,18 +313,17 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
             return Ok(false);
         }
         check_shape("change", &change.view(), self.shape)?;
-        for statistic in [&self.left, &self.right] {
-            let Source::Moment(moment) = statistic.source(&step.signal, Reading::Moment) else {
-                continue;
-            };
-            self.scratch.assign(change);
-            let scale = A::from_f64(1.0 / statistic.correction);
-            let (a, b) = match statistic.side {
-                Side::Left => (moment, self.scratch.view()),
-                Side::Right => (self.scratch.view(), moment),
-            };
-            gemm(scale, a, b, A::zero(), change)?;
-        }
+        let (left, right) = (
+            self.left.source(&step.signal, Reading::Moment),
+            self.right.source(&step.signal, Reading::Moment),
+        );
+        let scaled = |source, correction: f64| match source {
+            Source::Moment(moment) => Some((A::from_f64(1.0 / correction), moment)),
+            Source::Identity | Source::Cholesky(_) => None,
+        };
+        let left = scaled(left, self.left.correction);
+        let right = scaled(right, self.right.correction);
+        multiply_sides(left, right, change, &mut self.scratch)?;
         Ok(true)
     }
 

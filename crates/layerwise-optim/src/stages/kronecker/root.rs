@@ -2,7 +2,7 @@
 
 use layerwise_linalg::{
     Cholesky, CoupledNewton, CoupledNewtonWorkspace, Cutoff, LinalgError, RootOptions, Scalar,
-    SymmetricEigen, gemm,
+    SymmetricEigen,
 };
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
@@ -12,6 +12,7 @@ use crate::config::root::RootMethod;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{bytes, frobenius_norm};
+use crate::numeric::sides::{Factor, multiply_sides};
 use crate::stages::eigenvectors::Eigenvectors;
 use crate::stages::kronecker::damping::{ResolvedDamping, is_negligible, mean_diagonal};
 use crate::stages::refresh::Refreshed;
@@ -284,6 +285,16 @@ impl<A: Scalar> FactorRoot<A> {
         Some(*self.norm.get_or_insert_with(norm))
     }
 
+    /// The root where it is formed, and its scale.
+    pub(crate) fn formed(&self) -> Factor<'_, A> {
+        match &self.kind {
+            RootKind::Scalar | RootKind::Cholesky { .. } => None,
+            RootKind::Formed { root, .. } | RootKind::Inverse { root, .. } => {
+                Some((*self.scale.latest(), root.latest().view()))
+            }
+        }
+    }
+
     /// `D ← P^{-p} D` or `D ← D Q^{-q}`; `scratch` is as large as `D`.
     pub(crate) fn apply(
         &self,
@@ -292,23 +303,21 @@ impl<A: Scalar> FactorRoot<A> {
     ) -> Result<()> {
         let side = self.side;
         let wrap = |source| OptimError::Factor { side, source };
-        let scale = *self.scale.latest();
         match &self.kind {
             RootKind::Scalar => {}
-            RootKind::Cholesky { cholesky } => match self.side {
+            RootKind::Cholesky { cholesky } => match side {
                 Side::Left => cholesky.latest().solve_left(direction).map_err(wrap)?,
                 Side::Right => cholesky.latest().solve_right(direction).map_err(wrap)?,
             },
-            RootKind::Formed { root, .. } | RootKind::Inverse { root, .. } => {
-                scratch.assign(direction);
-                let root = root.latest().view();
-                let (a, b) = match self.side {
-                    Side::Left => (root, scratch.view()),
-                    Side::Right => (scratch.view(), root),
+            RootKind::Formed { .. } | RootKind::Inverse { .. } => {
+                let (left, right) = match side {
+                    Side::Left => (self.formed(), None),
+                    Side::Right => (None, self.formed()),
                 };
-                return gemm(scale, a, b, A::zero(), direction).map_err(wrap);
+                return multiply_sides(left, right, direction, scratch).map_err(wrap);
             }
         }
+        let scale = *self.scale.latest();
         if scale != A::one() {
             direction.mapv_inplace(|x| x * scale);
         }

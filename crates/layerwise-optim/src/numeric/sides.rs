@@ -1,0 +1,32 @@
+//! Products with a matrix on each side.
+
+use layerwise_linalg::{Result, Scalar, gemm};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+/// A matrix, and what it is multiplied by; `None` for a side that is left alone.
+pub(crate) type Factor<'a, A> = Option<(A, ArrayView2<'a, A>)>;
+
+/// `X ← L X R`, by way of a matrix of the size of `X`.
+pub(crate) fn multiply_sides<A: Scalar>(
+    left: Factor<'_, A>,
+    right: Factor<'_, A>,
+    x: &mut ArrayViewMut2<'_, A>,
+    scratch: &mut Array2<A>,
+) -> Result<()> {
+    let zero = A::zero();
+    match (left, right) {
+        (Some((a, left)), Some((b, right))) => {
+            gemm(a, left, x.view(), zero, &mut scratch.view_mut())?;
+            gemm(b, scratch.view(), right, zero, x)
+        }
+        (Some((a, left)), None) => {
+            scratch.assign(x);
+            gemm(a, left, scratch.view(), zero, x)
+        }
+        (None, Some((b, right))) => {
+            scratch.assign(x);
+            gemm(b, scratch.view(), right, zero, x)
+        }
+        (None, None) => Ok(()),
+    }
+}
