@@ -73,7 +73,7 @@ fn time_one(chain: &Chain, n: usize, budget: Duration) -> Result<Times, OptimErr
 }
 
 fn time_set(chain: Chain, count: usize, n: usize, budget: Duration) -> Result<Times, OptimError> {
-    let mut set = OptimizerSet::new(vec![Group { selector: Selector::All, chain }]);
+    let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &chain)]);
     let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
     let mut layers = Vec::new();
     for name in &names {

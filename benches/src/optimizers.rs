@@ -2,17 +2,23 @@
 
 use layerwise_linalg::Scalar;
 use layerwise_linalg::ndarray::Array2;
+use layerwise_optim::factor::RootMethod;
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Chain, Factor, Kfac, Method, Muon, OneSidedKfac, Refresh, RmsProp,
-    RootMethod, Sgd, Shampoo, Signal, Soap,
+    Adagrad, Adam, AdamW, Chain, Factor, Kfac, Method, Muon, OneSidedKfac, Refresh, RmsProp, Sgd,
+    Shampoo, Signal, Soap,
 };
 
 use crate::{normals, second_moment};
 
 /// Never again after the first step, which is warm-up.
-const PLAIN: Refresh = Refresh { every: u64::MAX, start: 1, tolerated_failures: 0, drift: None };
+fn plain() -> Refresh {
+    Refresh::every(u64::MAX)
+}
+
 /// At every step.
-const REFRESHING: Refresh = Refresh { every: 1, start: 1, tolerated_failures: 0, drift: None };
+fn refreshing() -> Refresh {
+    Refresh::every(1)
+}
 
 /// Every method. Those with roots or bases twice: a step that uses them, and one that computes
 /// them anew; an amortized step follows from the two.
@@ -37,17 +43,17 @@ fn preconditioned() -> Vec<(&'static str, Chain)> {
     let inverses = |refresh| Kfac { refresh, root: RootMethod::Inverse, ..Kfac::default() }.chain();
     let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.chain();
     let soap = |refresh| Soap { refresh, ..Soap::default() }.chain();
-    let published = Soap { refresh: REFRESHING, ..Soap::as_published() }.chain();
+    let published = Soap { refresh: refreshing(), ..Soap::as_published() }.chain();
     vec![
-        ("kfac_plain", kfac(PLAIN)),
-        ("kfac_refreshing", kfac(REFRESHING)),
-        ("kfac_inverses_plain", inverses(PLAIN)),
-        ("kfac_inverses_refreshing", inverses(REFRESHING)),
+        ("kfac_plain", kfac(plain())),
+        ("kfac_refreshing", kfac(refreshing())),
+        ("kfac_inverses_plain", inverses(plain())),
+        ("kfac_inverses_refreshing", inverses(refreshing())),
         ("one_sided_kfac", OneSidedKfac::default().chain()),
-        ("shampoo_plain", shampoo(PLAIN)),
-        ("shampoo_refreshing", shampoo(REFRESHING)),
-        ("soap_plain", soap(PLAIN)),
-        ("soap_refreshing", soap(REFRESHING)),
+        ("shampoo_plain", shampoo(plain())),
+        ("shampoo_refreshing", shampoo(refreshing())),
+        ("soap_plain", soap(plain())),
+        ("soap_refreshing", soap(refreshing())),
         ("soap_published_refreshing", published),
     ]
 }

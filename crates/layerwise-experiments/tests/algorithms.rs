@@ -12,7 +12,8 @@ use layerwise_data::{Basis, Law, LinearTask, LinearTaskSpec, Moments, Spectrum, 
 use layerwise_experiments::linear::{Cell as Racer, LinearMethod, Needs, StepData};
 use layerwise_experiments::ndarray::{Array2, Axis, s};
 use layerwise_models::{LinearPass, TwoLayerLinear};
-use layerwise_optim::{Averaging, Factor, Kfac, Method, OutputFactor, Refresh, Signal};
+use layerwise_optim::methods::OutputFactor;
+use layerwise_optim::{Averaging, Factor, Kfac, Method, Refresh, Signal};
 use rand::Rng;
 use rand_distr::StandardNormal;
 

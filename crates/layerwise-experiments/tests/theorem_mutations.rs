@@ -13,7 +13,10 @@ use layerwise_experiments::theorems::{
 };
 use layerwise_linalg::RowOrthonormalizer;
 use layerwise_models::{LeastSquaresHead, LinearPass, TwoLayerLinear};
-use layerwise_optim::{Chain, Factor, Kfac, KfacDamping, Method, RootMethod, Signal, StageConfig};
+use layerwise_optim::chain::StageConfig;
+use layerwise_optim::factor::RootMethod;
+use layerwise_optim::methods::KfacDamping;
+use layerwise_optim::{Chain, Factor, Kfac, Method, Signal};
 use rand::RngCore;
 
 type Shape = (usize, usize, usize);

@@ -2,10 +2,10 @@
 //!
 //! `cargo run -p layerwise-optim --example kfac`
 
+use layerwise_optim::methods::KfacDamping;
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Averaging, Factor, Group, Kfac, KfacDamping, OptimError, OptimizerSet, Selector, Signal,
-    Signals, Update,
+    Averaging, Factor, Group, Kfac, OptimError, OptimizerSet, Selector, Signal, Signals, Update,
 };
 
 fn main() -> Result<(), OptimError> {

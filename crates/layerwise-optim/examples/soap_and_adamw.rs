@@ -2,10 +2,9 @@
 //!
 //! `cargo run -p layerwise-optim --example soap_and_adamw`
 
+use layerwise_optim::checkpoint::OptimizerSetState;
 use layerwise_optim::ndarray::{Array1, Array2};
-use layerwise_optim::{
-    AdamW, Group, OptimError, OptimizerSet, OptimizerSetState, Selector, Signals, Soap, Update,
-};
+use layerwise_optim::{AdamW, Group, OptimError, OptimizerSet, Selector, Signals, Soap, Update};
 
 #[derive(Clone, PartialEq)]
 struct Model {

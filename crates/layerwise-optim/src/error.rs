@@ -185,7 +185,7 @@ pub enum OptimError {
     /// A state in another layout than this version of the crate reads.
     #[error("the state has layout version {found}, expected {expected}")]
     StateVersion {
-        /// [`STATE_VERSION`](crate::STATE_VERSION).
+        /// [`STATE_VERSION`](crate::checkpoint::STATE_VERSION).
         expected: u32,
         /// The state's.
         found: u32,

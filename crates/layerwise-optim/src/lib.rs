@@ -18,7 +18,7 @@
 //!
 //! These named methods are structs of hyperparameters, by the names of the literature, and
 //! [stand for](Method::chain) chains. A chain can be changed, put together otherwise, and joined by
-//! stages of one's own, behind the trait [`Stage`]; it [builds](Chain::build) a checked [`Optimizer`]
+//! stages of one's own, behind the trait [`Stage`](stage::Stage); it [builds](Chain::build) a checked [`Optimizer`]
 //! of one weight. What a layer reports at a step is a [`Signal`]. An [`OptimizerSet`] steps many named
 //! matrices and vectors at once.
 //!
@@ -51,66 +51,87 @@
 //! # Backends
 //!
 //! The linear algebra is in Rust by default (feature `pure-rust`), or OpenBLAS's (`openblas-system`,
-//! `openblas-static`); [`backend()`] says what serves. The [guide] has what either needs, and when to
-//! call [`set_backend_threads`].
+//! `openblas-static`); [`linalg::backend()`] says what serves. The [guide] has what either needs, and when to
+//! call [`set_backend_threads`](linalg::set_backend_threads).
 
 mod config;
-mod error;
+pub mod error;
 pub mod guide;
-mod methods;
+pub mod methods;
 mod numeric;
 pub mod references;
-mod schedule;
-mod set;
-mod signal;
-mod stage;
+pub mod schedule;
+pub mod set;
+pub mod signal;
+pub mod stage;
 mod stages;
 mod state;
 mod statistics;
-mod step;
+pub mod step;
 pub mod suite;
 mod values;
 
-pub use layerwise_linalg::{
-    Backend, KERNEL_VARIABLE, LinalgError, Scalar, backend, ndarray, set_backend_threads,
-};
+/// A method as data, stage by stage: what a [`Chain`] is made of.
+pub mod chain {
+    pub use crate::config::adaptation::LevenbergMarquardt;
+    pub use crate::config::averaging::Averaging;
+    pub use crate::config::chain::Chain;
+    pub use crate::config::clipping::Clipping;
+    pub use crate::config::custom::{Custom, CustomStage};
+    pub use crate::config::diagonal::DiagonalConfig;
+    pub use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+    pub use crate::config::grafting::Grafting;
+    pub use crate::config::kronecker::KroneckerConfig;
+    pub use crate::config::momentum::{Filter, HeavyBall, Momentum};
+    pub use crate::config::partition::{LargeDimension, Merging, Partition};
+    pub use crate::config::polar::{PolarConfig, PolarMethod, PolarScale};
+    pub use crate::config::stage::StageConfig;
+    pub use crate::config::weight_averaging::WeightAveraging;
+    pub use crate::config::weight_decay::{DecoupledDecay, WeightDecay};
+}
 
-pub use config::adaptation::LevenbergMarquardt;
-pub use config::averaging::Averaging;
-pub use config::basis::{BasisMethod, BasisUse, ColumnOrder};
-pub use config::chain::Chain;
-pub use config::clipping::Clipping;
-pub use config::custom::{Custom, CustomStage};
-pub use config::damping::{Damping, JointDamping};
-pub use config::diagonal::{DiagonalConfig, EpsilonPlacement};
-pub use config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
-pub use config::factor::FactorConfig;
-pub use config::grafting::Grafting;
-pub use config::kronecker::KroneckerConfig;
-pub use config::momentum::{Filter, HeavyBall, Momentum};
-pub use config::partition::{LargeDimension, Merging, Partition};
-pub use config::polar::{PolarConfig, PolarDivisor, PolarMethod, PolarScale};
-pub use config::refresh::Refresh;
-pub use config::root::{RankTolerance, RootMethod};
-pub use config::sign::SignScale;
-pub use config::stage::StageConfig;
-pub use config::statistic::Statistic;
-pub use config::weight_averaging::WeightAveraging;
-pub use config::weight_decay::{DecoupledDecay, WeightDecay};
+/// The Kronecker factors of a layer: of what, how they are damped, and how their roots and bases are
+/// found.
+pub mod factor {
+    pub use crate::config::basis::BasisMethod;
+    pub use crate::config::damping::{Damping, JointDamping};
+    pub use crate::config::factor::FactorConfig;
+    pub use crate::config::refresh::Refresh;
+    pub use crate::config::root::{RankTolerance, RootMethod};
+    pub use crate::config::statistic::Statistic;
+    pub use crate::stages::eigenbasis::EigenbasisDiagonal;
+}
+
+/// Choices that only matter where another implementation's numbers are to be met: which option is
+/// whose stands in the [references].
+pub mod parity {
+    pub use crate::config::basis::{BasisUse, ColumnOrder};
+    pub use crate::config::diagonal::EpsilonPlacement;
+    pub use crate::config::polar::PolarDivisor;
+    pub use crate::config::sign::SignScale;
+}
+
+/// States of optimizers and sets, to be saved and loaded.
+pub mod checkpoint {
+    pub use crate::state::saved::{OptimizerSetState, OptimizerState, Resume, STATE_VERSION};
+}
+
+/// Scalars, and the linear algebra that serves.
+pub mod linalg {
+    pub use layerwise_linalg::{
+        Backend, KERNEL_VARIABLE, LinalgError, Scalar, backend, set_backend_threads,
+    };
+}
+
+pub use chain::{Averaging, Chain, Momentum, WeightDecay};
 pub use error::{OptimError, Result, Side};
+pub use factor::{Damping, Refresh};
+pub use layerwise_linalg::{Scalar, ndarray};
 pub use methods::{
-    Adagrad, Adam, AdamW, Ekfac, Exponents, Kfac, KfacDamping, KlShampoo, Lion, Muon, OneSidedKfac,
-    OutputFactor, RmsProp, Sgd, Shampoo, Soap,
+    Adagrad, Adam, AdamW, Ekfac, Kfac, KlShampoo, Lion, Method, Muon, OneSidedKfac, RmsProp, Sgd,
+    Shampoo, Soap,
 };
-pub use schedule::{NamedSchedule, Schedule};
-pub use set::selector::Selector;
-pub use set::{Group, OptimizerSet, Update};
+pub use schedule::Schedule;
+pub use set::{Group, OptimizerSet, Selector, Update};
 pub use signal::{Factor, Signal, Signals};
-pub use stage::{Observation, Stage, Step};
-pub use stages::eigenbasis::EigenbasisDiagonal;
-pub use state::saved::{OptimizerSetState, OptimizerState, Resume, STATE_VERSION};
-pub use step::control::Control;
-pub use step::method::Method;
-pub use step::optimizer::Optimizer;
-pub use step::report::{QuadraticModel, StepReport};
-pub use values::{StateReader, StateWriter};
+pub use step::{Control, Optimizer, StepReport};

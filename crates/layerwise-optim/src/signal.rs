@@ -140,6 +140,7 @@ impl<'a, A: Scalar> Factor<'a, A> {
 
 /// Signals beyond the gradient: those that a method requires, or those that a layer can give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Signals {
     /// The second moment of the layer's input.
     pub input: bool,
@@ -150,6 +151,10 @@ pub struct Signals {
 impl Signals {
     /// The gradient alone.
     pub const GRADIENT: Signals = Signals { input: false, output: false };
+    /// The gradient and the input factor.
+    pub const INPUT: Signals = Signals { input: true, output: false };
+    /// The gradient and the output factor.
+    pub const OUTPUT: Signals = Signals { input: false, output: true };
     /// The gradient, the input factor and the output factor.
     pub const ALL: Signals = Signals { input: true, output: true };
 

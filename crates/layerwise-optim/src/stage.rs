@@ -7,7 +7,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::error::Result;
 use crate::signal::Signal;
-use crate::values::{StateReader, StateWriter};
+pub use crate::values::{StateReader, StateWriter};
 
 /// A stage of a [`Chain`](crate::Chain): it observes what a layer reports, and turns one direction
 /// into another.

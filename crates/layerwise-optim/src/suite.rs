@@ -2,7 +2,8 @@
 //! from outside of this crate, and of this crate's own.
 //!
 //! ```
-//! use layerwise_optim::{DiagonalConfig, suite};
+//! use layerwise_optim::chain::DiagonalConfig;
+//! use layerwise_optim::suite;
 //!
 //! suite::check::<f32>(&DiagonalConfig::default().into(), (5, 7))?;
 //! # Ok::<(), suite::Violation>(())
@@ -29,6 +30,7 @@ use crate::step::report::StepReport;
 /// A promise that a stage does not keep.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("at step {step}, {what}")]
+#[non_exhaustive]
 pub struct Violation {
     /// What happened.
     pub what: String,

@@ -41,7 +41,7 @@ impl<A: Scalar> StateRef<'_, A> {
     }
 }
 
-/// Collects the state of a [`Stage`](crate::Stage) by name: arrays as views,
+/// Collects the state of a [`Stage`](crate::stage::Stage) by name: arrays as views,
 /// which are copied when the state is.
 ///
 /// A name that is given again replaces what it stood for.
@@ -141,7 +141,7 @@ impl<A: Scalar> StateSource<A> for &BTreeMap<String, StateValue<A>> {
     }
 }
 
-/// Hands the values of a state out to a [`Stage`](crate::Stage), by the names
+/// Hands the values of a state out to a [`Stage`](crate::stage::Stage), by the names
 /// under which a [`StateWriter`] took them.
 pub struct StateReader<'s, A> {
     source: &'s mut dyn StateSource<A>,

@@ -105,10 +105,7 @@ fn batches_of_changing_size_allocate_nothing() {
 fn a_warmed_up_step_of_a_set_allocates_nothing() {
     for case in cases() {
         let problem = case.problem::<f64>(41, (6, 9), 10.0);
-        let mut set = OptimizerSet::<f64>::new(vec![Group {
-            selector: Selector::All,
-            chain: case.chain.clone(),
-        }]);
+        let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &case.chain)]);
         set.register("first", (6, 9), Signals::ALL).unwrap();
         set.register("second", (6, 9), Signals::ALL).unwrap();
         let mut weights = (Array2::<f64>::zeros((6, 9)), Array2::<f64>::zeros((6, 9)));
@@ -120,8 +117,8 @@ fn a_warmed_up_step_of_a_set_allocates_nothing() {
             }
             let signal = problem.signal(&gradient);
             set.step(&mut [
-                Update { name: "first", weight: weights.0.view_mut(), signal },
-                Update { name: "second", weight: weights.1.view_mut(), signal },
+                Update::new("first", weights.0.view_mut(), signal),
+                Update::new("second", weights.1.view_mut(), signal),
             ])
             .unwrap();
         }
@@ -199,8 +196,7 @@ fn a_checkpoint_takes_no_copy_of_the_state() {
     let shape = (768, 512);
     let array = (shape.0 * shape.1 * size_of::<f64>()) as isize;
     for method in [Adam::default().chain(), Kfac::default().chain()] {
-        let mut set =
-            OptimizerSet::<f64>::new(vec![Group { selector: Selector::All, chain: method }]);
+        let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &method)]);
         for name in ["a", "b", "c"] {
             set.register(name, shape, Signals::ALL).unwrap();
         }

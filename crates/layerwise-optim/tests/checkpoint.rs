@@ -8,10 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use common::{Case, Quadratic, cases};
+use layerwise_optim::checkpoint::Resume;
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Adam, Averaging, Chain, Group, Kfac, Method, Muon, OptimError, Optimizer, OptimizerSet, Resume,
-    Scalar, Selector, Shampoo, Signals, Soap, Update,
+    Adam, Averaging, Chain, Group, Kfac, Method, Muon, OptimError, Optimizer, OptimizerSet, Scalar,
+    Selector, Shampoo, Signals, Soap, Update,
 };
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
@@ -66,9 +67,7 @@ const SHAPE: (usize, usize) = (5, 4);
 /// A parameter for each method.
 fn set<A: Scalar>() -> OptimizerSet<A> {
     let methods = methods();
-    let groups = methods
-        .iter()
-        .map(|(name, chain)| Group { selector: Selector::named([*name]), chain: chain.clone() });
+    let groups = methods.iter().map(|(name, chain)| Group::new(Selector::named([*name]), chain));
     let mut set = OptimizerSet::new(groups.collect());
     for (name, _) in methods {
         set.register(name, SHAPE, Signals::ALL).unwrap();
@@ -141,7 +140,7 @@ fn resumes<A: Scalar>(case: &Case, shape: (usize, usize), path: &Path) {
         optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap()
     };
     let one = || {
-        let group = Group { selector: Selector::All, chain: case.chain.clone() };
+        let group = Group::new(Selector::All, &case.chain);
         let mut set = OptimizerSet::<A>::new(vec![group]);
         set.register("w", shape, Signals::ALL).unwrap();
         set
@@ -538,11 +537,10 @@ fn a_checkpoint_of_another_set_is_refused_by_name() {
         (default(), Some("more"), None, "there is no parameter \"more\""),
         (default(), None, Some("muon"), "the state has no parameter \"muon\""),
     ] {
-        let groups = methods().into_iter().map(|(name, chain)| Group {
-            selector: Selector::named([name]),
-            chain: if name == "adam" { adam.clone() } else { chain },
+        let groups = methods().into_iter().map(|(name, chain)| {
+            Group::new(Selector::named([name]), &if name == "adam" { adam.clone() } else { chain })
         });
-        let rest = Group { selector: Selector::All, chain: Muon::default().chain() };
+        let rest = Group::new(Selector::All, &Muon::default());
         let mut other = OptimizerSet::<f64>::new(groups.chain([rest]).collect());
         let names = methods().into_iter().map(|(name, _)| name).chain(more);
         for name in names.filter(|&name| Some(name) != less) {

@@ -1,11 +1,14 @@
 //! What a caller decides about a run: its step, and bounds over all parameters.
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+use layerwise_optim::chain::{LevenbergMarquardt, StageConfig, WeightAveraging};
+use layerwise_optim::checkpoint::Resume;
+use layerwise_optim::factor::{BasisMethod, RootMethod};
 use layerwise_optim::ndarray::{Array2, Axis};
+use layerwise_optim::parity::ColumnOrder;
 use layerwise_optim::{
-    AdamW, Averaging, BasisMethod, Chain, ColumnOrder, Control, Damping, Factor, Group, Kfac,
-    LevenbergMarquardt, Method, OptimError, OptimizerSet, Refresh, Resume, RootMethod, Schedule,
-    Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, StageConfig, Update, WeightAveraging,
+    AdamW, Averaging, Chain, Control, Damping, Factor, Group, Kfac, Method, OptimError,
+    OptimizerSet, Refresh, Schedule, Selector, Sgd, Shampoo, Side, Signal, Signals, Soap, Update,
 };
 
 fn numbers(seed: usize, shape: (usize, usize)) -> Array2<f64> {
@@ -215,7 +218,7 @@ fn the_norm_constraint_of_a_weight_is_that_of_a_set_of_one() {
         let signal = Signal::new(gradient.view())
             .with_output(Factor::Samples(outputs.view()))
             .with_input(Factor::Samples(inputs.view()));
-        set.step(&mut [Update { name: "w", weight: a.view_mut(), signal }]).unwrap();
+        set.step(&mut [Update::new("w", a.view_mut(), signal)]).unwrap();
         alone.step(&mut b.view_mut(), &signal).unwrap();
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-14));
     }

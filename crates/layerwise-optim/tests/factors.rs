@@ -8,12 +8,16 @@ use common::{
     step,
 };
 use layerwise_linalg::{Cholesky, Ridge, RootOptions, inverse_root, orthonormal_rows};
+use layerwise_optim::chain::{
+    DiagonalConfig, Grafting, KroneckerConfig, Merging, Partition, StageConfig,
+};
+use layerwise_optim::factor::{BasisMethod, FactorConfig, RankTolerance, RootMethod, Statistic};
+use layerwise_optim::methods::{Exponents, KfacDamping};
 use layerwise_optim::ndarray::Array2;
+use layerwise_optim::parity::ColumnOrder;
 use layerwise_optim::{
-    Adam, Averaging, BasisMethod, Chain, ColumnOrder, Damping, DiagonalConfig, Exponents, Factor,
-    FactorConfig, Grafting, JointDamping, Kfac, KfacDamping, KlShampoo, KroneckerConfig, Merging,
-    Method, OptimError, Optimizer, Partition, RankTolerance, Refresh, RootMethod, Shampoo, Side,
-    Signal, Soap, StageConfig, Statistic,
+    Adam, Averaging, Chain, Damping, Factor, Kfac, KlShampoo, Method, OptimError, Optimizer,
+    Refresh, Shampoo, Side, Signal, Soap,
 };
 
 #[test]
@@ -40,20 +44,17 @@ fn the_coupled_newton_iteration_gives_the_same_roots_or_falls_back() {
         residual: 1e-3,
     };
     let factor = FactorConfig {
-        statistic: Statistic::Gradient,
         averaging: Averaging::Sum,
         damping: Damping::Absolute(1e-2.into()),
         exponent: 0.5,
         root,
-        trace_scaling: 0.0,
+        ..FactorConfig::of(Statistic::Gradient)
     };
     let chain = |root| {
-        Chain::new(0.01).then(KroneckerConfig {
-            left: FactorConfig { root, ..factor.clone() },
-            right: FactorConfig::left_alone(),
-            damping: JointDamping::None,
-            refresh: Refresh::default(),
-        })
+        Chain::new(0.01).then(KroneckerConfig::new(
+            FactorConfig { root, ..factor.clone() },
+            FactorConfig::left_alone(),
+        ))
     };
     let short = chain(factor.root.clone());
     let mut weight = start((4, 4));
@@ -70,21 +71,13 @@ fn a_vector_keeps_its_exponent_whatever_the_root_of_matrices() {
     let gradients = gradients(21, 3, (1, 4));
     let method = |root, vector_exponent| {
         let factor = FactorConfig {
-            statistic: Statistic::Gradient,
             averaging: Averaging::Sum,
             damping: Damping::Absolute(0.1.into()),
-            exponent: 1.0,
             root,
-            trace_scaling: 0.0,
+            ..FactorConfig::of(Statistic::Gradient)
         };
         Chain::new(0.01).then(
-            StageConfig::from(KroneckerConfig {
-                left: factor.clone(),
-                right: factor,
-                damping: JointDamping::None,
-                refresh: Refresh::default(),
-            })
-            .in_parts(&Partition {
+            StageConfig::from(KroneckerConfig::new(factor.clone(), factor)).in_parts(&Partition {
                 merging: Merging::Vectors,
                 vector_exponent,
                 ..Partition::default()
@@ -179,7 +172,10 @@ fn an_absolute_cut_off_sees_the_bias_corrected_factor() {
     let method = Shampoo {
         averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
         damping: Damping::None,
-        root: RootMethod::pseudo_inverse(RankTolerance { relative: 0.0, absolute: cutoff }),
+        root: RootMethod::pseudo_inverse(RankTolerance {
+            absolute: cutoff,
+            ..RankTolerance::default()
+        }),
         ..Shampoo::default()
     };
     let (mut left, mut right) = (Array2::<f64>::zeros((3, 3)), Array2::<f64>::zeros((4, 4)));
@@ -496,12 +492,11 @@ fn whitening_starts_from_the_root_mean_square_as_long_as_the_other_side_has_no_r
     let gradients = gradients(20, 3, (3, 4));
     let (ridge, rate) = (1e-2, 0.1);
     let right = FactorConfig {
-        statistic: Statistic::Whitened { normalized: true },
         averaging: Averaging::Sum,
         damping: Damping::Absolute(ridge.into()),
         exponent: 0.5,
         root: RootMethod::default(),
-        trace_scaling: 0.0,
+        ..FactorConfig::of(Statistic::Whitened { normalized: true })
     };
     let dead = FactorConfig {
         statistic: Statistic::Signal,
@@ -511,12 +506,7 @@ fn whitening_starts_from_the_root_mean_square_as_long_as_the_other_side_has_no_r
     let zero = Array2::<f64>::zeros((3, 3));
     for left in [dead, FactorConfig::left_alone()] {
         let is_identity = left.statistic == Statistic::None;
-        let method = Chain::new(rate).then(KroneckerConfig {
-            left,
-            right: right.clone(),
-            damping: JointDamping::None,
-            refresh: Refresh::default(),
-        });
+        let method = Chain::new(rate).then(KroneckerConfig::new(left, right.clone()));
         let mut weight = start((3, 4));
         let mut expected = weight.clone();
         let mut optimizer = method.build(weight.dim()).unwrap();

@@ -3,14 +3,18 @@
 //! `tests/golden/README.md` says where they come from and what each file holds.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 
+use layerwise_optim::chain::{
+    DiagonalConfig, EigenbasisConfig, Filter, Grafting, HeavyBall, LargeDimension, Merging,
+    Partition, PolarConfig, PolarMethod, PolarScale, WeightAveraging,
+};
+use layerwise_optim::factor::{BasisMethod, RankTolerance, RootMethod, Statistic};
+use layerwise_optim::methods::{Exponents, KfacDamping};
 use layerwise_optim::ndarray::{Array2, ArrayView2};
+use layerwise_optim::parity::{ColumnOrder, PolarDivisor, SignScale};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, BasisUse, Chain, ColumnOrder, Damping,
-    DiagonalConfig, DiagonalEstimate, EigenbasisConfig, Exponents, Factor, Filter, Grafting,
-    HeavyBall, Kfac, KfacDamping, KlShampoo, LargeDimension, Merging, Method, Momentum, Muon,
-    OptimError, Optimizer, Partition, PolarConfig, PolarDivisor, PolarMethod, PolarScale,
-    RankTolerance, Refresh, RmsProp, RootMethod, Scalar, Schedule, Sgd, Shampoo, Side, SignScale,
-    Signal, Soap, Statistic, WeightAveraging, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, Chain, Damping, Factor, Kfac, KlShampoo, Method, Momentum,
+    Muon, OptimError, Optimizer, Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo, Side, Signal,
+    Soap, WeightDecay,
 };
 use serde_json::Value;
 
@@ -61,10 +65,8 @@ impl Golden {
     fn refresh(&self) -> Refresh {
         let integer = |name| self.hyper(name).as_u64().unwrap();
         Refresh {
-            every: integer("precondition_frequency"),
             start: integer("start_preconditioning_step"),
-            tolerated_failures: 0,
-            drift: None,
+            ..Refresh::every(integer("precondition_frequency"))
         }
     }
 
@@ -152,6 +154,7 @@ fn sgd_of(golden: &Golden) -> Sgd {
         nesterov: golden.flag("nesterov"),
         weight_decay: decay(golden, WeightDecay::L2),
         maximize: golden.switch("maximize"),
+        ..Sgd::default()
     }
 }
 
@@ -168,6 +171,7 @@ fn adam_of(golden: &Golden) -> Adam {
         },
         amsgrad: golden.switch("amsgrad"),
         maximize: golden.switch("maximize"),
+        ..Adam::default()
     }
 }
 
@@ -180,6 +184,7 @@ fn adamw_of(golden: &Golden) -> AdamW {
         weight_decay: golden.schedule("weight_decay"),
         amsgrad: golden.switch("amsgrad"),
         maximize: golden.switch("maximize"),
+        ..AdamW::default()
     }
 }
 
@@ -193,6 +198,7 @@ fn adagrad_of(golden: &Golden) -> Adagrad {
         initial: golden.number("initial_accumulator_value"),
         weight_decay: decay(golden, WeightDecay::L2),
         maximize: golden.switch("maximize"),
+        ..Adagrad::default()
     }
 }
 
@@ -205,6 +211,7 @@ fn rmsprop_of(golden: &Golden) -> RmsProp {
         centered: golden.flag("centered"),
         weight_decay: decay(golden, WeightDecay::L2),
         maximize: golden.switch("maximize"),
+        ..RmsProp::default()
     }
 }
 
@@ -269,8 +276,10 @@ fn muon_of(golden: &Golden) -> Muon {
                 Some("spectral_unclamped") => PolarScale::Ratio,
                 other => panic!("{other:?}"),
             },
+            ..PolarConfig::default()
         },
         weight_decay: golden.schedule("weight_decay"),
+        ..Muon::default()
     }
 }
 
@@ -329,11 +338,8 @@ fn distributed_shampoo(golden: &Golden) -> Chain {
                 _ => basis_method(&preconditioner["computation"], golden.number("epsilon")),
             };
             let eigenbasis = EigenbasisConfig {
-                left: statistic(0),
-                right: statistic(1),
                 averaging: averaging.clone(),
                 basis,
-                basis_use: BasisUse::Refreshed,
                 refresh: golden.refresh(),
                 diagonal: DiagonalConfig {
                     averaging,
@@ -341,7 +347,7 @@ fn distributed_shampoo(golden: &Golden) -> Chain {
                     exponent: number(&preconditioner["eigenvalue_exponent"]).unwrap_or(0.5),
                     ..DiagonalConfig::default()
                 },
-                estimate: DiagonalEstimate::Gradient,
+                ..EigenbasisConfig::new(statistic(0), statistic(1))
             };
             Chain::new(0.01).then(eigenbasis)
         }
@@ -386,6 +392,7 @@ fn distributed_shampoo(golden: &Golden) -> Chain {
         dampening: number(&momentum["dampening"]).unwrap().into(),
         nesterov: momentum["use_nesterov"] == true,
         from_zero: true,
+        ..HeavyBall::new(0.0)
     });
     // With a constant rate, CORRECTED is DECOUPLED, and INDEPENDENT the same of λ/η.
     let weight_decay = match golden.hyper("weight_decay_type").as_str() {
@@ -443,6 +450,7 @@ fn root(computation: &Value, epsilon: f64) -> (RootMethod, Damping) {
                 absolute: stability["atol"].as_f64().unwrap(),
                 // None: what rounding makes of zero, which is never kept.
                 relative: stability["rtol"].as_f64().unwrap_or(0.0),
+                ..RankTolerance::default()
             });
             RootMethod::Eigen { pseudo_inverse, basis: basis_method(computation, epsilon) }
         }
@@ -474,7 +482,11 @@ fn polar(config: &Value) -> PolarConfig {
             divisor: PolarDivisor::AtLeast(1e-8),
         },
     };
-    PolarConfig { method, scale: PolarScale::Number(config["scale"].as_f64().unwrap()) }
+    PolarConfig {
+        method,
+        scale: PolarScale::Number(config["scale"].as_f64().unwrap()),
+        ..PolarConfig::default()
+    }
 }
 
 fn grafting(config: &Value) -> Option<Grafting> {

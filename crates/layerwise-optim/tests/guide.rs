@@ -2,10 +2,11 @@
 //! the allocator.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 
+use layerwise_optim::chain::{Filter, Grafting, LevenbergMarquardt};
+use layerwise_optim::factor::RootMethod;
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, Chain, Ekfac, Filter, Grafting, Kfac, KlShampoo,
-    LevenbergMarquardt, Lion, Method, Momentum, Muon, OneSidedKfac, RmsProp, RootMethod, Scalar,
-    Sgd, Shampoo, Soap, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, Chain, Ekfac, Kfac, KlShampoo, Lion, Method, Momentum, Muon,
+    OneSidedKfac, RmsProp, Scalar, Sgd, Shampoo, Soap, WeightDecay,
 };
 
 const GUIDE: &str = include_str!("../docs/guide.md");

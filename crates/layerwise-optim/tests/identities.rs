@@ -5,12 +5,16 @@ mod common;
 
 use common::{Quadratic, covariance, generator, largest_difference, normal};
 use layerwise_linalg::{Cholesky, polar_factor_exact};
+use layerwise_optim::chain::{
+    EigenbasisConfig, Grafting, HeavyBall, LevenbergMarquardt, StageConfig,
+};
+use layerwise_optim::factor::{RootMethod, Statistic};
+use layerwise_optim::methods::{KfacDamping, OutputFactor};
 use layerwise_optim::ndarray::{Array2, linalg::kron};
 use layerwise_optim::{
-    Adam, Averaging, Chain, Damping, EigenbasisConfig, Ekfac, Factor, Grafting, Group, HeavyBall,
-    Kfac, KfacDamping, LevenbergMarquardt, Method, Momentum, OneSidedKfac, Optimizer, OptimizerSet,
-    OutputFactor, Refresh, RootMethod, Selector, Sgd, Shampoo, Signal, Signals, Soap, StageConfig,
-    Statistic, Update, WeightDecay,
+    Adam, Averaging, Chain, Damping, Ekfac, Factor, Group, Kfac, Method, Momentum, OneSidedKfac,
+    Optimizer, OptimizerSet, Refresh, Selector, Sgd, Shampoo, Signal, Signals, Soap, Update,
+    WeightDecay,
 };
 
 /// The change that one step with η = 1 makes, sign reversed.
@@ -308,10 +312,8 @@ fn momentum_unrolls_to_its_sum() {
     let gradients: Vec<_> = (0..5).map(|_| normal::<f64>(&mut rng, (2, 3))).collect();
     let (momentum, dampening) = (0.7, 0.4);
     let chain = Chain::new(1.0).then(Momentum::HeavyBall(HeavyBall {
-        momentum: momentum.into(),
         dampening: dampening.into(),
-        nesterov: false,
-        from_zero: false,
+        ..HeavyBall::new(momentum)
     }));
     let mut optimizer = chain.build::<f64>((2, 3)).unwrap();
     let mut weight = Array2::<f64>::zeros((2, 3));

@@ -5,11 +5,12 @@
 mod common;
 
 use common::{Case, Quadratic, cases, generator, normal};
+use layerwise_optim::chain::{Clipping, Grafting, StageConfig};
+use layerwise_optim::factor::{BasisMethod, RootMethod, Statistic};
+use layerwise_optim::methods::{Exponents, KfacDamping};
 use layerwise_optim::ndarray::Array2;
-use layerwise_optim::{
-    Averaging, BasisMethod, BasisUse, Chain, Clipping, Damping, Exponents, Grafting, Kfac,
-    KfacDamping, Method, RootMethod, Shampoo, StageConfig, Statistic,
-};
+use layerwise_optim::parity::BasisUse;
+use layerwise_optim::{Averaging, Chain, Damping, Kfac, Method, Shampoo};
 
 const N: usize = 5;
 /// More than one refresh of each method.
@@ -230,7 +231,7 @@ fn a_mutated_kfac_misses_the_minimum() {
         ("damped jointly", from_minimum(|kfac, _| kfac.damping = exact(0.01))),
         (
             "one-sided",
-            from_minimum(|kfac, _| kfac.output = layerwise_optim::OutputFactor::Identity),
+            from_minimum(|kfac, _| kfac.output = layerwise_optim::methods::OutputFactor::Identity),
         ),
     ] {
         assert!(deviation > 1e-2, "{what}: {deviation:e}");

@@ -7,13 +7,17 @@ use common::{
     step,
 };
 use layerwise_linalg::{Ridge, RootOptions, inverse_root, polar_factor_exact, singular_values};
+use layerwise_optim::chain::{
+    Clipping, DiagonalEstimate, Filter, Grafting, HeavyBall, LevenbergMarquardt, Merging,
+    Partition, PolarConfig, PolarMethod, PolarScale, WeightAveraging,
+};
+use layerwise_optim::methods::KfacDamping;
 use layerwise_optim::ndarray::{Array2, s};
+use layerwise_optim::parity::{PolarDivisor, SignScale};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, Chain, Clipping, Control, Damping, DiagonalEstimate, Ekfac, Factor,
-    Filter, Grafting, Group, HeavyBall, Kfac, KfacDamping, LevenbergMarquardt, Merging, Method,
-    Momentum, OptimError, Optimizer, OptimizerSet, Partition, PolarConfig, PolarDivisor,
-    PolarMethod, PolarScale, Refresh, Scalar, Schedule, Selector, Sgd, Shampoo, Side, SignScale,
-    Signal, Signals, Soap, WeightAveraging, WeightDecay,
+    Adam, AdamW, Averaging, Chain, Control, Damping, Ekfac, Factor, Group, Kfac, Method, Momentum,
+    OptimError, Optimizer, OptimizerSet, Refresh, Scalar, Schedule, Selector, Sgd, Shampoo, Side,
+    Signal, Signals, Soap, WeightDecay,
 };
 
 #[test]
@@ -559,7 +563,12 @@ fn levenberg_marquardt_scales_every_damping() {
     let problem = Quadratic::<f64>::new(13, (3, 4), 10.0);
     let gradient = problem.gradient(&start((3, 4)));
     let signal = problem.signal(&gradient);
-    let adaptation = LevenbergMarquardt { decrease: 0.5, smallest: 0.2, largest: 3.0 };
+    let adaptation = LevenbergMarquardt {
+        decrease: 0.5,
+        smallest: 0.2,
+        largest: 3.0,
+        ..LevenbergMarquardt::default()
+    };
     let kfac = |damping: KfacDamping| Kfac {
         damping,
         damping_adaptation: Some(adaptation),
@@ -642,7 +651,11 @@ fn polar_factors_are_scaled_by_shape_and_nuclear_norm() {
                 (PolarScale::Ratio, (m / n).sqrt()),
                 (PolarScale::RootMeanSquare, 0.2 * m.max(n).sqrt()),
             ] {
-                let found = direction(PolarConfig { method: method.clone(), scale });
+                let found = direction(PolarConfig {
+                    method: method.clone(),
+                    scale,
+                    ..PolarConfig::default()
+                });
                 let expected = &factor * (multiple * by_shape);
                 let difference = largest_difference(found.view(), expected.view());
                 assert!(difference < ROUNDING * 10.0, "{shape:?}, {scale:?}: {difference:e}");
@@ -656,6 +669,7 @@ fn polar_factors_are_scaled_by_shape_and_nuclear_norm() {
                 divisor: PolarDivisor::AtLeast(1e-8),
             },
             scale: PolarScale::Number(1.0),
+            ..PolarConfig::default()
         });
         assert!(largest_difference(found.view(), factor.view()) < ROUNDING * 10.0, "{shape:?}");
     }

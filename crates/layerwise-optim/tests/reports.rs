@@ -5,10 +5,12 @@ mod common;
 
 use common::{Quadratic, cases, generator, normal};
 use layerwise_linalg::{RootOptions, inverse_root, orthonormal_rows};
+use layerwise_optim::factor::{BasisMethod, RootMethod};
+use layerwise_optim::methods::KfacDamping;
 use layerwise_optim::ndarray::{Array1, Array2, ArrayView1};
 use layerwise_optim::{
-    Averaging, BasisMethod, Damping, Ekfac, Factor, Kfac, KfacDamping, Method, Refresh, RootMethod,
-    Sgd, Shampoo, Signal, Soap, StepReport,
+    Averaging, Damping, Ekfac, Factor, Kfac, Method, Refresh, Sgd, Shampoo, Signal, Soap,
+    StepReport,
 };
 
 fn first_report(method: &impl Method, problem: &Quadratic<f64>) -> StepReport {

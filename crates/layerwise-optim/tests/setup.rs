@@ -4,15 +4,21 @@
 mod common;
 
 use common::{cases, generator, normal};
+use layerwise_optim::chain::{
+    Clipping, DiagonalConfig, EigenbasisConfig, HeavyBall, KroneckerConfig, LevenbergMarquardt,
+    Merging, Partition, PolarConfig, PolarMethod, PolarScale, StageConfig, WeightAveraging,
+};
+use layerwise_optim::checkpoint::OptimizerState;
+use layerwise_optim::factor::{
+    BasisMethod, FactorConfig, JointDamping, RankTolerance, RootMethod, Statistic,
+};
+use layerwise_optim::methods::KfacDamping;
 use layerwise_optim::ndarray::{Array1, Array2, Axis};
+use layerwise_optim::parity::{BasisUse, ColumnOrder, PolarDivisor, SignScale};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, BasisMethod, BasisUse, Chain, Clipping, ColumnOrder, Damping,
-    DiagonalConfig, EigenbasisConfig, FactorConfig, Group, HeavyBall, JointDamping, Kfac,
-    KfacDamping, KlShampoo, KroneckerConfig, LevenbergMarquardt, Merging, Method, Momentum, Muon,
-    OneSidedKfac, OptimError, Optimizer, OptimizerSet, OptimizerState, Partition, PolarConfig,
-    PolarDivisor, PolarMethod, PolarScale, RankTolerance, Refresh, RootMethod, Selector, Sgd,
-    Shampoo, Side, SignScale, Signal, Signals, Soap, StageConfig, Statistic, Update,
-    WeightAveraging, WeightDecay,
+    Adam, AdamW, Averaging, Chain, Damping, Group, Kfac, KlShampoo, Method, Momentum, Muon,
+    OneSidedKfac, OptimError, Optimizer, OptimizerSet, Refresh, Selector, Sgd, Shampoo, Side,
+    Signal, Signals, Soap, Update, WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
@@ -30,12 +36,7 @@ fn qr_steps(steps: u32, tolerance: f64, order: ColumnOrder) -> BasisMethod {
 
 /// One side by this factor, the other left alone.
 fn one_sided(left: FactorConfig) -> Chain {
-    Chain::new(0.01).then(KroneckerConfig {
-        left,
-        right: FactorConfig::left_alone(),
-        damping: JointDamping::None,
-        refresh: Refresh::default(),
-    })
+    Chain::new(0.01).then(KroneckerConfig::new(left, FactorConfig::left_alone()))
 }
 
 /// One side by Newton's iteration.
@@ -151,7 +152,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         Shampoo { root: RootMethod::pseudo_inverse(x), ..Shampoo::default() }.chain()
     });
     check("factor.root.pseudo_inverse.absolute", &[-0.1], &|x| {
-        let cutoff = RankTolerance { relative: 0.0, absolute: x };
+        let cutoff = RankTolerance { absolute: x, ..RankTolerance::default() };
         Shampoo { root: RootMethod::pseudo_inverse(cutoff), ..Shampoo::default() }.chain()
     });
     check("factor.exponent", &[-0.5], &|x| {
@@ -246,10 +247,8 @@ fn combinations_without_meaning_are_refused() {
         FactorConfig { root: RootMethod::pseudo_inverse(1e-8), ..FactorConfig::left_alone() };
     let kronecker = |left, damping| {
         Chain::new(0.01).then(KroneckerConfig {
-            left,
-            right: FactorConfig::left_alone(),
             damping,
-            refresh: Refresh::default(),
+            ..KroneckerConfig::new(left, FactorConfig::left_alone())
         })
     };
     let eigenbasis = |change: fn(&mut EigenbasisConfig)| {
@@ -359,8 +358,8 @@ fn weights_too_large_to_be_addressed_are_refused() {
 
 #[test]
 fn a_method_without_its_signal_is_refused_at_set_up() {
-    let input = Signals { input: true, output: false };
-    let output = Signals { input: false, output: true };
+    let input = Signals::INPUT;
+    let output = Signals::OUTPUT;
     let error = Kfac::default().build_for::<f64>((3, 4), input).unwrap_err();
     assert_eq!(error, OptimError::MissingSignal { side: Side::Left });
     let error = Kfac::default().build_for::<f64>((3, 4), output).unwrap_err();
@@ -390,12 +389,9 @@ fn compositions_survive_json() {
 
 fn routed() -> OptimizerSet<f64> {
     let mut set = OptimizerSet::new(vec![
-        Group {
-            selector: Selector::Named(vec!["embedding".to_owned()]),
-            chain: Sgd::default().chain(),
-        },
-        Group { selector: Selector::Matrices, chain: Soap::default().chain() },
-        Group { selector: Selector::Vectors, chain: AdamW::default().chain() },
+        Group::new(Selector::Named(vec!["embedding".to_owned()]), &Sgd::default()),
+        Group::new(Selector::Matrices, &Soap::default()),
+        Group::new(Selector::Vectors, &AdamW::default()),
     ]);
     set.register("embedding", (4, 3), Signals::GRADIENT).unwrap();
     set.register("weight", (3, 4), Signals::GRADIENT).unwrap();
@@ -423,21 +419,13 @@ fn a_set_steps_each_parameter_by_its_group() {
         );
         // The order of updates does not matter.
         set.step(&mut [
-            Update {
-                name: "bias",
-                weight: bias.view_mut().insert_axis(Axis(0)),
-                signal: Signal::new(gradients.2.view()),
-            },
-            Update {
-                name: "embedding",
-                weight: embedding.view_mut(),
-                signal: Signal::new(gradients.0.view()),
-            },
-            Update {
-                name: "weight",
-                weight: weight.view_mut(),
-                signal: Signal::new(gradients.1.view()),
-            },
+            Update::new(
+                "bias",
+                bias.view_mut().insert_axis(Axis(0)),
+                Signal::new(gradients.2.view()),
+            ),
+            Update::new("embedding", embedding.view_mut(), Signal::new(gradients.0.view())),
+            Update::new("weight", weight.view_mut(), Signal::new(gradients.1.view())),
         ])
         .unwrap();
         sgd.step(&mut alone.0.view_mut(), &Signal::new(gradients.0.view())).unwrap();
@@ -465,12 +453,8 @@ fn a_set_refuses_a_step_as_a_whole_and_names_the_parameter() {
     bad[[0, 2]] = f64::NAN;
     let error = set
         .step(&mut [
-            Update {
-                name: "weight",
-                weight: weight.view_mut(),
-                signal: Signal::new(gradient.view()),
-            },
-            Update { name: "bias", weight: bias.view_mut(), signal: Signal::new(bad.view()) },
+            Update::new("weight", weight.view_mut(), Signal::new(gradient.view())),
+            Update::new("bias", bias.view_mut(), Signal::new(bad.view())),
         ])
         .unwrap_err();
     assert_eq!(
@@ -481,12 +465,8 @@ fn a_set_refuses_a_step_as_a_whole_and_names_the_parameter() {
     assert!(set.report("weight").is_none());
     assert_eq!(set.optimizer("weight").unwrap().steps(), 0);
     // The same step without the fault is a first step.
-    set.step(&mut [Update {
-        name: "weight",
-        weight: weight.view_mut(),
-        signal: Signal::new(gradient.view()),
-    }])
-    .unwrap();
+    set.step(&mut [Update::new("weight", weight.view_mut(), Signal::new(gradient.view()))])
+        .unwrap();
     let mut alone = before.0.clone();
     let mut soap = Soap::default().build::<f64>((3, 4)).unwrap();
     soap.step(&mut alone.view_mut(), &Signal::new(gradient.view())).unwrap();
@@ -499,10 +479,10 @@ fn a_set_refuses_names_that_are_unknown_or_given_twice() {
     let mut set = routed();
     let error = set.register("bias", (1, 2), Signals::GRADIENT).unwrap_err();
     assert_eq!(error, OptimError::DuplicateParameter { name: "bias".to_owned() });
-    let mut kfac = OptimizerSet::<f64>::new(vec![Group {
-        selector: Selector::Prefix("layer".to_owned()),
-        chain: Kfac::default().chain(),
-    }]);
+    let mut kfac = OptimizerSet::<f64>::new(vec![Group::new(
+        Selector::Prefix("layer".to_owned()),
+        &Kfac::default(),
+    )]);
     let error = kfac.register("head", (2, 3), Signals::ALL).unwrap_err();
     assert_eq!(error.to_string(), "no group selects parameter \"head\" (2 × 3)");
     let error = kfac.register("layer1", (2, 3), Signals::GRADIENT).unwrap_err();
@@ -515,13 +495,25 @@ fn a_set_refuses_names_that_are_unknown_or_given_twice() {
     let signal = Signal::new(gradient.view());
     let error = set
         .step(&mut [
-            Update { name: "bias", weight: bias.view_mut(), signal },
-            Update { name: "bias", weight: other.view_mut(), signal },
+            Update::new("bias", bias.view_mut(), signal),
+            Update::new("bias", other.view_mut(), signal),
         ])
         .unwrap_err();
     assert_eq!(error, OptimError::DuplicateParameter { name: "bias".to_owned() });
-    let error =
-        set.step(&mut [Update { name: "gain", weight: bias.view_mut(), signal }]).unwrap_err();
+    let error = set.step(&mut [Update::new("gain", bias.view_mut(), signal)]).unwrap_err();
     assert_eq!(error.to_string(), "there is no parameter \"gain\"");
     assert_eq!(bias, Array2::<f64>::ones((1, 4)));
+}
+
+#[test]
+fn of_json_what_is_missing_is_the_default_and_what_is_unknown_is_refused() {
+    let read = |text| serde_json::from_str::<Soap>(text);
+    let soap = Soap { learning_rate: 0.5.into(), normalize: true, ..Soap::default() };
+    let text = r#"{"learning_rate": {"Constant": 0.5}, "normalize": true}"#;
+    assert_eq!(read(text).unwrap(), soap, "{}", serde_json::to_string(&soap).unwrap());
+    let error = read(r#"{"learning_rat": {"Constant": 0.5}}"#).unwrap_err().to_string();
+    assert!(error.contains("unknown field `learning_rat`"), "{error}");
+    let written = serde_json::to_string(&soap).unwrap();
+    assert!(!written.contains("non_exhaustive"), "{written}");
+    assert_eq!(read(&written).unwrap(), soap);
 }

@@ -3,11 +3,10 @@
 mod common;
 
 use common::{Case, cases};
+use layerwise_optim::chain::{CustomStage, DiagonalConfig, StageConfig};
 use layerwise_optim::ndarray::{Array2, ArrayViewMut2};
-use layerwise_optim::{
-    Chain, CustomStage, DiagonalConfig, Observation, OptimError, Optimizer, Result, Scalar, Signal,
-    Stage, StageConfig, StateReader, StateWriter, Step, suite,
-};
+use layerwise_optim::stage::{Observation, Stage, StateReader, StateWriter, Step};
+use layerwise_optim::{Chain, OptimError, Optimizer, Result, Scalar, Signal, suite};
 use serde::Serialize;
 
 #[test]
@@ -157,7 +156,7 @@ fn a_stage_from_outside_keeps_its_promises_or_is_found_out() {
 /// After a stage of ours, a sum of directions is momentum of updates with decay 1.
 #[test]
 fn a_stage_from_outside_is_a_stage_like_any() {
-    let momentum = layerwise_optim::HeavyBall::new(1.0);
+    let momentum = layerwise_optim::chain::HeavyBall::new(1.0);
     let ours = Chain::new(0.1)
         .then(DiagonalConfig::default())
         .then(layerwise_optim::Momentum::HeavyBall(momentum));
@@ -178,7 +177,7 @@ fn a_stage_from_outside_is_a_stage_like_any() {
 fn a_state_keeps_the_name_and_the_hyperparameters_of_a_stage_from_outside() {
     let state = chain(Fault::None).build::<f64>((2, 3)).unwrap().state();
     let text = state.to_json().unwrap();
-    let read = layerwise_optim::OptimizerState::<f64>::from_json(&text).unwrap();
+    let read = layerwise_optim::checkpoint::OptimizerState::<f64>::from_json(&text).unwrap();
     let error = Optimizer::from_state(&read).unwrap_err();
     assert_eq!(error, OptimError::StageWithoutRecipe { name: "sum".to_owned() });
     let mut same = chain(Fault::None).build::<f64>((2, 3)).unwrap();
@@ -246,18 +245,19 @@ fn optimizers_are_shared_between_threads() {
 
 #[test]
 fn what_has_no_place_among_the_stages_of_the_gradient_is_refused() {
-    let partition = layerwise_optim::Partition { max_dimension: Some(2), ..Default::default() };
-    let sign = StageConfig::Sign(layerwise_optim::SignScale::One);
+    let partition =
+        layerwise_optim::chain::Partition { max_dimension: Some(2), ..Default::default() };
+    let sign = StageConfig::Sign(layerwise_optim::parity::SignScale::One);
     let blocks = sign.clone().in_parts(&partition);
     for chain in [
         Chain::new(0.1).on_gradient(blocks.clone()),
         Chain::new(0.1).then(blocks.clone().in_parts(&partition)),
-        Chain::new(0.1).on_gradient(sign.grafted(Some(layerwise_optim::Grafting::Sgd))),
+        Chain::new(0.1).on_gradient(sign.grafted(Some(layerwise_optim::chain::Grafting::Sgd))),
     ] {
         let error = chain.build::<f64>((4, 4)).unwrap_err();
         assert!(matches!(error, OptimError::Incompatible { .. }), "{error}");
     }
-    let grafted = blocks.grafted(Some(layerwise_optim::Grafting::Sgd));
+    let grafted = blocks.grafted(Some(layerwise_optim::chain::Grafting::Sgd));
     let optimizer = Chain::new(0.1).then(grafted).build::<f64>((4, 4)).unwrap();
     assert_eq!(optimizer.blocks(), 4);
 }

@@ -4,10 +4,11 @@
 mod common;
 
 use common::{Case, Quadratic, cases};
+use layerwise_optim::checkpoint::{OptimizerSetState, OptimizerState, STATE_VERSION};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Adam, AdamW, Group, Kfac, Method, OptimError, Optimizer, OptimizerSet, OptimizerSetState,
-    OptimizerState, STATE_VERSION, Scalar, Schedule, Selector, Sgd, Shampoo, Signals, Soap, Update,
+    Adam, AdamW, Group, Kfac, Method, OptimError, Optimizer, OptimizerSet, Scalar, Schedule,
+    Selector, Sgd, Shampoo, Signals, Soap, Update,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -318,8 +319,8 @@ fn numbers_survive_json_in_every_bit() {
 
 fn set() -> OptimizerSet<f64> {
     let mut set = OptimizerSet::new(vec![
-        Group { selector: Selector::Matrices, chain: Soap::default().chain() },
-        Group { selector: Selector::All, chain: AdamW::default().chain() },
+        Group::new(Selector::Matrices, &Soap::default()),
+        Group::new(Selector::All, &AdamW::default()),
     ]);
     set.register("weight", (4, 3), Signals::GRADIENT).unwrap();
     set.register("bias", (1, 4), Signals::GRADIENT).unwrap();
@@ -329,16 +330,8 @@ fn set() -> OptimizerSet<f64> {
 fn step_set(set: &mut OptimizerSet<f64>, weight: &mut Array2<f64>, bias: &mut Array2<f64>) {
     let (a, b) = (weight.mapv(|x| x - 0.3), bias.mapv(|x| x + 0.2));
     set.step(&mut [
-        Update {
-            name: "weight",
-            weight: weight.view_mut(),
-            signal: layerwise_optim::Signal::new(a.view()),
-        },
-        Update {
-            name: "bias",
-            weight: bias.view_mut(),
-            signal: layerwise_optim::Signal::new(b.view()),
-        },
+        Update::new("weight", weight.view_mut(), layerwise_optim::Signal::new(a.view())),
+        Update::new("bias", bias.view_mut(), layerwise_optim::Signal::new(b.view())),
     ])
     .unwrap();
 }
@@ -373,8 +366,7 @@ fn a_set_resumes_as_a_whole() {
     assert_eq!(error.to_string(), "the state has no parameter \"gain\"");
     let error = second.load(&more.state()).unwrap_err();
     assert_eq!(error, OptimError::UnknownParameter { name: "gain".to_owned() });
-    let mut other =
-        OptimizerSet::new(vec![Group { selector: Selector::All, chain: AdamW::default().chain() }]);
+    let mut other = OptimizerSet::new(vec![Group::new(Selector::All, &AdamW::default())]);
     other.register("bias", (1, 4), Signals::GRADIENT).unwrap();
     other.register("weight", (4, 3), Signals::GRADIENT).unwrap();
     let error = second.load(&other.state()).unwrap_err();
@@ -388,7 +380,7 @@ fn numbers_out_of_their_range_are_refused() {
     let damped =
         Kfac { damping_adaptation: Some(Default::default()), ..Default::default() }.chain();
     let averaged = |power| layerwise_optim::Chain {
-        weight_averaging: Some(layerwise_optim::WeightAveraging::ScheduleFree {
+        weight_averaging: Some(layerwise_optim::chain::WeightAveraging::ScheduleFree {
             train: 0.9.into(),
             power,
         }),

@@ -9,11 +9,10 @@
 mod common;
 
 use common::{Case, Quadratic, cases, generator, largest_difference, normal};
+use layerwise_optim::chain::{DecoupledDecay, DiagonalEstimate, StageConfig};
+use layerwise_optim::linalg::LinalgError;
 use layerwise_optim::ndarray::{Array2, s};
-use layerwise_optim::{
-    DecoupledDecay, DiagonalEstimate, Factor, LinalgError, OptimError, Optimizer, Scalar, Signal,
-    Signals, StageConfig,
-};
+use layerwise_optim::{Factor, OptimError, Optimizer, Scalar, Signal, Signals};
 
 /// Takes steps on a quadratic and returns the weight.
 fn run<A: Scalar>(case: &Case, problem: &Quadratic<A>, steps: usize) -> Array2<A> {
@@ -219,7 +218,7 @@ fn bad_steps(
 
 /// Methods whose statistics are squares of the gradient.
 fn optimizer_overflows(optimizer: &Optimizer<f64>) -> bool {
-    use layerwise_optim::StageConfig::{Diagonal, Eigenbasis, Kronecker};
+    use layerwise_optim::chain::StageConfig::{Diagonal, Eigenbasis, Kronecker};
     optimizer.chain().stages().any(|stage| match stage {
         Diagonal(_) => true,
         Eigenbasis(config) => config.estimate == DiagonalEstimate::Gradient,
@@ -318,7 +317,8 @@ fn an_indefinite_factor_is_refused_or_tolerated() {
 
 #[test]
 fn an_asymmetric_moment_is_refused_where_it_is_given() {
-    use layerwise_optim::{Averaging, BasisMethod, Ekfac, Kfac, Method, Refresh, Side};
+    use layerwise_optim::factor::BasisMethod;
+    use layerwise_optim::{Averaging, Ekfac, Kfac, Method, Refresh, Side};
     let problem = Quadratic::<f64>::new(21, (3, 4), 10.0);
     let gradient = problem.gradient(&Array2::zeros((3, 4)));
     let good = problem.signal(&gradient);

@@ -9,8 +9,8 @@ use digits::network::Network;
 use digits::training::{Budget, Trained, train, tune_and_train};
 use digits::transfer::refit_accuracy;
 use digits::{methods, plot, report};
+use layerwise_optim::linalg::set_backend_threads;
 use layerwise_optim::ndarray::{Array2, s};
-use layerwise_optim::set_backend_threads;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 

@@ -1,8 +1,9 @@
 //! The optimizers that are compared, and the settings that each may choose from.
 
+use layerwise_optim::chain::{Filter, Grafting};
+use layerwise_optim::methods::KfacDamping;
 use layerwise_optim::{
-    Adam, AdamW, Averaging, Filter, Grafting, Group, Kfac, KfacDamping, Momentum, Muon, Refresh,
-    Selector, Shampoo, Soap,
+    Adam, AdamW, Averaging, Group, Kfac, Momentum, Muon, Refresh, Selector, Shampoo, Soap,
 };
 
 /// A way to train all layers.

@@ -1,8 +1,10 @@
 //! The methods that figures compare, with their fixed hyperparameters.
 
+use layerwise_optim::chain::{PolarConfig, PolarMethod, PolarScale};
+use layerwise_optim::methods::OutputFactor;
+use layerwise_optim::parity::PolarDivisor;
 use layerwise_optim::{
-    Adam, Averaging, Damping, Kfac, Method, Muon, OutputFactor, PolarConfig, PolarDivisor,
-    PolarMethod, PolarScale, Refresh, Sgd, Shampoo, Signals, Soap,
+    Adam, Averaging, Damping, Kfac, Method, Muon, Refresh, Sgd, Shampoo, Signals, Soap,
 };
 
 use crate::Result;
@@ -165,6 +167,7 @@ fn muon(rate: f64) -> Muon {
                 divisor: PolarDivisor::Plus(1e-7),
             },
             scale: PolarScale::Tall,
+            ..PolarConfig::default()
         },
         ..Muon::default()
     }
@@ -199,4 +202,4 @@ pub fn head_kfac(rate: f64) -> Kfac {
 /// What the representation's layer reports: its gradient and both factors.
 pub(crate) const REPRESENTATION_SIGNALS: Signals = Signals::ALL;
 /// What the head reports: its gradient and its input factor; its output factor is I.
-pub(crate) const HEAD_SIGNALS: Signals = Signals { input: true, output: false };
+pub(crate) const HEAD_SIGNALS: Signals = Signals::INPUT;

@@ -1,9 +1,9 @@
 //! A KFAC step on the representation that several tasks share, from single-task optimizers.
 
 use layerwise_models::{LinearPass, TwoLayerLinear};
-use layerwise_optim::{
-    Factor, FactorConfig, Kfac, Method, OneSidedKfac, OptimError, Signal, StageConfig,
-};
+use layerwise_optim::chain::StageConfig;
+use layerwise_optim::factor::FactorConfig;
+use layerwise_optim::{Factor, Kfac, Method, OneSidedKfac, OptimError, Signal};
 use ndarray::{Array2, ArrayView2};
 
 use crate::Result;

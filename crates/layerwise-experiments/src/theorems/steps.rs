@@ -2,7 +2,8 @@
 
 use layerwise_data::{Batch, LinearTask, SingleIndexTask};
 use layerwise_models::SingleIndexStudent;
-use layerwise_optim::{Kfac, KfacDamping};
+use layerwise_optim::Kfac;
+use layerwise_optim::methods::KfacDamping;
 use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::growth::NonExhaustive;
 use crate::error::Result;
 use crate::schedule::check_number;
 
@@ -16,9 +17,10 @@ use crate::schedule::check_number;
 ///
 /// ```
 /// use layerwise_optim::ndarray::{Array2, array};
+/// use layerwise_optim::chain::LevenbergMarquardt;
+/// use layerwise_optim::methods::OutputFactor;
 /// use layerwise_optim::{
-///     Factor, Group, Kfac, LevenbergMarquardt, OptimError, OptimizerSet, OutputFactor, Selector,
-///     Signal, Signals, Update,
+///     Factor, Group, Kfac, OptimError, OptimizerSet, Selector, Signal, Signals, Update,
 /// };
 ///
 /// // Least squares, ½ Ê‖W x − y‖²: the model is exact, so that it is trusted more at each step.
@@ -35,7 +37,7 @@ use crate::schedule::check_number;
 ///     ..Kfac::default()
 /// };
 /// let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &method)]);
-/// set.register("weight", (2, 2), Signals { input: true, output: false })?;
+/// set.register("weight", (2, 2), Signals::INPUT)?;
 /// let mut weight = Array2::zeros((2, 2));
 /// for _ in 0..4 {
 ///     let before = loss(&weight);
@@ -57,7 +59,8 @@ use crate::schedule::check_number;
 /// One optimizer alone:
 ///
 /// ```
-/// use layerwise_optim::{Kfac, LevenbergMarquardt, Method, OptimError};
+/// use layerwise_optim::chain::LevenbergMarquardt;
+/// use layerwise_optim::{Kfac, Method, OptimError};
 ///
 /// let adaptation = LevenbergMarquardt { decrease: 0.5, ..LevenbergMarquardt::default() };
 /// let kfac = Kfac { damping_adaptation: Some(adaptation), ..Kfac::default() };
@@ -69,6 +72,7 @@ use crate::schedule::check_number;
 /// # Ok::<(), OptimError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LevenbergMarquardt {
     /// `ω` in (0, 1).
     pub decrease: f64,
@@ -76,13 +80,21 @@ pub struct LevenbergMarquardt {
     pub smallest: f64,
     /// The largest factor, ≥ 1.
     pub largest: f64,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for LevenbergMarquardt {
     /// `ω` = (19/20)⁵, for a report every five steps as in Martens and Grosse; factors from 10⁻⁸
     /// to 10⁸ (our choice).
     fn default() -> Self {
-        LevenbergMarquardt { decrease: (19.0_f64 / 20.0).powi(5), smallest: 1e-8, largest: 1e8 }
+        LevenbergMarquardt {
+            decrease: (19.0_f64 / 20.0).powi(5),
+            smallest: 1e-8,
+            largest: 1e8,
+            non_exhaustive: NonExhaustive::default(),
+        }
     }
 }
 

@@ -13,22 +13,22 @@ pub enum BasisMethod {
     Eigendecomposition {
         /// `τ` in [0, 1): the basis held stays where the off-diagonal part of `VᵀSV` is at most `τ` of
         /// it in the Frobenius norm. 0: not asked; the only choice under
-        /// [`BasisUse::Previous`](crate::BasisUse::Previous).
+        /// [`BasisUse::Previous`](crate::parity::BasisUse::Previous).
         tolerance: f64,
     },
     /// Steps of orthogonal iteration from the basis held, each by a QR factorization: under
-    /// [`BasisUse::Refreshed`](crate::BasisUse::Refreshed) those of the QR algorithm on `VᵀSV`. Of a
+    /// [`BasisUse::Refreshed`](crate::parity::BasisUse::Refreshed) those of the QR algorithm on `VᵀSV`. Of a
     /// product that is rank-deficient, rounding chooses the columns that it does not determine.
     QrStep {
         /// Multiple of the identity added to the bias-corrected factor, ≥ 0.
         ridge: Schedule,
         /// The most steps of a refresh, ≥ 1; one under
-        /// [`BasisUse::Previous`](crate::BasisUse::Previous).
+        /// [`BasisUse::Previous`](crate::parity::BasisUse::Previous).
         steps: u32,
         /// `τ` as above, for each step.
         tolerance: f64,
         /// In which order the basis is kept, and so the next step begun; descending under
-        /// [`BasisUse::Previous`](crate::BasisUse::Previous).
+        /// [`BasisUse::Previous`](crate::parity::BasisUse::Previous).
         order: ColumnOrder,
     },
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::adaptation::LevenbergMarquardt;
+use crate::config::growth::NonExhaustive;
 use crate::config::stage::StageConfig;
 use crate::config::weight_averaging::WeightAveraging;
 use crate::config::weight_decay::{DecoupledDecay, WeightDecay};
@@ -17,10 +18,11 @@ use crate::signal::Signals;
 /// others observe. Every stage of [`update`](Self::update) observes the result; it is then the
 /// direction that each of them in turn makes another of, and `η` times the last is subtracted from the
 /// weight. What a stage from outside of this crate has to promise stands with the trait
-/// [`Stage`](crate::Stage).
+/// [`Stage`](crate::stage::Stage).
 ///
 /// ```
-/// use layerwise_optim::{Chain, DiagonalConfig, HeavyBall, Momentum, PolarConfig, StageConfig};
+/// use layerwise_optim::chain::{DiagonalConfig, HeavyBall, PolarConfig, StageConfig};
+/// use layerwise_optim::{Chain, Momentum};
 /// # use layerwise_optim::OptimError;
 /// // Orthogonalized momentum, and then a second moment of what that gives, entry by entry.
 /// let method = Chain::new(0.01)
@@ -31,6 +33,7 @@ use crate::signal::Signals;
 /// # Ok::<(), OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Chain {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -45,6 +48,9 @@ pub struct Chain {
     pub weight_averaging: Option<WeightAveraging>,
     /// Adaptation of the stages' dampings.
     pub damping_adaptation: Option<LevenbergMarquardt>,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Chain {
@@ -65,6 +71,7 @@ impl Chain {
             weight_decay: DecoupledDecay::None,
             weight_averaging: None,
             damping_adaptation: None,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::signal::Signals;
 use crate::stage::Stage;
 
 /// The data of a stage from outside of this crate: its hyperparameters, and how it is built.
-/// [`StageConfig::custom`](crate::StageConfig::custom) makes it a stage of a chain.
+/// [`StageConfig::custom`](crate::chain::StageConfig::custom) makes it a stage of a chain.
 pub trait CustomStage: Serialize + Send + Sync + 'static {
     /// Its name, in saved states and errors.
     const NAME: &'static str;
@@ -41,7 +41,7 @@ pub trait CustomStage: Serialize + Send + Sync + 'static {
     }
 
     /// What of the hyperparameters shapes the state or gives it its meaning, as text: a state is taken
-    /// under [`Resume::NewHyperparameters`](crate::Resume::NewHyperparameters) where these are equal. All
+    /// under [`Resume::NewHyperparameters`](crate::checkpoint::Resume::NewHyperparameters) where these are equal. All
     /// of them, where it is not written.
     fn structure(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::averaging::Averaging;
+use crate::config::growth::NonExhaustive;
 use crate::error::{OptimError, Result};
 use crate::schedule::{Schedule, When, check_number};
 
 /// Entry-wise second moments `v` of gradients, and the map `D ← D / (v̂^p + ε)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DiagonalConfig {
     /// How `v` takes in `g²`.
     pub averaging: Averaging,
@@ -25,6 +27,9 @@ pub struct DiagonalConfig {
     pub centered: bool,
     /// What `v` starts from, ≥ 0 (Adagrad's initial accumulator).
     pub initial: f64,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for DiagonalConfig {
@@ -38,6 +43,7 @@ impl Default for DiagonalConfig {
             maximum: false,
             centered: false,
             initial: 0.0,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::averaging::Averaging;
 use crate::config::basis::{BasisMethod, BasisUse};
 use crate::config::diagonal::DiagonalConfig;
+use crate::config::growth::NonExhaustive;
 use crate::config::refresh::Refresh;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result};
@@ -14,6 +15,7 @@ use crate::signal::Signals;
 /// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
 /// and `v` the entry-wise second moment of the gradient in that basis (Vyas et al. 2024, SOAP).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EigenbasisConfig {
     /// Of what the left factor is a second moment.
     pub left: Statistic,
@@ -32,6 +34,9 @@ pub struct EigenbasisConfig {
     pub diagonal: DiagonalConfig,
     /// What it is estimated from.
     pub estimate: DiagonalEstimate,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 /// What the entry-wise second moment in the eigenbases is estimated from.
@@ -50,6 +55,23 @@ pub enum DiagonalEstimate {
 }
 
 impl EigenbasisConfig {
+    /// Of averages with β = 0.95, decomposed at every step, with Adam's second moment of gradients in the
+    /// new bases.
+    #[must_use]
+    pub fn new(left: Statistic, right: Statistic) -> Self {
+        EigenbasisConfig {
+            left,
+            right,
+            averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
+            basis: BasisMethod::default(),
+            basis_use: BasisUse::Refreshed,
+            refresh: Refresh::default(),
+            diagonal: DiagonalConfig::default(),
+            estimate: DiagonalEstimate::Gradient,
+            non_exhaustive: NonExhaustive::default(),
+        }
+    }
+
     pub(crate) fn check(&self, when: When) -> Result<()> {
         self.averaging.check(when, "eigenbasis.averaging.beta")?;
         self.refresh.check()?;

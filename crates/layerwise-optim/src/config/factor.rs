@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::averaging::Averaging;
 use crate::config::damping::Damping;
+use crate::config::growth::NonExhaustive;
 use crate::config::root::RootMethod;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result};
@@ -11,6 +12,7 @@ use crate::schedule::{When, check_number};
 
 /// The factor of one side, and the root of it that directions are multiplied by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FactorConfig {
     /// Of what.
     pub statistic: Statistic,
@@ -26,19 +28,29 @@ pub struct FactorConfig {
     /// root (`use_trace_scaling` of Distributed Shampoo, after arXiv 2506.03595, with `a` = ½). 0:
     /// it is not.
     pub trace_scaling: f64,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl FactorConfig {
     /// A side that is left alone.
     #[must_use]
     pub fn left_alone() -> Self {
+        FactorConfig::of(Statistic::None)
+    }
+
+    /// The inverse of the latest statistic, by a Cholesky factorization, without damping.
+    #[must_use]
+    pub fn of(statistic: Statistic) -> Self {
         FactorConfig {
-            statistic: Statistic::None,
+            statistic,
             averaging: Averaging::None,
             damping: Damping::None,
             exponent: 1.0,
             root: RootMethod::Cholesky,
             trace_scaling: 0.0,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 

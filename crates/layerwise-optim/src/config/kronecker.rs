@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::damping::{Damping, JointDamping};
 use crate::config::factor::FactorConfig;
+use crate::config::growth::NonExhaustive;
 use crate::config::refresh::Refresh;
 use crate::config::root::RootMethod;
 use crate::config::statistic::Statistic;
@@ -13,6 +14,7 @@ use crate::signal::Signals;
 
 /// `D ← P^{-p} D Q^{-q}` with a factor for each side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KroneckerConfig {
     /// `P`, m × m, on the output side.
     pub left: FactorConfig,
@@ -23,9 +25,24 @@ pub struct KroneckerConfig {
     pub damping: JointDamping,
     /// When roots are computed anew.
     pub refresh: Refresh,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl KroneckerConfig {
+    /// With a root of each factor at every step, and no damping beyond theirs.
+    #[must_use]
+    pub fn new(left: FactorConfig, right: FactorConfig) -> Self {
+        KroneckerConfig {
+            left,
+            right,
+            damping: JointDamping::None,
+            refresh: Refresh::default(),
+            non_exhaustive: NonExhaustive::default(),
+        }
+    }
+
     pub(crate) fn check(&self, when: When) -> Result<()> {
         self.left.check(when)?;
         self.right.check(when)?;

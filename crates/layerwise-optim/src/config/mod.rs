@@ -12,6 +12,7 @@ pub(crate) mod diagonal;
 pub(crate) mod eigenbasis;
 pub(crate) mod factor;
 pub(crate) mod grafting;
+pub(crate) mod growth;
 pub(crate) mod kronecker;
 pub(crate) mod momentum;
 pub(crate) mod partition;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::growth::NonExhaustive;
 use crate::error::Result;
 use crate::schedule::{Schedule, When};
 
@@ -26,6 +27,7 @@ pub enum Momentum {
 /// Momentum as in `torch.optim.SGD` (Sutskever et al. 2013): `b ← μ b + (1−δ) g`, where the first
 /// buffer is the first gradient, undampened, unless it is to start [from zero](Self::from_zero).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeavyBall {
     /// `μ`, in [0, 1]; with 1 the buffer is a sum.
     pub momentum: Schedule,
@@ -37,6 +39,9 @@ pub struct HeavyBall {
     /// The buffer starts from zero, so that the first gradient is dampened as all others
     /// (Distributed Shampoo).
     pub from_zero: bool,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl HeavyBall {
@@ -48,6 +53,7 @@ impl HeavyBall {
             dampening: 0.0.into(),
             nesterov: false,
             from_zero: false,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 

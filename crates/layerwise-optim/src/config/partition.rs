@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::factor::FactorConfig;
+use crate::config::growth::NonExhaustive;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result};
 use crate::schedule::check_number;
@@ -11,6 +12,7 @@ use crate::schedule::check_number;
 ///
 /// The default takes every weight as the matrix that it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Partition {
     /// The largest dimension of a factor, ≥ 1; `None` for any.
     pub max_dimension: Option<usize>,
@@ -21,6 +23,9 @@ pub struct Partition {
     /// The exponent of that factor's root, ≥ 0; with 0 the vector is left alone. (A diagonal in an
     /// eigenbasis keeps its own.)
     pub vector_exponent: f64,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Partition {
@@ -31,6 +36,7 @@ impl Default for Partition {
             large: LargeDimension::Blocks,
             merging: Merging::None,
             vector_exponent: 0.5,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }

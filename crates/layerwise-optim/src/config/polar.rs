@@ -3,16 +3,21 @@
 use layerwise_linalg::NewtonSchulz;
 use serde::{Deserialize, Serialize};
 
+use crate::config::growth::NonExhaustive;
 use crate::error::Result;
 use crate::schedule::check_number;
 
 /// Replaces a direction `D` (m × n) by its polar factor, times a [`scale`](Self::scale).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PolarConfig {
     /// How the polar factor is computed.
     pub method: PolarMethod,
     /// What it is multiplied by.
     pub scale: PolarScale,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 /// How a polar factor is computed.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::growth::NonExhaustive;
 use crate::error::{OptimError, Result};
 use crate::schedule::check_number;
 
@@ -11,6 +12,7 @@ use crate::schedule::check_number;
 /// that `every` divides (Distributed Shampoo's rule). Before `start` roots and bases are the
 /// identity; statistics are collected all the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Refresh {
     /// Steps between refreshes, ≥ 1.
     pub every: u64,
@@ -30,12 +32,21 @@ pub struct Refresh {
     /// eigendecompositions. It does not see eigenvalues change, on which roots depend, so that for
     /// these `every` should not be large.
     pub drift: Option<f64>,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Refresh {
     /// At every step from the first, no failure tolerated.
     fn default() -> Self {
-        Refresh { every: 1, start: 1, tolerated_failures: 0, drift: None }
+        Refresh {
+            every: 1,
+            start: 1,
+            tolerated_failures: 0,
+            drift: None,
+            non_exhaustive: NonExhaustive::default(),
+        }
     }
 }
 

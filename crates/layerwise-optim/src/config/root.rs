@@ -4,6 +4,7 @@ use layerwise_linalg::CoupledNewton;
 use serde::{Deserialize, Serialize};
 
 use crate::config::basis::BasisMethod;
+use crate::config::growth::NonExhaustive;
 use crate::error::Result;
 use crate::schedule::{When, check_number};
 
@@ -48,21 +49,25 @@ pub enum RootMethod {
 /// Up to where eigenvalues of a (bias-corrected, damped) factor count as zero: the larger of both. A
 /// number converts into a relative one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RankTolerance {
     /// In [0, 1), times the largest eigenvalue.
     pub relative: f64,
     /// ≥ 0.
     pub absolute: f64,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl From<f64> for RankTolerance {
     fn from(relative: f64) -> Self {
-        RankTolerance { relative, absolute: 0.0 }
+        RankTolerance { relative, ..RankTolerance::default() }
     }
 }
 
 impl From<RankTolerance> for layerwise_linalg::Cutoff {
-    fn from(RankTolerance { relative, absolute }: RankTolerance) -> Self {
+    fn from(RankTolerance { relative, absolute, .. }: RankTolerance) -> Self {
         layerwise_linalg::Cutoff { relative, absolute }
     }
 }
@@ -131,7 +136,7 @@ impl RootMethod {
             }
             RootMethod::Eigen { pseudo_inverse, basis } => {
                 basis.check(when)?;
-                let Some(RankTolerance { relative, absolute }) = *pseudo_inverse else {
+                let Some(RankTolerance { relative, absolute, .. }) = *pseudo_inverse else {
                     return Ok(());
                 };
                 let name = "factor.root.pseudo_inverse.relative";

@@ -8,6 +8,7 @@ use crate::config::damping::{Damping, JointDamping};
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::config::factor::FactorConfig;
 use crate::config::grafting::Grafting;
+use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, HeavyBall, Momentum};
 use crate::config::polar::PolarConfig;
 use crate::config::refresh::Refresh;
@@ -34,6 +35,7 @@ impl Chain {
             weight_decay: DecoupledDecay::None,
             weight_averaging: self.weight_averaging.as_ref().map(of_weight_averaging),
             damping_adaptation: self.damping_adaptation.map(|_| Default::default()),
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -109,6 +111,7 @@ fn of_diagonal(config: &mut DiagonalConfig) {
         maximum: config.maximum,
         centered: config.centered,
         initial: 0.0,
+        non_exhaustive: NonExhaustive::default(),
     };
 }
 

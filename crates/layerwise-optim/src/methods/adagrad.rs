@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::averaging::Averaging;
 use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
+use crate::config::growth::NonExhaustive;
 use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
@@ -26,6 +27,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Adagrad {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -37,6 +39,9 @@ pub struct Adagrad {
     pub weight_decay: WeightDecay,
     /// Step up the gradient instead of down.
     pub maximize: bool,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Adagrad {
@@ -48,6 +53,7 @@ impl Default for Adagrad {
             initial: 0.0,
             weight_decay: WeightDecay::None,
             maximize: false,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::averaging::Averaging;
 use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
+use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, Momentum};
 use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
@@ -27,6 +28,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Adam {
     /// `η` ≥ 0 (the paper's `α`).
     pub learning_rate: Schedule,
@@ -42,6 +44,9 @@ pub struct Adam {
     pub amsgrad: bool,
     /// Step up the gradient instead of down.
     pub maximize: bool,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Adam {
@@ -55,6 +60,7 @@ impl Default for Adam {
             weight_decay: WeightDecay::None,
             amsgrad: false,
             maximize: false,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -95,6 +101,7 @@ impl Method for Adam {
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct AdamW {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -110,6 +117,9 @@ pub struct AdamW {
     pub amsgrad: bool,
     /// Step up the gradient instead of down.
     pub maximize: bool,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for AdamW {
@@ -123,6 +133,7 @@ impl Default for AdamW {
             weight_decay: 0.01.into(),
             amsgrad: false,
             maximize: false,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -137,6 +148,7 @@ impl Method for AdamW {
             weight_decay: WeightDecay::Decoupled(self.weight_decay.clone()),
             amsgrad: self.amsgrad,
             maximize: self.maximize,
+            non_exhaustive: NonExhaustive::default(),
         }
         .chain()
     }

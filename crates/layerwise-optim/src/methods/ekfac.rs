@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::adaptation::LevenbergMarquardt;
 use crate::config::averaging::Averaging;
-use crate::config::basis::{BasisMethod, BasisUse};
 use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
 use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+use crate::config::growth::NonExhaustive;
 use crate::config::momentum::Momentum;
 use crate::config::refresh::Refresh;
 use crate::config::stage::StageConfig;
@@ -38,6 +38,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Ekfac {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -61,6 +62,9 @@ pub struct Ekfac {
     /// Adaptation of the damping; the predicted reduction is in the report where `v` is estimated from
     /// samples.
     pub damping_adaptation: Option<LevenbergMarquardt>,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Ekfac {
@@ -79,6 +83,7 @@ impl Default for Ekfac {
             norm_constraint: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -90,11 +95,7 @@ impl Method for Ekfac {
             ..Chain::new(self.learning_rate.clone())
                 .then_maybe(self.momentum.clone())
                 .then(EigenbasisConfig {
-                    left: Statistic::Signal,
-                    right: Statistic::Signal,
                     averaging: self.averaging.clone(),
-                    basis: BasisMethod::default(),
-                    basis_use: BasisUse::Refreshed,
                     refresh: self.refresh.clone(),
                     diagonal: DiagonalConfig {
                         averaging: self.diagonal_averaging.clone(),
@@ -103,6 +104,7 @@ impl Method for Ekfac {
                         ..DiagonalConfig::default()
                     },
                     estimate: self.estimate,
+                    ..EigenbasisConfig::new(Statistic::Signal, Statistic::Signal)
                 })
                 .then_maybe(self.norm_constraint.clone().map(StageConfig::NormConstraint))
                 .with_weight_decay(&self.weight_decay)

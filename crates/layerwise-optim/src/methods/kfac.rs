@@ -7,6 +7,7 @@ use crate::config::averaging::Averaging;
 use crate::config::chain::Chain;
 use crate::config::damping::{Damping, JointDamping};
 use crate::config::factor::FactorConfig;
+use crate::config::growth::NonExhaustive;
 use crate::config::kronecker::KroneckerConfig;
 use crate::config::momentum::Momentum;
 use crate::config::refresh::Refresh;
@@ -49,6 +50,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Kfac {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -71,6 +73,9 @@ pub struct Kfac {
     pub weight_decay: WeightDecay,
     /// Adaptation of the dampings.
     pub damping_adaptation: Option<LevenbergMarquardt>,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 /// The left factor of KFAC.
@@ -148,6 +153,7 @@ impl Default for Kfac {
             norm_constraint: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -156,25 +162,23 @@ impl Method for Kfac {
     fn chain(&self) -> Chain {
         let (output_damping, input_damping, joint_damping) = self.damping.of_factors();
         let factor = |damping| FactorConfig {
-            statistic: Statistic::Signal,
             averaging: self.averaging.clone(),
             damping,
-            exponent: 1.0,
             root: self.root.clone(),
-            trace_scaling: 0.0,
+            ..FactorConfig::of(Statistic::Signal)
+        };
+        let left = match self.output {
+            OutputFactor::Signal => factor(output_damping),
+            OutputFactor::Identity => FactorConfig::left_alone(),
         };
         Chain {
             damping_adaptation: self.damping_adaptation,
             ..Chain::new(self.learning_rate.clone())
                 .then_maybe(self.momentum.clone())
                 .then(KroneckerConfig {
-                    left: match self.output {
-                        OutputFactor::Signal => factor(output_damping),
-                        OutputFactor::Identity => FactorConfig::left_alone(),
-                    },
-                    right: factor(input_damping),
                     damping: joint_damping,
                     refresh: self.refresh.clone(),
+                    ..KroneckerConfig::new(left, factor(input_damping))
                 })
                 .then_maybe(self.norm_constraint.clone().map(StageConfig::NormConstraint))
                 .with_weight_decay(&self.weight_decay)
@@ -207,6 +211,7 @@ impl Method for Kfac {
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct OneSidedKfac {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -227,6 +232,9 @@ pub struct OneSidedKfac {
     pub weight_decay: WeightDecay,
     /// Adaptation of the damping.
     pub damping_adaptation: Option<LevenbergMarquardt>,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for OneSidedKfac {
@@ -242,6 +250,7 @@ impl Default for OneSidedKfac {
             norm_constraint: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -259,6 +268,7 @@ impl Method for OneSidedKfac {
             norm_constraint: self.norm_constraint.clone(),
             weight_decay: self.weight_decay.clone(),
             damping_adaptation: self.damping_adaptation,
+            non_exhaustive: NonExhaustive::default(),
         }
         .chain()
     }

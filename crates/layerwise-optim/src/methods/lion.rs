@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::chain::Chain;
+use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, Momentum};
 use crate::config::sign::SignScale;
 use crate::config::weight_decay::WeightDecay;
@@ -25,6 +26,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Lion {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -36,6 +38,9 @@ pub struct Lion {
     pub weight_decay: Schedule,
     /// Step up the gradient instead of down.
     pub maximize: bool,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Lion {
@@ -47,6 +52,7 @@ impl Default for Lion {
             beta2: 0.99.into(),
             weight_decay: 0.0.into(),
             maximize: false,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The named methods, each by the hyperparameters of its paper and as the chain that these stand for:
-//! the top floor. They import configuration, and the trait that builds it.
+//! The named methods, each by the hyperparameters of its paper, and the chains that these stand for.
 
 mod adagrad;
 mod adam;
@@ -22,3 +21,5 @@ pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 pub use shampoo::{Exponents, KlShampoo, Shampoo};
 pub use soap::Soap;
+
+pub use crate::step::method::Method;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::chain::Chain;
+use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, Momentum};
 use crate::config::polar::PolarConfig;
 use crate::config::weight_decay::WeightDecay;
@@ -26,6 +27,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Muon {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -37,6 +39,9 @@ pub struct Muon {
     pub polar: PolarConfig,
     /// `λ` ≥ 0, decoupled.
     pub weight_decay: Schedule,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Muon {
@@ -48,6 +53,7 @@ impl Default for Muon {
             nesterov: true,
             polar: PolarConfig::default(),
             weight_decay: 0.0.into(),
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }

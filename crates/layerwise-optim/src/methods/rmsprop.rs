@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::averaging::Averaging;
 use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
+use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{HeavyBall, Momentum};
 use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
@@ -26,6 +27,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RmsProp {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -41,6 +43,9 @@ pub struct RmsProp {
     pub weight_decay: WeightDecay,
     /// Step up the gradient instead of down.
     pub maximize: bool,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for RmsProp {
@@ -54,6 +59,7 @@ impl Default for RmsProp {
             centered: false,
             weight_decay: WeightDecay::None,
             maximize: false,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }

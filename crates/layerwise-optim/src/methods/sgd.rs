@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::chain::Chain;
+use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{HeavyBall, Momentum};
 use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
@@ -23,6 +24,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Sgd {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -36,6 +38,9 @@ pub struct Sgd {
     pub weight_decay: WeightDecay,
     /// Step up the gradient instead of down.
     pub maximize: bool,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Sgd {
@@ -48,6 +53,7 @@ impl Default for Sgd {
             nesterov: false,
             weight_decay: WeightDecay::None,
             maximize: false,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -61,6 +67,7 @@ impl Method for Sgd {
             dampening: self.dampening.clone(),
             nesterov: self.nesterov,
             from_zero: false,
+            non_exhaustive: NonExhaustive::default(),
         });
         Chain::new(self.learning_rate.clone())
             .maximizing(self.maximize)

@@ -7,6 +7,7 @@ use crate::config::chain::Chain;
 use crate::config::damping::{Damping, JointDamping};
 use crate::config::factor::FactorConfig;
 use crate::config::grafting::Grafting;
+use crate::config::growth::NonExhaustive;
 use crate::config::kronecker::KroneckerConfig;
 use crate::config::momentum::{HeavyBall, Momentum};
 use crate::config::partition::Partition;
@@ -41,6 +42,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Shampoo {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -67,6 +69,9 @@ pub struct Shampoo {
     pub weight_decay: WeightDecay,
     /// How the weight is laid out: limits of the factors' size, merging of small dimensions.
     pub partition: Partition,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 /// The exponents of both sides' roots. A number converts into the same for both.
@@ -122,6 +127,7 @@ impl Exponents {
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct KlShampoo {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -144,6 +150,9 @@ pub struct KlShampoo {
     pub grafting: Option<Grafting>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for KlShampoo {
@@ -161,6 +170,7 @@ impl Default for KlShampoo {
             refresh: Refresh::default(),
             grafting: None,
             weight_decay: WeightDecay::None,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -200,6 +210,7 @@ impl Default for Shampoo {
             update_momentum: None,
             weight_decay: WeightDecay::None,
             partition: Partition::default(),
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -223,6 +234,7 @@ impl Shampoo {
                 exponent,
                 root: self.root.clone(),
                 trace_scaling: self.trace_scaling,
+                non_exhaustive: NonExhaustive::default(),
             }
         };
         let kronecker = KroneckerConfig {
@@ -230,6 +242,7 @@ impl Shampoo {
             right: factor(self.exponent.right),
             damping: JointDamping::None,
             refresh: self.refresh.clone(),
+            non_exhaustive: NonExhaustive::default(),
         };
         Chain::new(self.learning_rate.clone())
             .then_maybe(self.momentum.clone())

@@ -6,7 +6,8 @@ use crate::config::averaging::Averaging;
 use crate::config::basis::{BasisMethod, BasisUse};
 use crate::config::chain::Chain;
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
-use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+use crate::config::eigenbasis::EigenbasisConfig;
+use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, Momentum};
 use crate::config::partition::{LargeDimension, Partition};
 use crate::config::refresh::Refresh;
@@ -37,6 +38,7 @@ use crate::step::method::Method;
 /// # Ok::<(), layerwise_optim::OptimError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Soap {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
@@ -68,6 +70,9 @@ pub struct Soap {
     pub partition: Partition,
     /// Normalize the direction that comes out of the bases ([`StageConfig::NormalizeRms`]).
     pub normalize: bool,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub non_exhaustive: NonExhaustive,
 }
 
 impl Default for Soap {
@@ -90,6 +95,7 @@ impl Default for Soap {
             one_sided: None,
             partition: Partition::default(),
             normalize: false,
+            non_exhaustive: NonExhaustive::default(),
         }
     }
 }
@@ -124,8 +130,6 @@ impl Method for Soap {
             _ => Statistic::Gradient,
         };
         let eigenbasis = EigenbasisConfig {
-            left: side(Side::Left),
-            right: side(Side::Right),
             // Eigenvectors do not see the factors' scale.
             averaging: Averaging::Ema {
                 beta: self.factor_beta.clone(),
@@ -141,7 +145,7 @@ impl Method for Soap {
                 exponent: self.exponent,
                 ..DiagonalConfig::default()
             },
-            estimate: DiagonalEstimate::Gradient,
+            ..EigenbasisConfig::new(side(Side::Left), side(Side::Right))
         };
         Chain::new(self.learning_rate.clone())
             .then(Momentum::Ema {

@@ -4,12 +4,12 @@ use layerwise_linalg::{Result, Scalar, gemm};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 /// A matrix, and what it is multiplied by; `None` for a side that is left alone.
-pub(crate) type Factor<'a, A> = Option<(A, ArrayView2<'a, A>)>;
+pub(crate) type Multiplier<'a, A> = Option<(A, ArrayView2<'a, A>)>;
 
 /// `X ← L X R`, by way of a matrix of the size of `X`.
 pub(crate) fn multiply_sides<A: Scalar>(
-    left: Factor<'_, A>,
-    right: Factor<'_, A>,
+    left: Multiplier<'_, A>,
+    right: Multiplier<'_, A>,
     x: &mut ArrayViewMut2<'_, A>,
     scratch: &mut Array2<A>,
 ) -> Result<()> {

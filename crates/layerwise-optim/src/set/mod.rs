@@ -1,9 +1,8 @@
-//! Many parameters, each with the method of its group, stepped together. It imports the step of one
-//! weight, and what is below.
+//! Many parameters, each with the method of its group, stepped together.
 
 mod checkpoint;
 mod clipping;
-pub(crate) mod selector;
+mod selector;
 
 use std::collections::HashMap;
 
@@ -16,7 +15,7 @@ use crate::config::chain::Chain;
 use crate::error::{OptimError, Result};
 use crate::schedule::{Schedule, When};
 use crate::set::clipping::norm_of_all;
-use crate::set::selector::Selector;
+pub use crate::set::selector::Selector;
 use crate::signal::{Signal, Signals};
 use crate::stages::norm_constraint::shrinkage;
 use crate::state::saved::{OptimizerSetState, Resume};
@@ -27,6 +26,7 @@ use crate::step::report::StepReport;
 
 /// Parameters that share a method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Group {
     /// Which parameters.
     pub selector: Selector,
@@ -44,6 +44,7 @@ impl Group {
 
 /// One parameter's part of a step.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Update<'w, 's, A> {
     /// Its name.
     pub name: &'s str,

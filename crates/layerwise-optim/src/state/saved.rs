@@ -26,7 +26,8 @@ pub const STATE_VERSION: u32 = 2;
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;
-/// use layerwise_optim::{Method, OptimError, OptimizerState, Signal, Soap};
+/// use layerwise_optim::checkpoint::OptimizerState;
+/// use layerwise_optim::{Method, OptimError, Signal, Soap};
 ///
 /// let method = Soap::default();
 /// let mut weight = array![[1.0_f64, 2.0], [3.0, 5.0]];

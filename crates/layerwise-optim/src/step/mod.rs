@@ -1,5 +1,4 @@
-//! A whole step of one weight through its chain, what its caller decides of it, and what it reports. It
-//! imports stages, and what is below.
+//! The step of one weight: the optimizer, what its caller decides of a step, and what a step reports.
 
 mod checkpoint;
 pub(crate) mod control;
@@ -14,3 +13,7 @@ mod state;
 mod tests;
 pub(crate) mod weight;
 pub(crate) mod weight_averaging;
+
+pub use control::Control;
+pub use optimizer::Optimizer;
+pub use report::{QuadraticModel, StepReport};

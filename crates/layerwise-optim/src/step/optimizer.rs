@@ -513,7 +513,7 @@ impl<A: Scalar> Optimizer<A> {
     ///
     /// # Errors
     ///
-    /// A chain without [`LevenbergMarquardt`](crate::LevenbergMarquardt), and a ratio that is
+    /// A chain without [`LevenbergMarquardt`](crate::chain::LevenbergMarquardt), and a ratio that is
     /// NaN. Nothing has changed then.
     pub fn report_reduction(&mut self, ratio: f64) -> Result<f64> {
         let Some(damping) = &mut self.damping else {
@@ -556,7 +556,7 @@ impl<A: Scalar> Optimizer<A> {
     }
 
     /// The number of blocks, each with stages of its own, that the chain's
-    /// [`Partition`](crate::Partition) lays the weight out in.
+    /// [`Partition`](crate::chain::Partition) lays the weight out in.
     #[must_use]
     pub fn blocks(&self) -> usize {
         self.update.iter().map(|link| link.machine.parts()).max().unwrap_or(1)
@@ -596,7 +596,7 @@ impl<A: Scalar> Optimizer<A> {
     }
 
     /// The average of iterates that is to be evaluated in place of the weight (m × n), under
-    /// [`WeightAveraging`](crate::WeightAveraging); a copy of the weight without.
+    /// [`WeightAveraging`](crate::chain::WeightAveraging); a copy of the weight without.
     ///
     /// # Errors
     ///

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StepReport {
     /// Steps taken, this one included.
     pub step: u64,
@@ -22,13 +23,13 @@ pub struct StepReport {
     pub fallbacks: usize,
     /// Condition number of the damped left factor where it was refreshed: from eigenvalues, or a
     /// lower bound where these are not computed; infinite of a singular factor. Under
-    /// [`JointDamping::Exact`](crate::JointDamping::Exact), both sides give that of the damped
+    /// [`JointDamping::Exact`](crate::factor::JointDamping::Exact), both sides give that of the damped
     /// product; eigenbases have no damping but the ridge of a QR step.
     pub left_condition: Option<f64>,
     /// The same of the right factor.
     pub right_condition: Option<f64>,
     /// What the quadratic model of the loss predicts of this step: where dampings are
-    /// [adapted](crate::LevenbergMarquardt) and the factors are the layer's (KFAC, EKFAC from samples).
+    /// [adapted](crate::chain::LevenbergMarquardt) and the factors are the layer's (KFAC, EKFAC from samples).
     /// It costs a product more with each factor, or two with each basis.
     pub model: Option<QuadraticModel>,
 }
@@ -67,6 +68,7 @@ impl StepReport {
 /// change. The factors are those of the step, bias-corrected and without damping. Of EKFAC the
 /// curvature is the diagonal `v̂` in its bases: `Σ v̂_ij (UᵀΔWV)_ij²`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct QuadraticModel {
     /// `⟨g, ΔW⟩`; of the negated objective where that is maximized.
     pub slope: f64,

@@ -7,16 +7,22 @@ use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 
+use crate::chain::{
+    Clipping, CustomStage, DiagonalConfig, Filter, Grafting, HeavyBall, StageConfig,
+    WeightAveraging,
+};
 use crate::error::Result;
+use crate::factor::RootMethod;
 use crate::numeric::finite::frobenius_norm;
+use crate::parity::EpsilonPlacement;
+use crate::stage::{Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::build::Machine;
 use crate::step::weight::WeightRule;
 use crate::{
-    Adagrad, Adam, AdamW, Averaging, Chain, Clipping, Control, CustomStage, DiagonalConfig, Ekfac,
-    EpsilonPlacement, Factor, Filter, Grafting, HeavyBall, Kfac, KlShampoo, Lion, Method, Momentum,
-    Muon, OptimError, Optimizer, RmsProp, RootMethod, Schedule, Sgd, Shampoo, Signal, Soap, Stage,
-    StageConfig, Step, WeightAveraging, WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, Chain, Control, Ekfac, Factor, Kfac, KlShampoo, Lion, Method,
+    Momentum, Muon, OptimError, Optimizer, RmsProp, Schedule, Sgd, Shampoo, Signal, Soap,
+    WeightDecay,
 };
 
 /// Neither whole chunks nor whole lanes.

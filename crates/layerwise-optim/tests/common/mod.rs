@@ -3,14 +3,18 @@
 #![expect(clippy::expect_used, reason = "a test that fails panics")]
 
 use layerwise_linalg::Cholesky;
+use layerwise_optim::chain::{
+    Clipping, DiagonalEstimate, Filter, Grafting, HeavyBall, LargeDimension, LevenbergMarquardt,
+    Merging, Partition, PolarConfig, PolarMethod, PolarScale, WeightAveraging,
+};
+use layerwise_optim::factor::{BasisMethod, RootMethod};
+use layerwise_optim::methods::{Exponents, KfacDamping};
 use layerwise_optim::ndarray::{Array2, ArrayView2};
+use layerwise_optim::parity::{ColumnOrder, SignScale};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, BasisMethod, Chain, Clipping, ColumnOrder, Damping,
-    DiagonalEstimate, Ekfac, Exponents, Factor, Filter, Grafting, HeavyBall, Kfac, KfacDamping,
-    KlShampoo, LargeDimension, LevenbergMarquardt, Lion, Merging, Method, Momentum, Muon,
-    OneSidedKfac, Optimizer, Partition, PolarConfig, PolarMethod, PolarScale, Refresh, RmsProp,
-    RootMethod, Scalar, Schedule, Sgd, Shampoo, SignScale, Signal, Soap, WeightAveraging,
-    WeightDecay,
+    Adagrad, Adam, AdamW, Averaging, Chain, Damping, Ekfac, Factor, Kfac, KlShampoo, Lion, Method,
+    Momentum, Muon, OneSidedKfac, Optimizer, Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo,
+    Signal, Soap, WeightDecay,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -155,7 +159,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 }),
                 damping: Damping::RelativeToTrace(1e-6.into()),
                 grafting: Some(Grafting::Diagonal(Default::default())),
-                refresh: Refresh { every: 5, start: 3, tolerated_failures: 2, drift: None },
+                refresh: Refresh { start: 3, tolerated_failures: 2, ..Refresh::every(5) },
                 ..Shampoo::default()
             },
         ),
@@ -321,6 +325,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Chain::new(0.05).then(PolarConfig {
                 method: PolarMethod::SingularValues { times_nuclear_norm: true },
                 scale: PolarScale::Number(0.5),
+                ..PolarConfig::default()
             }),
         ),
         case("sign descent", Chain::new(0.3).then(SignScale::MeanOfModuli)),

@@ -4,7 +4,8 @@ use std::error::Error;
 
 use layerwise_downstream::{noise, require_fall};
 use layerwise_optim::ndarray::{Array2, Axis};
-use layerwise_optim::{Factor, Kfac, Method, OutputFactor, Signal};
+use layerwise_optim::methods::OutputFactor;
+use layerwise_optim::{Factor, Kfac, Method, Signal};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (samples, inputs, hidden) = (512, 10, 16);

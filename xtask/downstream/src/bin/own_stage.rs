@@ -5,10 +5,9 @@ use std::error::Error;
 
 use layerwise_downstream::fit_regression;
 use layerwise_optim::ndarray::{Array1, ArrayViewMut2, Axis};
-use layerwise_optim::{
-    CustomStage, Method, Muon, Observation, OptimError, Result, Scalar, Stage, StageConfig,
-    StateReader, StateWriter, Step, suite,
-};
+use layerwise_optim::chain::{CustomStage, StageConfig};
+use layerwise_optim::stage::{Observation, Stage, StateReader, StateWriter, Step};
+use layerwise_optim::{Method, Muon, OptimError, Result, Scalar, suite};
 use serde::Serialize;
 
 /// `v_i ← β v_i + (1−β) mean_j D_ij²`, then `D_ij ← D_ij / (√(v_i/(1−βᵗ)) + ε)`.

@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let soap = Soap { learning_rate: 0.01.into(), ..Soap::default() };
     let adamw = AdamW { learning_rate: 0.01.into(), ..AdamW::default() };
     let mut optimizers = OptimizerSet::new(vec![
-        Group { selector: Selector::Matrices, chain: soap.chain() },
-        Group { selector: Selector::Vectors, chain: adamw.chain() },
+        Group::new(Selector::Matrices, &soap.chain()),
+        Group::new(Selector::Vectors, &adamw.chain()),
     ]);
     optimizers.register("first.weight", first.dim(), Signals::GRADIENT)?;
     optimizers.register("first.bias", (1, hidden), Signals::GRADIENT)?;
@@ -48,26 +48,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let second_bias_gradient = output_derivative.sum_axis(Axis(0)).insert_axis(Axis(0));
 
         optimizers.step(&mut [
-            Update {
-                name: "first.weight",
-                weight: first.view_mut(),
-                signal: Signal::new(first_gradient.view()),
-            },
-            Update {
-                name: "first.bias",
-                weight: first_bias.view_mut().insert_axis(Axis(0)),
-                signal: Signal::new(first_bias_gradient.view()),
-            },
-            Update {
-                name: "second.weight",
-                weight: second.view_mut(),
-                signal: Signal::new(second_gradient.view()),
-            },
-            Update {
-                name: "second.bias",
-                weight: second_bias.view_mut().insert_axis(Axis(0)),
-                signal: Signal::new(second_bias_gradient.view()),
-            },
+            Update::new("first.weight", first.view_mut(), Signal::new(first_gradient.view())),
+            Update::new("first.bias", first_bias.view_mut().insert_axis(Axis(0)), Signal::new(first_bias_gradient.view())),
+            Update::new("second.weight", second.view_mut(), Signal::new(second_gradient.view())),
+            Update::new("second.bias", second_bias.view_mut().insert_axis(Axis(0)), Signal::new(second_bias_gradient.view())),
         ])?;
     }
     Ok(require_fall(losses[0], losses[losses.len() - 1], 1e4)?)

@@ -52,7 +52,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     /// # Errors
     ///
     /// Hyperparameters out of range, and shapes that are empty or too large.
-    pub fn new(config: &EigenbasisConfig, shape: (usize, usize)) -> Result<Self> {
+    pub(crate) fn new(config: &EigenbasisConfig, shape: (usize, usize)) -> Result<Self> {
         config.check(When::Build)?;
         check_weight::<A>(shape)?;
         let statistic =
@@ -243,7 +243,7 @@ fn rotations<'s, A: Scalar>(
     (left, right): (&'s BasisSide<A>, &'s BasisSide<A>),
     used: BasisUse,
     rotation: Rotation,
-) -> (sides::Factor<'s, A>, sides::Factor<'s, A>) {
+) -> (sides::Multiplier<'s, A>, sides::Multiplier<'s, A>) {
     (left.rotation(used, rotation), right.rotation(used, rotation))
 }
 

@@ -8,7 +8,7 @@ use crate::config::eigenbasis::EigenbasisConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::bytes;
-use crate::numeric::sides::Factor;
+use crate::numeric::sides::Multiplier;
 use crate::stage::Step;
 use crate::stages::eigenvectors::{Eigenvectors, Found};
 use crate::stages::refresh::Refreshed;
@@ -57,7 +57,7 @@ impl<A: Scalar> BasisSide<A> {
     }
 
     /// What rotates a matrix into the basis or out of it, on this side.
-    pub(crate) fn rotation(&self, used: BasisUse, rotation: Rotation) -> Factor<'_, A> {
+    pub(crate) fn rotation(&self, used: BasisUse, rotation: Rotation) -> Multiplier<'_, A> {
         let basis = self.basis.as_ref()?;
         let basis = match used {
             BasisUse::Refreshed => basis.latest().view(),

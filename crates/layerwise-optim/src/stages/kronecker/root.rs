@@ -12,7 +12,7 @@ use crate::config::root::RootMethod;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{bytes, frobenius_norm};
-use crate::numeric::sides::{Factor, multiply_sides};
+use crate::numeric::sides::{Multiplier, multiply_sides};
 use crate::stages::eigenvectors::Eigenvectors;
 use crate::stages::kronecker::damping::{ResolvedDamping, is_negligible, mean_diagonal};
 use crate::stages::refresh::Refreshed;
@@ -286,7 +286,7 @@ impl<A: Scalar> FactorRoot<A> {
     }
 
     /// The root where it is formed, and its scale.
-    pub(crate) fn formed(&self) -> Factor<'_, A> {
+    pub(crate) fn formed(&self) -> Multiplier<'_, A> {
         match &self.kind {
             RootKind::Scalar | RootKind::Cholesky { .. } => None,
             RootKind::Formed { root, .. } | RootKind::Inverse { root, .. } => {
