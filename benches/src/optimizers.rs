@@ -39,9 +39,10 @@ pub fn methods() -> Vec<(&'static str, Chain)> {
 
 /// The methods with roots or bases.
 fn preconditioned() -> Vec<(&'static str, Chain)> {
-    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.chain();
-    let inverses = |refresh| Kfac { refresh, root: RootMethod::Inverse, ..Kfac::default() }.chain();
-    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.chain();
+    let kfac = |refresh| Kfac { refresh, ..Kfac::stylised() }.chain();
+    let inverses =
+        |refresh| Kfac { refresh, root: RootMethod::Inverse, ..Kfac::stylised() }.chain();
+    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::stylised() }.chain();
     let soap = |refresh| Soap { refresh, ..Soap::default() }.chain();
     let published = Soap { refresh: refreshing(), ..Soap::as_published() }.chain();
     vec![
@@ -49,7 +50,7 @@ fn preconditioned() -> Vec<(&'static str, Chain)> {
         ("kfac_refreshing", kfac(refreshing())),
         ("kfac_inverses_plain", inverses(plain())),
         ("kfac_inverses_refreshing", inverses(refreshing())),
-        ("one_sided_kfac", OneSidedKfac::default().chain()),
+        ("one_sided_kfac", OneSidedKfac::stylised().chain()),
         ("shampoo_plain", shampoo(plain())),
         ("shampoo_refreshing", shampoo(refreshing())),
         ("soap_plain", soap(plain())),

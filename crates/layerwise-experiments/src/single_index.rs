@@ -205,7 +205,7 @@ pub fn kfac_step(
         learning_rate: 1.0.into(),
         damping: damping.into(),
         averaging: Averaging::None,
-        ..OneSidedKfac::default()
+        ..OneSidedKfac::stylised()
     };
     step(&kfac, student, &Signal::new(gradient).with_input(Factor::SecondMoment(factor)))
 }

@@ -202,7 +202,7 @@ fn public_kfac(rate: f64) -> (Kfac, Kfac) {
         output: OutputFactor::Signal,
         averaging: Averaging::None,
         refresh: Refresh::every(1),
-        ..Kfac::default()
+        ..Kfac::stylised()
     };
     let head = Kfac { damping: 0.0.into(), output: OutputFactor::Identity, ..plain.clone() };
     (plain, head)

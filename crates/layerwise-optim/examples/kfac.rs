@@ -19,7 +19,7 @@ fn main() -> Result<(), OptimError> {
         learning_rate: 0.3.into(),
         damping: KfacDamping::FactoredTikhonov(1e-3.into()),
         averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
-        ..Kfac::default()
+        ..Kfac::stylised()
     };
     let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &method)]);
     set.register("first", first.dim(), Signals::ALL)?;

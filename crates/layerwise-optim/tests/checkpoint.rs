@@ -55,8 +55,8 @@ fn methods() -> Vec<(&'static str, Chain)> {
     let averaging = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
     vec![
         ("adam", Adam::default().chain()),
-        ("kfac", Kfac { averaging, ..Kfac::default() }.chain()),
-        ("shampoo", Shampoo::default().chain()),
+        ("kfac", Kfac { averaging, ..Kfac::stylised() }.chain()),
+        ("shampoo", Shampoo::stylised().chain()),
         ("soap", Soap::as_published().chain()),
         ("muon", Muon::default().chain()),
     ]

@@ -204,7 +204,7 @@ fn the_norm_constraint_is_over_all_parameters() {
 /// The stage of a method is the constraint over a set of one.
 #[test]
 fn the_norm_constraint_of_a_weight_is_that_of_a_set_of_one() {
-    let plain = Kfac { damping: 0.1.into(), ..Kfac::default() };
+    let plain = Kfac { damping: 0.1.into(), ..Kfac::stylised() };
     let staged = Kfac { norm_constraint: Some(1e-4.into()), ..plain.clone() };
     assert!(Method::chain(&staged).update.contains(&StageConfig::NormConstraint(1e-4.into())));
     let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &plain)]);
@@ -281,7 +281,7 @@ fn what_shapes_the_state_may_not_change() {
         let mut optimizer = other.build::<f64>((4, 6)).unwrap();
         optimizer.resume(&state(&Method::chain(&soap)), Resume::NewHyperparameters).unwrap();
     }
-    let shampoo = Shampoo::default();
+    let shampoo = Shampoo::stylised();
     let schedule_free = |power| Chain {
         weight_averaging: Some(WeightAveraging::ScheduleFree { train: 0.9.into(), power }),
         ..Chain::new(0.1)
@@ -420,7 +420,7 @@ fn adapted_damping_stays_within_new_bounds() {
             decrease: 0.5,
             ..LevenbergMarquardt::default()
         }),
-        ..Kfac::default()
+        ..Kfac::stylised()
     };
     let mut old = adapted(1e-8).build::<f64>((2, 3)).unwrap();
     for _ in 0..5 {

@@ -27,7 +27,7 @@ fn the_coupled_newton_iteration_gives_the_same_roots_or_falls_back() {
         averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
         damping: Damping::Absolute(1e-2.into()),
         exponent: Exponents { left: 0.5, right: 1.0 / 3.0 },
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let newton = Shampoo { root: RootMethod::coupled_newton(), ..eigen.clone() };
     let difference =
@@ -100,7 +100,7 @@ fn iterations_give_the_roots_of_fractions_and_leave_others_to_decompositions() {
         averaging: Averaging::Sum,
         damping: Damping::Absolute(1e-2.into()),
         exponent,
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     for (left, right) in [(2.0 / 3.0, 0.4), (1.0, 0.125), (0.3, 0.25)] {
         let exponent = Exponents { left, right };
@@ -146,7 +146,7 @@ fn a_ridge_relative_to_row_sums_has_a_least_value() {
             averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
             damping: Damping::RelativeToRowSum { relative: 0.05.into(), least: least.into() },
             root,
-            ..Shampoo::default()
+            ..Shampoo::stylised()
         };
         let found = start((3, 5)) - run(&method, std::slice::from_ref(gradient));
         // The iteration to its tolerance.
@@ -155,7 +155,7 @@ fn a_ridge_relative_to_row_sums_has_a_least_value() {
     // A zero factor waits under a relative ridge, and has a root under the least one.
     for (least, refreshed) in [(0.0, false), (0.1, true)] {
         let damping = Damping::RelativeToRowSum { relative: 0.1.into(), least: least.into() };
-        let mut optimizer = Shampoo { damping, ..Shampoo::default() }.build((2, 2)).unwrap();
+        let mut optimizer = Shampoo { damping, ..Shampoo::stylised() }.build((2, 2)).unwrap();
         let zero = Array2::<f64>::zeros((2, 2));
         let mut weight = zero.clone();
         let report = optimizer.step(&mut weight.view_mut(), &Signal::new(zero.view())).unwrap();
@@ -176,7 +176,7 @@ fn an_absolute_cut_off_sees_the_bias_corrected_factor() {
             absolute: cutoff,
             ..RankTolerance::default()
         }),
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let (mut left, mut right) = (Array2::<f64>::zeros((3, 3)), Array2::<f64>::zeros((4, 4)));
     let mut expected = start((3, 4));
@@ -219,7 +219,7 @@ fn qr_steps_end_at_the_roots_of_eigendecompositions() {
             averaging: Averaging::Sum,
             damping: Damping::RelativeToLargest(1e-3.into()),
             root: RootMethod::Eigen { pseudo_inverse: None, basis },
-            ..Shampoo::default()
+            ..Shampoo::stylised()
         };
         let step_of = |basis| {
             let mut weight = Array2::<f64>::zeros((4, 4));
@@ -326,7 +326,7 @@ fn a_basis_within_the_tolerance_is_kept() {
         averaging: Averaging::Sum,
         damping: Damping::Absolute(ridge.into()),
         root: RootMethod::Eigen { pseudo_inverse: None, basis: kept },
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let g = &gradients[0];
     let found = start((4, 4)) - run(&shampoo, &gradients[..1]);
@@ -344,7 +344,7 @@ fn inverses_agree_with_solves_to_the_condition_number() {
     let gradient = normal::<f64>(&mut generator(31), (4, 6));
     let step_by = |root, given_factored: bool| {
         let method =
-            Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), root, ..Kfac::default() };
+            Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), root, ..Kfac::stylised() };
         let lower = Cholesky::new(problem.input.view(), 0.0).unwrap();
         let input = if given_factored {
             Factor::Cholesky(lower.lower())
@@ -370,7 +370,7 @@ fn inverses_agree_with_solves_to_the_condition_number() {
     let mut indefinite = problem.input.clone();
     indefinite[[5, 5]] = -1.0;
     let signal = problem.signal(&gradient).with_input(Factor::SecondMoment(indefinite.view()));
-    let method = Kfac { root: RootMethod::Inverse, ..Kfac::default() };
+    let method = Kfac { root: RootMethod::Inverse, ..Kfac::stylised() };
     let mut weight = Array2::<f64>::zeros((4, 6));
     let error = method.build((4, 6)).unwrap().step(&mut weight.view_mut(), &signal).unwrap_err();
     assert!(matches!(error, OptimError::Factor { side: Side::Right, .. }), "{error:?}");
@@ -385,7 +385,7 @@ fn factors_are_scaled_by_their_traces() {
         averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: true },
         damping: Damping::Absolute(ridge.into()),
         trace_scaling: scaling,
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let root = |factor: Array2<f64>| {
         let scaled = &factor * factor.diag().sum().powf(-scaling);
@@ -408,7 +408,7 @@ fn kl_shampoo_whitens_each_side_by_the_other() {
             averaging: Averaging::Ema { beta: 0.9.into(), bias_correction: false },
             normalized,
             damping: Damping::Absolute(ridge.into()),
-            ..KlShampoo::default()
+            ..KlShampoo::stylised()
         };
         let weight = run(&method, &gradients);
         let (m, n) = if normalized { (3.0, 4.0) } else { (1.0, 1.0) };
@@ -444,7 +444,7 @@ fn a_zero_gradient_before_the_first_changes_nothing() {
             normalized,
             damping: Damping::RelativeToLargest(1e-3.into()),
             refresh,
-            ..KlShampoo::default()
+            ..KlShampoo::stylised()
         }
         .chain()
     };
@@ -455,7 +455,7 @@ fn a_zero_gradient_before_the_first_changes_nothing() {
             damping: Damping::RelativeToLargest(1e-3.into()),
             grafting: Some(Grafting::Diagonal(graft.clone())),
             refresh,
-            ..Shampoo::default()
+            ..Shampoo::stylised()
         }
         .chain()
     };
@@ -573,12 +573,12 @@ fn a_basis_that_has_drifted_is_refreshed() {
     let factor = |rng: &mut _| covariance(rng, 4, 100.0);
     let (before, after) = (factor(&mut rng), factor(&mut rng));
     let soap = Soap { factor_beta: 0.5.into(), refresh: Refresh::on_drift(0.5), ..Soap::default() };
-    let shampoo = Shampoo { refresh: Refresh::on_drift(0.5), ..Shampoo::default() };
+    let shampoo = Shampoo { refresh: Refresh::on_drift(0.5), ..Shampoo::stylised() };
     let exact = Kfac {
         damping: KfacDamping::Exact(0.1.into()),
         averaging: Averaging::Ema { beta: 0.5.into(), bias_correction: true },
         refresh: Refresh::on_drift(0.5),
-        ..Kfac::default()
+        ..Kfac::stylised()
     };
     for chain in [soap.chain(), shampoo.chain(), exact.chain()] {
         let mut weight = start((4, 4));
@@ -607,6 +607,6 @@ fn a_basis_that_has_drifted_is_refreshed() {
             "{error:?}"
         );
     }
-    let cholesky = Kfac { refresh: Refresh::on_drift(0.5), ..Kfac::default() };
+    let cholesky = Kfac { refresh: Refresh::on_drift(0.5), ..Kfac::stylised() };
     assert!(matches!(cholesky.build::<f64>((4, 4)), Err(OptimError::Incompatible { .. })));
 }

@@ -318,7 +318,7 @@ fn distributed_shampoo(golden: &Golden) -> Chain {
             damping,
             root,
             refresh: golden.refresh(),
-            ..KlShampoo::default()
+            ..KlShampoo::stylised()
         }
         .chain(),
         Some("EigenvalueCorrectedShampoo") => {
@@ -365,7 +365,7 @@ fn distributed_shampoo(golden: &Golden) -> Chain {
             root,
             trace_scaling: number(&preconditioner["trace_scaling_exponent"]).unwrap_or(0.0),
             refresh: golden.refresh(),
-            ..Shampoo::default()
+            ..Shampoo::stylised()
         }
         .chain(),
     };
@@ -714,7 +714,7 @@ fn kfac(rule: &str, method: impl Fn(f64) -> Kfac) {
 }
 
 fn undamped() -> Kfac {
-    Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() }
+    Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::stylised() }
 }
 
 #[test]

@@ -76,13 +76,13 @@ fn the_guide_states_the_memory() {
         ("`Adam`, `AdamW`", Adam::default().chain()),
         ("`Adam`, `AdamW`", AdamW::default().chain()),
         ("`Muon`", Muon::default().chain()),
-        ("`Kfac`", Kfac::default().chain()),
-        ("`Kfac`, averaged factors", Kfac { averaging, ..Kfac::default() }.chain()),
-        ("`Kfac`, inverses", Kfac { root: RootMethod::Inverse, ..Kfac::default() }.chain()),
-        ("`OneSidedKfac`", OneSidedKfac::default().chain()),
-        ("`Ekfac`", Ekfac::default().chain()),
-        ("`Shampoo`", Shampoo::default().chain()),
-        ("`KlShampoo`", KlShampoo::default().chain()),
+        ("`Kfac`", Kfac::stylised().chain()),
+        ("`Kfac`, averaged factors", Kfac { averaging, ..Kfac::stylised() }.chain()),
+        ("`Kfac`, inverses", Kfac { root: RootMethod::Inverse, ..Kfac::stylised() }.chain()),
+        ("`OneSidedKfac`", OneSidedKfac::stylised().chain()),
+        ("`Ekfac`", Ekfac::stylised().chain()),
+        ("`Shampoo`", Shampoo::stylised().chain()),
+        ("`KlShampoo`", KlShampoo::stylised().chain()),
         ("`Soap`", Soap::default().chain()),
         ("`Soap::as_published()`", Soap::as_published().chain()),
     ];
@@ -104,17 +104,17 @@ fn the_guide_states_what_options_add() {
     };
     let momentum =
         Momentum::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average };
-    let plain = bytes(Shampoo::default().chain());
-    let averaged = bytes(Shampoo { momentum: Some(momentum), ..Shampoo::default() }.chain());
+    let plain = bytes(Shampoo::stylised().chain());
+    let averaged = bytes(Shampoo { momentum: Some(momentum), ..Shampoo::stylised() }.chain());
     assert_eq!(averaged - plain, 1, "an average of gradients");
     let grafting = Some(Grafting::Diagonal(Default::default()));
-    let grafted = bytes(Shampoo { grafting, ..Shampoo::default() }.chain());
+    let grafted = bytes(Shampoo { grafting, ..Shampoo::stylised() }.chain());
     assert_eq!(grafted - plain, 2, "grafting onto Adam");
     let adaptation = Some(LevenbergMarquardt::default());
-    let fixed = bytes(Kfac::default().chain());
-    let adapted = bytes(Kfac { damping_adaptation: adaptation, ..Kfac::default() }.chain());
+    let fixed = bytes(Kfac::stylised().chain());
+    let adapted = bytes(Kfac { damping_adaptation: adaptation, ..Kfac::stylised() }.chain());
     assert_eq!(adapted - fixed, 1, "adapted damping");
     let weight_decay = WeightDecay::L2(0.1.into());
-    let decayed = bytes(Shampoo { weight_decay, ..Shampoo::default() }.chain());
+    let decayed = bytes(Shampoo { weight_decay, ..Shampoo::stylised() }.chain());
     assert_eq!(decayed - plain, 1, "decay in the gradient");
 }

@@ -46,7 +46,7 @@ fn first_shampoo_step_is_the_polar_factor() {
         averaging: Averaging::None,
         damping: Damping::None,
         root: RootMethod::pseudo_inverse(1e-12),
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     for (shape, rank) in [((6, 9), 6), ((9, 6), 6), ((5, 5), 5), ((6, 8), 3), ((8, 7), 2)] {
         let gradient =
@@ -97,7 +97,7 @@ fn shampoo_with_grafting_and_no_preconditioning_is_the_grafted_method() {
         learning_rate: 0.05.into(),
         momentum: Some(momentum.clone()),
         grafting: Some(Grafting::Diagonal(diagonal.clone())),
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let waiting =
         Shampoo { refresh: Refresh { start: 11, ..Refresh::default() }, ..shampoo.clone() };
@@ -109,7 +109,7 @@ fn shampoo_with_grafting_and_no_preconditioning_is_the_grafted_method() {
 fn grafting_takes_the_length_and_keeps_the_direction() {
     let problem = Quadratic::<f64>::new(22, (4, 6), 30.0);
     let gradient = problem.gradient(&Array2::zeros((4, 6)));
-    let plain = Shampoo { learning_rate: 1.0.into(), ..Shampoo::default() };
+    let plain = Shampoo { learning_rate: 1.0.into(), ..Shampoo::stylised() };
     let own = direction(plain.build((4, 6)).unwrap(), &problem.signal(&gradient));
     let grafted = Shampoo { grafting: Some(Grafting::Sgd), ..plain };
     let taken = direction(grafted.build((4, 6)).unwrap(), &problem.signal(&gradient));
@@ -139,7 +139,7 @@ fn dense_solve(system: &Array2<f64>, gradient: &Array2<f64>) -> Array2<f64> {
 #[test]
 fn damped_kfac_is_the_dense_solve() {
     let mut rng = generator(23);
-    let undamped = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() };
+    let undamped = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::stylised() };
     for shape in [(3, 5), (6, 4), (4, 4), (1, 5), (5, 1)] {
         let output = covariance(&mut rng, shape.0, 1e3) * 7.0;
         let input = covariance(&mut rng, shape.1, 1e3) * 0.3;
@@ -222,7 +222,7 @@ fn samples_moments_and_cholesky_factors_are_the_same_signal() {
                 learning_rate: 1.0.into(),
                 damping: damping.into(),
                 averaging: averaging.clone(),
-                ..OneSidedKfac::default()
+                ..OneSidedKfac::stylised()
             };
             let step = |factor| {
                 let signal = Signal::new(gradient.view()).with_input(factor);
@@ -247,7 +247,7 @@ fn an_average_of_factors_is_what_is_inverted() {
         learning_rate: 1.0.into(),
         damping: damping.into(),
         averaging: Averaging::Ema { beta: beta.into(), bias_correction: true },
-        ..OneSidedKfac::default()
+        ..OneSidedKfac::stylised()
     };
     let mut optimizer = method.build::<f64>((3, 5)).unwrap();
     let mut weight = Array2::<f64>::zeros((3, 5));
@@ -293,12 +293,12 @@ fn undamped_kfac_does_not_see_linear_maps_of_its_input() {
         let scale = original.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
         largest_difference(mapped.dot(&map).view(), original.view()) / scale
     };
-    let kfac = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() };
+    let kfac = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::stylised() };
     let invariant = change(&kfac.chain());
     assert!(invariant < 1e5 * f64::EPSILON * 5.0, "{invariant:e}");
     for other in [
         Sgd { learning_rate: 1.0.into(), ..Sgd::default() }.chain(),
-        Shampoo { learning_rate: 1.0.into(), ..Shampoo::default() }.chain(),
+        Shampoo { learning_rate: 1.0.into(), ..Shampoo::stylised() }.chain(),
         Adam { learning_rate: 1.0.into(), ..Adam::default() }.chain(),
     ] {
         assert!(change(&other) > 0.1);
@@ -337,15 +337,16 @@ fn bias_correction_makes_equal_signals_give_equal_steps() {
     let gradient = problem.gradient(&Array2::zeros((4, 4)));
     let averaging = |bias_correction| Averaging::Ema { beta: 0.95.into(), bias_correction };
     let shampoo = |bias_correction| {
-        Shampoo { averaging: averaging(bias_correction), ..Shampoo::default() }.chain()
+        Shampoo { averaging: averaging(bias_correction), ..Shampoo::stylised() }.chain()
     };
-    let kfac =
-        |bias_correction| Kfac { averaging: averaging(bias_correction), ..Kfac::default() }.chain();
+    let kfac = |bias_correction| {
+        Kfac { averaging: averaging(bias_correction), ..Kfac::stylised() }.chain()
+    };
     let exact = |bias_correction| {
         Kfac {
             averaging: averaging(bias_correction),
             damping: KfacDamping::Exact(1e-3.into()),
-            ..Kfac::default()
+            ..Kfac::stylised()
         }
         .chain()
     };
@@ -388,8 +389,8 @@ fn roots_are_refreshed_at_the_start_and_then_at_multiples() {
         }
         steps
     };
-    let kfac = |refresh| Kfac { refresh, ..Kfac::default() }.chain();
-    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::default() }.chain();
+    let kfac = |refresh| Kfac { refresh, ..Kfac::stylised() }.chain();
+    let shampoo = |refresh| Shampoo { refresh, ..Shampoo::stylised() }.chain();
     let soap = |refresh| Soap { refresh, ..Soap::default() }.chain();
     for method in [&kfac as &dyn Fn(Refresh) -> Chain, &shampoo, &soap] {
         assert_eq!(refreshed(method, Refresh::every(5)), [1, 5, 10]);
@@ -412,12 +413,12 @@ fn ekfac_on_samples_of_a_kronecker_product_is_kfac_with_exact_damping() {
             damping: damping.into(),
             averaging: Averaging::None,
             diagonal_averaging: Averaging::None,
-            ..Ekfac::default()
+            ..Ekfac::stylised()
         };
         let kfac = Kfac {
             learning_rate: 1.0.into(),
             damping: KfacDamping::Exact(damping.into()),
-            ..Kfac::default()
+            ..Kfac::stylised()
         };
         let signal = problem.signal(&gradient);
         let step = direction(ekfac.build((5, 7)).unwrap(), &signal);
@@ -442,7 +443,7 @@ fn the_model_of_a_step_is_the_dense_one() {
         learning_rate: eta.into(),
         averaging: Averaging::Ema { beta: beta.into(), bias_correction: true },
         damping_adaptation: Some(LevenbergMarquardt::default()),
-        ..Kfac::default()
+        ..Kfac::stylised()
     };
     let undamped = Kfac { damping: 0.0.into(), ..averaged.clone() };
     let momentum = Momentum::HeavyBall(HeavyBall::new(0.9));
@@ -520,7 +521,7 @@ fn a_quadratic_loss_falls_as_predicted() {
         learning_rate: 0.5.into(),
         damping: 0.3.into(),
         damping_adaptation: adaptation,
-        ..Kfac::default()
+        ..Kfac::stylised()
     };
     let ekfac = Ekfac {
         learning_rate: 0.5.into(),
@@ -529,7 +530,7 @@ fn a_quadratic_loss_falls_as_predicted() {
         diagonal_averaging: Averaging::None,
         refresh: Refresh::default(),
         damping_adaptation: adaptation,
-        ..Ekfac::default()
+        ..Ekfac::stylised()
     };
     for chain in [method.chain(), ekfac.chain()] {
         let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &chain)]);

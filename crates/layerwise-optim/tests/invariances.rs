@@ -162,7 +162,7 @@ fn methods_with_equal_sides_do_not_see_transposition() {
 fn from_polar_factor(exponent: Exponents, averaging: Averaging, damping: Damping) -> f64 {
     let gradient = normal::<f64>(&mut generator(72), (N, N));
     let method =
-        Shampoo { learning_rate: 1.0.into(), averaging, exponent, damping, ..Shampoo::default() };
+        Shampoo { learning_rate: 1.0.into(), averaging, exponent, damping, ..Shampoo::stylised() };
     let mut weight = Array2::zeros((N, N));
     let mut optimizer = method.build(weight.dim()).expect("valid");
     optimizer.step(&mut weight.view_mut(), &gradient.view().into()).expect("a good step");
@@ -207,7 +207,7 @@ fn a_mutated_shampoo_is_no_polar_factor() {
 fn from_minimum(mutate: impl Fn(&mut Kfac, &mut Quadratic<f64>)) -> f64 {
     let plain = problem();
     let mut told = problem();
-    let mut method = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::default() };
+    let mut method = Kfac { learning_rate: 1.0.into(), damping: 0.0.into(), ..Kfac::stylised() };
     mutate(&mut method, &mut told);
     let mut weight = Array2::zeros((N, N));
     let gradient = plain.gradient(&weight);

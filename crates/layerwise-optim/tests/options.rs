@@ -27,7 +27,7 @@ fn blocks_are_optimizers_of_their_own() {
         damping: Damping::Absolute(1e-3.into()),
         grafting: Some(Grafting::Diagonal(Default::default())),
         weight_decay: WeightDecay::Decoupled(0.1.into()),
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let limited = Partition { max_dimension: Some(3), ..Partition::default() };
     let whole = Shampoo { partition: limited.clone(), ..shampoo.clone() };
@@ -64,7 +64,7 @@ fn a_merged_matrix_has_one_full_factor() {
             merging: Merging::Small,
             ..Partition::default()
         },
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let weight = run(&method, &gradients);
     let mut expected = start((2, 3)).into_shape_with_order((6, 1)).unwrap();
@@ -93,7 +93,7 @@ fn ekfac_takes_the_diagonal_of_the_samples_second_moment() {
         damping: damping.into(),
         averaging: Averaging::None,
         diagonal_averaging: Averaging::None,
-        ..Ekfac::default()
+        ..Ekfac::stylised()
     };
     let mut weight = Array2::<f64>::zeros((rows, cols));
     let mut optimizer = method.build(weight.dim()).unwrap();
@@ -483,7 +483,7 @@ fn a_rate_factor_multiplies_the_rate_of_that_step_alone() {
     let methods = [
         decayed.chain(),
         Sgd { learning_rate: 0.2.into(), momentum: 0.9.into(), ..Sgd::default() }.chain(),
-        Kfac { learning_rate: 0.2.into(), ..Kfac::default() }.chain(),
+        Kfac { learning_rate: 0.2.into(), ..Kfac::stylised() }.chain(),
         Soap { learning_rate: 0.2.into(), ..Soap::default() }.chain(),
     ];
     let factors = [1.0, 0.5, 0.0, 2.0, 0.125];
@@ -537,7 +537,7 @@ fn adapted_damping_acts_at_the_next_step() {
             damping: rule(damping),
             refresh: Refresh::every(100),
             damping_adaptation: Some(LevenbergMarquardt { decrease: 0.5, ..Default::default() }),
-            ..Kfac::default()
+            ..Kfac::stylised()
         };
         let mut optimizer = method(0.1).build((3, 4)).unwrap();
         let (first, refreshed) = moved(&mut optimizer);
@@ -572,15 +572,17 @@ fn levenberg_marquardt_scales_every_damping() {
     let kfac = |damping: KfacDamping| Kfac {
         damping,
         damping_adaptation: Some(adaptation),
-        ..Kfac::default()
+        ..Kfac::stylised()
     };
     let ekfac = |damping: f64| Ekfac {
         damping: damping.into(),
         estimate: DiagonalEstimate::Gradient,
         damping_adaptation: Some(adaptation),
-        ..Ekfac::default()
+        ..Ekfac::stylised()
     };
-    let rules: [&dyn Fn(f64) -> Chain; 4] = [
+    let rules: [&dyn Fn(f64) -> Chain; 6] = [
+        &|x| kfac(KfacDamping::Relative(x.into())).chain(),
+        &|x| Ekfac { relative_damping: x.into(), ..ekfac(0.0) }.chain(),
         &|x| kfac(x.into()).chain(),
         &|x| kfac(KfacDamping::FactoredTikhonov(x.into())).chain(),
         &|x| kfac(KfacDamping::Exact(x.into())).chain(),
@@ -625,7 +627,7 @@ fn levenberg_marquardt_scales_every_damping() {
     let error = set.report_reduction(f64::NAN).unwrap_err();
     assert!(matches!(&error, OptimError::Parameter { name, .. } if name == "weight"), "{error}");
 
-    let mut plain = Kfac::default().build::<f64>((3, 4)).unwrap();
+    let mut plain = Kfac::stylised().build::<f64>((3, 4)).unwrap();
     assert!(matches!(plain.report_reduction(1.0), Err(OptimError::Incompatible { .. })));
     let adam = Chain { damping_adaptation: Some(adaptation), ..Adam::default().chain() };
     assert!(matches!(adam.build::<f64>((3, 4)), Err(OptimError::Incompatible { .. })));

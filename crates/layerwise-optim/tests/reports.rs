@@ -47,7 +47,7 @@ fn conditions_are_those_of_the_damped_factors() {
     let (condition, lambda) = (50.0, 0.01);
     let problem = Quadratic::<f64>::new(80, (5, 7), condition);
     let rounding = 4.0 * condition * 7.0 * f64::EPSILON;
-    let plain = Kfac { damping: 0.0.into(), ..Kfac::default() };
+    let plain = Kfac { damping: 0.0.into(), ..Kfac::stylised() };
 
     let exact = Kfac { damping: KfacDamping::Exact(lambda.into()), ..plain.clone() };
     let report = first_report(&exact, &problem);
@@ -71,7 +71,7 @@ fn conditions_are_those_of_the_damped_factors() {
     let shampoo = Shampoo {
         averaging: Averaging::Sum,
         damping: Damping::Absolute(1.0.into()),
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let mut optimizer = shampoo.build((2, 2)).unwrap();
     let signal = Signal::new(gradient.view());
@@ -86,7 +86,7 @@ fn conditions_are_exact_from_eigenvalues_and_bounds_from_below_else() {
     let condition = 50.0;
     let problem = Quadratic::<f64>::new(85, (5, 7), condition).sampled(true);
     let rounding = 4.0 * condition * 7.0 * f64::EPSILON;
-    let report = first_report(&Ekfac::default(), &problem);
+    let report = first_report(&Ekfac::stylised(), &problem);
     assert!(close(report.left_condition, condition, condition * rounding), "{report:?}");
     assert!(close(report.right_condition, condition, condition * rounding), "{report:?}");
 
@@ -95,7 +95,7 @@ fn conditions_are_exact_from_eigenvalues_and_bounds_from_below_else() {
     let shampoo = Shampoo {
         averaging: Averaging::Sum,
         damping: Damping::Absolute(ridge.into()),
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     };
     let newton = Shampoo { root: RootMethod::coupled_newton(), ..shampoo.clone() };
     let basis = BasisMethod::qr_step(ridge);
@@ -154,7 +154,7 @@ fn every_refresh_comes_with_a_condition() {
 fn refreshes_are_reported_when_they_happen_and_conditions_with_them() {
     let problem = Quadratic::<f64>::new(81, (4, 5), 10.0);
     for every in [1, 3, 4] {
-        let kfac = Kfac { refresh: Refresh::every(every), ..Kfac::default() };
+        let kfac = Kfac { refresh: Refresh::every(every), ..Kfac::stylised() };
         let mut weight = Array2::zeros((4, 5));
         let mut optimizer = kfac.build((4, 5)).unwrap();
         for step in 1..=9 {

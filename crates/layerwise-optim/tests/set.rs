@@ -69,7 +69,7 @@ fn threads_do_not_change_a_bit() {
     for method in [
         Soap::default().chain(),
         Muon::default().chain(),
-        Kfac { damping: 1e-3.into(), ..Kfac::default() }.chain(),
+        Kfac { damping: 1e-3.into(), ..Kfac::stylised() }.chain(),
     ] {
         let (expected, reports) = run(&method, 1, 2);
         assert!(expected.iter().all(|w| w.iter().any(|&x| x != 0.0)));

@@ -101,19 +101,19 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     });
     check("diagonal.epsilon", &[-1e-8], &|x| Adam { epsilon: x.into(), ..Adam::default() }.chain());
     check("factor.damping", &[-1e-8], &|x| {
-        Kfac { damping: KfacDamping::per_factor(0.0, x), ..Kfac::default() }.chain()
+        Kfac { damping: KfacDamping::per_factor(0.0, x), ..Kfac::stylised() }.chain()
     });
     check("factor.damping", &[-1e-8], &|x| {
-        Shampoo { damping: Damping::RelativeToTrace(x.into()), ..Shampoo::default() }.chain()
+        Shampoo { damping: Damping::RelativeToTrace(x.into()), ..Shampoo::stylised() }.chain()
     });
     check("factor.exponent", &[-0.25], &|x| {
-        Shampoo { exponent: x.into(), ..Shampoo::default() }.chain()
+        Shampoo { exponent: x.into(), ..Shampoo::stylised() }.chain()
     });
     check("factor.trace_scaling", &[-0.1, 1.1], &|x| {
-        Shampoo { trace_scaling: x, ..Shampoo::default() }.chain()
+        Shampoo { trace_scaling: x, ..Shampoo::stylised() }.chain()
     });
     let adapted =
-        |adaptation| Kfac { damping_adaptation: Some(adaptation), ..Kfac::default() }.chain();
+        |adaptation| Kfac { damping_adaptation: Some(adaptation), ..Kfac::stylised() }.chain();
     check("damping_adaptation.decrease", &[0.0, 1.0], &|x| {
         adapted(LevenbergMarquardt { decrease: x, ..LevenbergMarquardt::default() })
     });
@@ -149,32 +149,32 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         ..Chain::new(0.01)
     });
     check("factor.root.pseudo_inverse.relative", &[-0.1, 1.0], &|x| {
-        Shampoo { root: RootMethod::pseudo_inverse(x), ..Shampoo::default() }.chain()
+        Shampoo { root: RootMethod::pseudo_inverse(x), ..Shampoo::stylised() }.chain()
     });
     check("factor.root.pseudo_inverse.absolute", &[-0.1], &|x| {
         let cutoff = RankTolerance { absolute: x, ..RankTolerance::default() };
-        Shampoo { root: RootMethod::pseudo_inverse(cutoff), ..Shampoo::default() }.chain()
+        Shampoo { root: RootMethod::pseudo_inverse(cutoff), ..Shampoo::stylised() }.chain()
     });
     check("factor.exponent", &[-0.5], &|x| {
-        KlShampoo { exponent: x.into(), ..KlShampoo::default() }.chain()
+        KlShampoo { exponent: x.into(), ..KlShampoo::stylised() }.chain()
     });
     check("factor.damping", &[-0.1], &|x| {
         let damping = Damping::RelativeToRowSum { relative: x.into(), least: 0.0.into() };
-        Shampoo { damping, ..Shampoo::default() }.chain()
+        Shampoo { damping, ..Shampoo::stylised() }.chain()
     });
     check("factor.damping", &[-0.1], &|x| {
         let damping = Damping::RelativeToRowSum { relative: 0.0.into(), least: x.into() };
-        Shampoo { damping, ..Shampoo::default() }.chain()
+        Shampoo { damping, ..Shampoo::stylised() }.chain()
     });
     check("factor.averaging.beta", &decays, &|x| {
         let averaging = Averaging::Ema { beta: x.into(), bias_correction: true };
-        Shampoo { averaging, ..Shampoo::default() }.chain()
+        Shampoo { averaging, ..Shampoo::stylised() }.chain()
     });
     check("eigenbasis.averaging.beta", &decays, &|x| {
         Soap { factor_beta: x.into(), ..Soap::default() }.chain()
     });
     check("kronecker.damping", &[-1.0], &|x| {
-        Kfac { damping: KfacDamping::Exact(x.into()), ..Kfac::default() }.chain()
+        Kfac { damping: KfacDamping::Exact(x.into()), ..Kfac::stylised() }.chain()
     });
     check("basis.tolerance", &[-0.1, 1.0], &|x| {
         let basis = qr_steps(1, x, DESCENDING);
@@ -183,7 +183,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     check("basis.tolerance", &[-0.1, 1.0], &|x| {
         let basis = BasisMethod::Eigendecomposition { tolerance: x };
         let root = RootMethod::Eigen { pseudo_inverse: None, basis };
-        Shampoo { root, ..Shampoo::default() }.chain()
+        Shampoo { root, ..Shampoo::stylised() }.chain()
     });
     for divisor in [PolarDivisor::Plus, PolarDivisor::AtLeast] {
         check("polar.divisor", &[0.0, -1.0], &|x| newton_schulz([1.0; 3], 5, divisor(x)));
@@ -212,7 +212,7 @@ fn counts_of_zero_are_refused() {
     };
     zero("refresh.every")(refusal(&Soap { refresh: Refresh::every(0), ..Soap::default() }));
     let refresh = Refresh { start: 0, ..Refresh::default() };
-    zero("refresh.start")(refusal(&Kfac { refresh, ..Kfac::default() }));
+    zero("refresh.start")(refusal(&Kfac { refresh, ..Kfac::stylised() }));
     let partition = Partition { max_dimension: Some(0), ..Partition::default() };
     zero("partition.max_dimension")(refusal(&Soap { partition, ..Soap::default() }));
     let basis = qr_steps(0, 0.0, DESCENDING);
@@ -261,7 +261,7 @@ fn combinations_without_meaning_are_refused() {
         chain
     };
     let in_parts = |partition: Partition| {
-        let mut chain = Kfac::default().chain();
+        let mut chain = Kfac::stylised().chain();
         chain.update = chain.update.into_iter().map(|stage| stage.in_parts(&partition)).collect();
         chain
     };
@@ -281,7 +281,7 @@ fn combinations_without_meaning_are_refused() {
         Soap { basis: qr_steps(1, 0.1, DESCENDING), ..Soap::as_published() }.chain(),
         Soap { basis: BasisMethod::Eigendecomposition { tolerance: 0.1 }, ..Soap::as_published() }
             .chain(),
-        Shampoo { root: RootMethod::coupled_newton(), ..Shampoo::default() }.chain(),
+        Shampoo { root: RootMethod::coupled_newton(), ..Shampoo::stylised() }.chain(),
         kronecker(
             FactorConfig {
                 statistic: Statistic::Whitened { normalized: true },
@@ -341,11 +341,14 @@ fn weights_too_large_to_be_addressed_are_refused() {
     let error = Sgd::default().build::<f32>((1 << 31, 1 << 30)).unwrap_err();
     too_large(error, "a weight", (1 << 31, 1 << 30));
     let long = 1_usize << 31;
-    for chain in [Shampoo::default().chain(), Soap::default().chain()] {
+    for chain in [
+        Shampoo::stylised().chain(),
+        Soap { partition: Partition::default(), ..Soap::default() }.chain(),
+    ] {
         too_large(chain.build::<f64>((1, long)).unwrap_err(), "a factor", (long, long));
     }
     let partition = Partition { merging: Merging::Vectors, ..Partition::default() };
-    let vector = Shampoo { partition, ..Shampoo::default() };
+    let vector = Shampoo { partition, ..Shampoo::stylised() };
     too_large(vector.build::<f64>((long, 1)).unwrap_err(), "a factor", (long, long));
 
     // Such a shape in a state.
@@ -360,16 +363,16 @@ fn weights_too_large_to_be_addressed_are_refused() {
 fn a_method_without_its_signal_is_refused_at_set_up() {
     let input = Signals::INPUT;
     let output = Signals::OUTPUT;
-    let error = Kfac::default().build_for::<f64>((3, 4), input).unwrap_err();
+    let error = Kfac::stylised().build_for::<f64>((3, 4), input).unwrap_err();
     assert_eq!(error, OptimError::MissingSignal { side: Side::Left });
-    let error = Kfac::default().build_for::<f64>((3, 4), output).unwrap_err();
+    let error = Kfac::stylised().build_for::<f64>((3, 4), output).unwrap_err();
     assert_eq!(error, OptimError::MissingSignal { side: Side::Right });
     assert_eq!(
         error.to_string(),
         "the right (input) factor of this method is taken from the layer's signal, which has none"
     );
-    assert!(Kfac::default().build_for::<f64>((3, 4), Signals::ALL).is_ok());
-    assert!(OneSidedKfac::default().build_for::<f64>((3, 4), input).is_ok());
+    assert!(Kfac::stylised().build_for::<f64>((3, 4), Signals::ALL).is_ok());
+    assert!(OneSidedKfac::stylised().build_for::<f64>((3, 4), input).is_ok());
     for case in cases() {
         let built = case.chain.build_for::<f64>((3, 4), Signals::GRADIENT);
         let required = case.chain.required();
@@ -481,7 +484,7 @@ fn a_set_refuses_names_that_are_unknown_or_given_twice() {
     assert_eq!(error, OptimError::DuplicateParameter { name: "bias".to_owned() });
     let mut kfac = OptimizerSet::<f64>::new(vec![Group::new(
         Selector::Prefix("layer".to_owned()),
-        &Kfac::default(),
+        &Kfac::stylised(),
     )]);
     let error = kfac.register("head", (2, 3), Signals::ALL).unwrap_err();
     assert_eq!(error.to_string(), "no group selects parameter \"head\" (2 × 3)");

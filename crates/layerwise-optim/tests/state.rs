@@ -257,9 +257,9 @@ fn a_state_of_something_else_is_refused_by_name() {
     );
     for mut other in [
         Sgd::default().build::<f64>((3, 4)).unwrap(),
-        Shampoo::default().build((3, 4)).unwrap(),
+        Shampoo::stylised().build((3, 4)).unwrap(),
         Soap::default().build((3, 4)).unwrap(),
-        Kfac::default().build((3, 4)).unwrap(),
+        Kfac::stylised().build((3, 4)).unwrap(),
     ] {
         let error = other.load(&state).unwrap_err();
         assert!(matches!(error, OptimError::StateMethod { .. }), "{error:?}");

@@ -12,7 +12,7 @@ use common::{Case, Quadratic, cases, generator, largest_difference, normal};
 use layerwise_optim::chain::{DecoupledDecay, DiagonalEstimate, StageConfig};
 use layerwise_optim::linalg::LinalgError;
 use layerwise_optim::ndarray::{Array2, s};
-use layerwise_optim::{Factor, OptimError, Optimizer, Scalar, Signal, Signals};
+use layerwise_optim::{Damping, Factor, OptimError, Optimizer, Scalar, Signal, Signals};
 
 /// Takes steps on a quadratic and returns the weight.
 fn run<A: Scalar>(case: &Case, problem: &Quadratic<A>, steps: usize) -> Array2<A> {
@@ -282,7 +282,7 @@ fn an_indefinite_factor_is_refused_or_tolerated() {
     let bad = good.with_input(Factor::SecondMoment(indefinite.view()));
 
     let mut weight = Array2::zeros((3, 4));
-    let mut optimizer = Kfac::default().build(weight.dim()).unwrap();
+    let mut optimizer = Kfac::stylised().build(weight.dim()).unwrap();
     let error = optimizer.step(&mut weight.view_mut(), &bad).unwrap_err();
     assert_eq!(
         error,
@@ -295,7 +295,7 @@ fn an_indefinite_factor_is_refused_or_tolerated() {
 
     // Two failures in a row are tolerated, and the last good factor of that side serves on.
     let refresh = Refresh { tolerated_failures: 2, ..Refresh::default() };
-    let method = Kfac { refresh, ..Kfac::default() };
+    let method = Kfac { refresh, ..Kfac::stylised() };
     let mut optimizer = method.build(weight.dim()).unwrap();
     assert!(optimizer.step(&mut weight.view_mut(), &bad).is_err(), "nothing to keep yet");
     let report = optimizer.step(&mut weight.view_mut(), &good).unwrap();
@@ -334,8 +334,8 @@ fn an_asymmetric_moment_is_refused_where_it_is_given() {
     let rounded = good.with_input(Factor::SecondMoment(rounded.view()));
 
     let averaging = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
-    let averaged = Kfac { averaging, refresh: Refresh::every(3), ..Kfac::default() };
-    let gradients = Ekfac { estimate: DiagonalEstimate::Gradient, ..Ekfac::default() };
+    let averaged = Kfac { averaging, refresh: Refresh::every(3), ..Kfac::stylised() };
+    let gradients = Ekfac { estimate: DiagonalEstimate::Gradient, ..Ekfac::stylised() };
     let mut by_qr =
         Ekfac { averaging: Averaging::None, refresh: Refresh::default(), ..gradients.clone() }
             .chain();
@@ -346,7 +346,7 @@ fn an_asymmetric_moment_is_refused_where_it_is_given() {
     }
     // Not what a tolerated failure is for: the factor is not at fault.
     let refresh = Refresh { tolerated_failures: 2, ..Refresh::default() };
-    let tolerant = Kfac { refresh, ..Kfac::default() };
+    let tolerant = Kfac { refresh, ..Kfac::stylised() };
     for chain in [averaged.chain(), gradients.chain(), by_qr, tolerant.chain()] {
         let mut weight = Array2::zeros((3, 4));
         let mut optimizer = chain.build((3, 4)).unwrap();
@@ -382,6 +382,14 @@ fn single_precision_follows_double_precision() {
                 // In the basis of a single gradient, that gradient is diagonal: off the diagonal there
                 // is nothing but rounding, which a smaller ε would blow up to steps of full length.
                 config.diagonal.epsilon = 0.1.into();
+            }
+            // In both precisions no less than single precision carries, √n ε of the largest eigenvalue.
+            if let StageConfig::Kronecker(config) = stage {
+                for factor in [&mut config.left, &mut config.right] {
+                    if let Damping::RelativeToLargest(damping) = &mut factor.damping {
+                        *damping = damping.value(0).max(2.0 * f64::from(f32::EPSILON)).into();
+                    }
+                }
             }
         }
         let weight64 = run(&case, &double, 5);

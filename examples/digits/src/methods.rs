@@ -59,7 +59,7 @@ pub fn kfac() -> Candidate {
                 damping: KfacDamping::FactoredTikhonov(damping.into()),
                 averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
                 momentum: Some(momentum()),
-                ..Kfac::default()
+                ..Kfac::stylised()
             };
             settings.push(everything(format!("η = {rate:.1e}, λ = {damping:.0e}"), &method));
         }
@@ -77,7 +77,7 @@ pub fn shampoo() -> Candidate {
             averaging: Averaging::Ema { beta: 0.99.into(), bias_correction: true },
             grafting: Some(Grafting::Diagonal(Default::default())),
             refresh: Refresh::every(5),
-            ..Shampoo::default()
+            ..Shampoo::stylised()
         };
         everything(format!("η = {rate:.1e}"), &method)
     };

@@ -31,7 +31,7 @@ pub fn refit_accuracy(
     let method = OneSidedKfac {
         learning_rate: 1.0.into(),
         damping: RIDGE.into(),
-        ..OneSidedKfac::default()
+        ..OneSidedKfac::stylised()
     };
     let signal = Signal::new(gradient.view()).with_input(Factor::Samples(inputs.view()));
     method.build(head.dim())?.step(&mut head.view_mut(), &signal)?;

@@ -139,7 +139,7 @@ fn shampoo(rate: f64) -> Shampoo {
         damping: Damping::RelativeToLargest(1e-8.into()),
         refresh: Refresh::every(1),
         grafting: None,
-        ..Shampoo::default()
+        ..Shampoo::stylised()
     }
 }
 
@@ -182,7 +182,7 @@ pub fn representation_kfac(rate: f64, damping: f64) -> Kfac {
         damping: damping.into(),
         averaging: Averaging::None,
         refresh: Refresh::every(1),
-        ..Kfac::default()
+        ..Kfac::stylised()
     }
 }
 
@@ -195,7 +195,7 @@ pub fn head_kfac(rate: f64) -> Kfac {
         damping: 0.0.into(),
         averaging: Averaging::None,
         refresh: Refresh::every(1),
-        ..Kfac::default()
+        ..Kfac::stylised()
     }
 }
 

@@ -34,7 +34,7 @@ use crate::schedule::check_number;
 ///     output: OutputFactor::Identity,
 ///     damping: 1.0.into(),
 ///     damping_adaptation: Some(LevenbergMarquardt { decrease: 0.5, ..Default::default() }),
-///     ..Kfac::default()
+///     ..Kfac::stylised()
 /// };
 /// let mut set = OptimizerSet::new(vec![Group::new(Selector::All, &method)]);
 /// set.register("weight", (2, 2), Signals::INPUT)?;
@@ -63,7 +63,7 @@ use crate::schedule::check_number;
 /// use layerwise_optim::{Kfac, Method, OptimError};
 ///
 /// let adaptation = LevenbergMarquardt { decrease: 0.5, ..LevenbergMarquardt::default() };
-/// let kfac = Kfac { damping_adaptation: Some(adaptation), ..Kfac::default() };
+/// let kfac = Kfac { damping_adaptation: Some(adaptation), ..Kfac::stylised() };
 /// let mut optimizer = kfac.build::<f64>((3, 4))?;
 /// // The actual reduction of the loss over a step, divided by the predicted one:
 /// assert_eq!(optimizer.report_reduction(0.9)?, 0.5);

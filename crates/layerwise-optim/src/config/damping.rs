@@ -13,10 +13,13 @@ pub enum Damping {
     None,
     /// `λ I`, `λ` ≥ 0.
     Absolute(Schedule),
-    /// `ε λ_max I`, `ε` ≥ 0; needs eigenvalues. Where the factor is zero, as before the first
+    /// `ε λ_max I`, `ε` ≥ 0; needs eigenvalues. As of every relative damping, an `ε` > 0 counts as no less than
+    /// `√n ε₀`, with `ε₀` the scalar's unit of rounding, and where the damped factor is not positive
+    /// definite all the same, the damping is raised tenfold until it is, which the step's report counts
+    /// among its fallbacks. Where the factor is zero, as before the first
     /// gradient that is not, its side keeps the root that it had (the identity at first).
     RelativeToLargest(Schedule),
-    /// `ε (tr S/n) I`, `ε` ≥ 0; zero factors as above.
+    /// `ε (tr S/n) I`, `ε` ≥ 0, no less than `√n ε₀ tr S`; zero factors as above.
     RelativeToTrace(Schedule),
     /// `max(ε ‖S‖_∞, λ) I`, with `‖S‖_∞` the largest sum of a row's moduli: a bound of `λ_max` that
     /// needs no eigenvalues. Zero factors as above where `λ` is zero.
@@ -26,6 +29,22 @@ pub enum Damping {
         /// `λ` ≥ 0.
         least: Schedule,
     },
+}
+
+impl From<Schedule> for Damping {
+    /// An absolute damping; none where it is always 0.
+    fn from(damping: Schedule) -> Self {
+        match damping {
+            Schedule::Constant(0.0) => Damping::None,
+            damping => Damping::Absolute(damping),
+        }
+    }
+}
+
+impl From<f64> for Damping {
+    fn from(damping: f64) -> Self {
+        Schedule::from(damping).into()
+    }
 }
 
 impl Damping {

@@ -9,7 +9,7 @@ use crate::config::growth::NonExhaustive;
 use crate::config::refresh::Refresh;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result};
-use crate::schedule::When;
+use crate::schedule::{Schedule, When};
 use crate::signal::Signals;
 
 /// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
@@ -32,7 +32,9 @@ pub struct EigenbasisConfig {
     /// The statistic in the basis. Of an m × n weight, a second moment counts as no smaller than (m + n) ε²
     /// times the largest, which is what rotations may leave of zero, but where it and `ε` are both zero.
     pub diagonal: DiagonalConfig,
-    /// What it is estimated from.
+    /// `λ` ≥ 0: `v̂` counts as `v̂ + λ mean(v̂)`, a damping that does not depend on the scale of gradients.
+    pub relative_damping: Schedule,
+    /// What `v` is estimated from.
     pub estimate: DiagonalEstimate,
     #[doc(hidden)]
     #[serde(skip)]
@@ -67,6 +69,7 @@ impl EigenbasisConfig {
             basis_use: BasisUse::Refreshed,
             refresh: Refresh::default(),
             diagonal: DiagonalConfig::default(),
+            relative_damping: 0.0.into(),
             estimate: DiagonalEstimate::Gradient,
             non_exhaustive: NonExhaustive::default(),
         }
@@ -76,6 +79,7 @@ impl EigenbasisConfig {
         self.averaging.check(when, "eigenbasis.averaging.beta")?;
         self.refresh.check()?;
         self.diagonal.check(when)?;
+        self.relative_damping.check_non_negative(when, "eigenbasis.relative_damping")?;
         if self.diagonal.centered {
             return Err(OptimError::Incompatible {
                 first: "a centred second moment",

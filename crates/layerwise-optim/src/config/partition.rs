@@ -20,6 +20,10 @@ pub struct Partition {
     pub large: LargeDimension,
     /// Which weights are taken as one vector, row by row, with a single factor.
     pub merging: Merging,
+    /// Weights with a single row or column are left to the diagonal method that a step takes its length from,
+    /// or to the entry-wise second moment of an eigenbasis, without a rotation; and so are weights of which both
+    /// dimensions are too large and left alone.
+    pub diagonal_vectors: bool,
     /// The exponent of that factor's root, ≥ 0; with 0 the vector is left alone. (A diagonal in an
     /// eigenbasis keeps its own.)
     pub vector_exponent: f64,
@@ -35,6 +39,7 @@ impl Default for Partition {
             max_dimension: None,
             large: LargeDimension::Blocks,
             merging: Merging::None,
+            diagonal_vectors: false,
             vector_exponent: 0.5,
             non_exhaustive: NonExhaustive::default(),
         }
@@ -68,6 +73,18 @@ pub enum Merging {
 }
 
 impl Partition {
+    /// Vectors are left to the diagonal method, and dimensions above 4096 left alone (our choice: the
+    /// decomposition of such a factor takes some ten seconds on a core).
+    #[must_use]
+    pub fn for_networks() -> Self {
+        Partition {
+            max_dimension: Some(4096),
+            large: LargeDimension::LeftAlone,
+            diagonal_vectors: true,
+            ..Partition::default()
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if self.max_dimension == Some(0) {
             return Err(OptimError::InvalidHyperparameter {

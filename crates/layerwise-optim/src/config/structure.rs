@@ -69,6 +69,7 @@ fn of_stage(stage: &StageConfig) -> StageConfig {
             };
             of_refresh(&mut config.refresh);
             of_diagonal(&mut config.diagonal);
+            config.relative_damping = FREE;
         }
         StageConfig::Polar(config) => *config = PolarConfig::default(),
         StageConfig::Sign(scale) => *scale = SignScale::default(),

@@ -44,6 +44,9 @@ pub struct Ekfac {
     pub learning_rate: Schedule,
     /// `λ` ≥ 0, added to `v̂`.
     pub damping: Schedule,
+    /// `λ` ≥ 0, added to `v̂` as a multiple of its mean, so that the scale of inputs and losses does not
+    /// matter.
+    pub relative_damping: Schedule,
     /// How factors remember.
     pub averaging: Averaging,
     /// How `v` remembers.
@@ -67,20 +70,35 @@ pub struct Ekfac {
     pub non_exhaustive: NonExhaustive,
 }
 
+impl Ekfac {
+    /// The update by itself: an absolute damping of 10⁻³, no norm constraint.
+    #[must_use]
+    pub fn stylised() -> Self {
+        Ekfac {
+            damping: 1e-3.into(),
+            relative_damping: 0.0.into(),
+            norm_constraint: None,
+            ..Ekfac::default()
+        }
+    }
+}
+
 impl Default for Ekfac {
-    /// `η` = 0.1, damping 10⁻³, averages with β = 0.95 corrected, estimates from samples, bases
-    /// at the first step and then at each multiple of 10.
+    /// For networks (our choice): `η` = 0.1, damping of 0.1 of the mean of `v̂`, averages with β = 0.95
+    /// corrected, estimates from samples, bases at the first step and then at each multiple of 10, norm
+    /// constraint 10⁻³.
     fn default() -> Self {
         let averaging = Averaging::Ema { beta: 0.95.into(), bias_correction: true };
         Ekfac {
             learning_rate: 0.1.into(),
-            damping: 1e-3.into(),
+            damping: 0.0.into(),
+            relative_damping: 0.1.into(),
             averaging: averaging.clone(),
             diagonal_averaging: averaging,
             estimate: DiagonalEstimate::Samples,
             refresh: Refresh::every(10),
             momentum: None,
-            norm_constraint: None,
+            norm_constraint: Some(1e-3.into()),
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
             non_exhaustive: NonExhaustive::default(),
@@ -103,6 +121,7 @@ impl Method for Ekfac {
                         exponent: 1.0,
                         ..DiagonalConfig::default()
                     },
+                    relative_damping: self.relative_damping.clone(),
                     estimate: self.estimate,
                     ..EigenbasisConfig::new(Statistic::Signal, Statistic::Signal)
                 })

@@ -9,7 +9,7 @@ use crate::config::damping::{Damping, JointDamping};
 use crate::config::factor::FactorConfig;
 use crate::config::growth::NonExhaustive;
 use crate::config::kronecker::KroneckerConfig;
-use crate::config::momentum::Momentum;
+use crate::config::momentum::{HeavyBall, Momentum};
 use crate::config::refresh::Refresh;
 use crate::config::root::RootMethod;
 use crate::config::stage::StageConfig;
@@ -22,8 +22,7 @@ use crate::step::method::Method;
 /// `W ← W − η (P + λ_P I)⁻¹ D (Q + λ_Q I)⁻¹`, with `P` the layer's output factor and `Q` its input
 /// factor; by Cholesky solves, where [`Kfac::root`] does not say otherwise.
 ///
-/// With the defaults it is the stylised update of Zhang et al. 2025, eq. (1), for one layer: the
-/// latest factors, no averaging, no momentum.
+/// The defaults are for networks: averaged factors, damping relative to them, and a norm constraint. [`Kfac::stylised`] is the update of Zhang et al. 2025, eq. (1), for one layer.
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;
@@ -38,7 +37,7 @@ use crate::step::method::Method;
 /// let method = Kfac {
 ///     learning_rate: 1.0.into(),
 ///     damping: 0.0.into(),
-///     ..Kfac::default()
+///     ..Kfac::stylised()
 /// };
 /// let mut optimizer = method.build(weight.dim())?;
 /// let signal = Signal::new(gradient.view())
@@ -56,7 +55,7 @@ pub struct Kfac {
     pub learning_rate: Schedule,
     /// What the left factor is.
     pub output: OutputFactor,
-    /// What is added to the factors. A number is the same `λ` for each of them.
+    /// What is added to the factors. A number is the same absolute `λ` for each of them.
     pub damping: KfacDamping,
     /// How they are inverted; [`KfacDamping::Exact`] decomposes them itself.
     pub root: RootMethod,
@@ -104,6 +103,9 @@ pub enum KfacDamping {
     FactoredTikhonov(Schedule),
     /// One `λ` ≥ 0 of the product, [`JointDamping::Exact`].
     Exact(Schedule),
+    /// `λ` ≥ 0 of each factor's mean eigenvalue, [`Damping::RelativeToTrace`], so that the scale of inputs
+    /// and losses does not matter. It is factored Tikhonov with `λ² (tr P/m)(tr Q/n)` of the product.
+    Relative(Schedule),
 }
 
 impl KfacDamping {
@@ -115,19 +117,19 @@ impl KfacDamping {
 
     /// That of the left factor, of the right one, and of their product.
     fn of_factors(&self) -> (Damping, Damping, JointDamping) {
-        let absolute = |damping: &Schedule| match damping {
-            Schedule::Constant(0.0) => Damping::None,
-            damping => Damping::Absolute(damping.clone()),
-        };
         match self {
             KfacDamping::PerFactor { output, input } => {
-                (absolute(output), absolute(input), JointDamping::None)
+                (output.clone().into(), input.clone().into(), JointDamping::None)
             }
             KfacDamping::FactoredTikhonov(damping) => {
                 (Damping::None, Damping::None, JointDamping::FactoredTikhonov(damping.clone()))
             }
             KfacDamping::Exact(damping) => {
                 (Damping::None, Damping::None, JointDamping::Exact(damping.clone()))
+            }
+            KfacDamping::Relative(damping) => {
+                let damping = Damping::RelativeToTrace(damping.clone());
+                (damping.clone(), damping, JointDamping::None)
             }
         }
     }
@@ -139,18 +141,36 @@ impl From<f64> for KfacDamping {
     }
 }
 
-impl Default for Kfac {
-    /// `η` = 0.1, damping 10⁻⁶ of each factor, the latest factors at every step, Cholesky solves.
-    fn default() -> Self {
+impl Kfac {
+    /// The stylised update of Zhang et al. 2025, eq. (1): `η` = 0.1, an absolute damping of 10⁻⁶ on each factor,
+    /// the latest factors at every step by Cholesky solves, and nothing else.
+    #[must_use]
+    pub fn stylised() -> Self {
         Kfac {
-            learning_rate: 0.1.into(),
-            output: OutputFactor::Signal,
             damping: 1e-6.into(),
             root: RootMethod::Cholesky,
             averaging: Averaging::None,
             refresh: Refresh::default(),
-            momentum: None,
             norm_constraint: None,
+            ..Kfac::default()
+        }
+    }
+}
+
+impl Default for Kfac {
+    /// For networks (our choice, after Martens and Grosse 2015 and Ba et al. 2017): `η` = 0.1, damping of 0.3
+    /// of each factor's mean eigenvalue, averages with β = 0.95 corrected, inverted at the first
+    /// step and then at each multiple of 10, norm constraint 10⁻³, no momentum.
+    fn default() -> Self {
+        Kfac {
+            learning_rate: 0.1.into(),
+            output: OutputFactor::Signal,
+            damping: KfacDamping::Relative(0.3.into()),
+            root: RootMethod::Inverse,
+            averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
+            refresh: Refresh::every(10),
+            momentum: None,
+            norm_constraint: Some(1e-3.into()),
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
             non_exhaustive: NonExhaustive::default(),
@@ -160,7 +180,15 @@ impl Default for Kfac {
 
 impl Method for Kfac {
     fn chain(&self) -> Chain {
-        let (output_damping, input_damping, joint_damping) = self.damping.of_factors();
+        self.chain_of(self.damping.of_factors())
+    }
+}
+
+impl Kfac {
+    fn chain_of(
+        &self,
+        (output_damping, input_damping, joint_damping): (Damping, Damping, JointDamping),
+    ) -> Chain {
         let factor = |damping| FactorConfig {
             averaging: self.averaging.clone(),
             damping,
@@ -202,7 +230,7 @@ impl Method for Kfac {
 /// let method = OneSidedKfac {
 ///     learning_rate: 1.0.into(),
 ///     damping: 0.0.into(),
-///     ..OneSidedKfac::default()
+///     ..OneSidedKfac::stylised()
 /// };
 /// let mut optimizer = method.build(weight.dim())?;
 /// let signal = Signal::new(gradient.view()).with_input(Factor::Samples(inputs.view()));
@@ -215,8 +243,8 @@ impl Method for Kfac {
 pub struct OneSidedKfac {
     /// `η` ≥ 0.
     pub learning_rate: Schedule,
-    /// `λ` ≥ 0, added to the input factor.
-    pub damping: Schedule,
+    /// What is added to the input factor. A number is absolute.
+    pub damping: Damping,
     /// How the factor is inverted.
     pub root: RootMethod,
     /// How the factor remembers.
@@ -237,9 +265,10 @@ pub struct OneSidedKfac {
     pub non_exhaustive: NonExhaustive,
 }
 
-impl Default for OneSidedKfac {
-    /// `η` = 0.1, damping 10⁻⁶, the latest factor at every step, Cholesky solves.
-    fn default() -> Self {
+impl OneSidedKfac {
+    /// As [`Kfac::stylised`].
+    #[must_use]
+    pub fn stylised() -> Self {
         OneSidedKfac {
             learning_rate: 0.1.into(),
             damping: 1e-6.into(),
@@ -247,6 +276,22 @@ impl Default for OneSidedKfac {
             averaging: Averaging::None,
             refresh: Refresh::default(),
             momentum: None,
+            ..OneSidedKfac::default()
+        }
+    }
+}
+
+impl Default for OneSidedKfac {
+    /// For networks (our choice): `η` = 0.01, momentum 0.9, and else as [`Kfac`]'s, but no norm constraint, which
+    /// is for a whole inverse curvature.
+    fn default() -> Self {
+        OneSidedKfac {
+            learning_rate: 0.01.into(),
+            damping: Damping::RelativeToTrace(0.3.into()),
+            root: RootMethod::Inverse,
+            averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
+            refresh: Refresh::every(10),
+            momentum: Some(HeavyBall::new(0.9).into()),
             norm_constraint: None,
             weight_decay: WeightDecay::None,
             damping_adaptation: None,
@@ -259,7 +304,6 @@ impl Method for OneSidedKfac {
     fn chain(&self) -> Chain {
         Kfac {
             learning_rate: self.learning_rate.clone(),
-            damping: KfacDamping::per_factor(0.0, self.damping.clone()),
             output: OutputFactor::Identity,
             root: self.root.clone(),
             averaging: self.averaging.clone(),
@@ -268,8 +312,8 @@ impl Method for OneSidedKfac {
             norm_constraint: self.norm_constraint.clone(),
             weight_decay: self.weight_decay.clone(),
             damping_adaptation: self.damping_adaptation,
-            non_exhaustive: NonExhaustive::default(),
+            ..Kfac::default()
         }
-        .chain()
+        .chain_of((Damping::None, self.damping.clone(), JointDamping::None))
     }
 }

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::config::averaging::Averaging;
 use crate::config::chain::Chain;
 use crate::config::damping::{Damping, JointDamping};
+use crate::config::diagonal::DiagonalConfig;
 use crate::config::factor::FactorConfig;
 use crate::config::grafting::Grafting;
 use crate::config::growth::NonExhaustive;
 use crate::config::kronecker::KroneckerConfig;
-use crate::config::momentum::{HeavyBall, Momentum};
+use crate::config::momentum::{Filter, HeavyBall, Momentum};
 use crate::config::partition::Partition;
 use crate::config::refresh::Refresh;
 use crate::config::root::RootMethod;
@@ -33,7 +34,7 @@ use crate::step::method::Method;
 ///     learning_rate: 0.1.into(),
 ///     averaging: Averaging::Sum,
 ///     damping: Damping::None,
-///     ..Shampoo::default()
+///     ..Shampoo::stylised()
 /// };
 /// let mut optimizer = method.build(weight.dim())?;
 /// let gradient = array![[0.5, -1.0], [2.0, 0.25]];
@@ -150,26 +151,44 @@ pub struct KlShampoo {
     pub grafting: Option<Grafting>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// How the weight is laid out: limits of the factors' size, merging of small dimensions.
+    pub partition: Partition,
     #[doc(hidden)]
     #[serde(skip)]
     pub non_exhaustive: NonExhaustive,
 }
 
-impl Default for KlShampoo {
-    /// `η` = 0.01, gradients as they are, averages with β = 0.95 corrected, normalized,
-    /// exponent ½, ridge 10⁻⁶ λ_max, roots at every step, no grafting.
-    fn default() -> Self {
+impl KlShampoo {
+    /// As [`Shampoo::stylised`].
+    #[must_use]
+    pub fn stylised() -> Self {
         KlShampoo {
             learning_rate: 0.01.into(),
             momentum: None,
+            refresh: Refresh::default(),
+            grafting: None,
+            partition: Partition::default(),
+            ..KlShampoo::default()
+        }
+    }
+}
+
+impl Default for KlShampoo {
+    /// For networks (our choice): as [`Shampoo`]'s, with exponent ½, factors that are normalized, and a ridge of
+    /// 10⁻⁶ λ_max.
+    fn default() -> Self {
+        KlShampoo {
+            learning_rate: 0.003.into(),
+            momentum: Some(averaged_gradients()),
             averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
             normalized: true,
             exponent: 0.5.into(),
             damping: Damping::RelativeToLargest(1e-6.into()),
             root: RootMethod::default(),
-            refresh: Refresh::default(),
-            grafting: None,
+            refresh: Refresh::every(10),
+            grafting: Some(Grafting::Diagonal(DiagonalConfig::default())),
             weight_decay: WeightDecay::None,
+            partition: Partition::for_networks(),
             non_exhaustive: NonExhaustive::default(),
         }
     }
@@ -187,29 +206,52 @@ impl Method for KlShampoo {
             refresh: self.refresh.clone(),
             grafting: self.grafting.clone(),
             weight_decay: self.weight_decay.clone(),
+            partition: self.partition.clone(),
             ..Shampoo::default()
         }
         .chain_of(Statistic::Whitened { normalized: self.normalized })
     }
 }
 
-impl Default for Shampoo {
-    /// `η` = 0.01, gradients as they are, averages with β = 0.95 corrected, exponent ¼, ridge
-    /// 10⁻⁸ λ_max, roots at every step, no grafting.
-    fn default() -> Self {
+/// Adam's first moment.
+fn averaged_gradients() -> Momentum {
+    Momentum::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average }
+}
+
+impl Shampoo {
+    /// The update by itself, as it is analysed: `η` = 0.01, gradients as they are, roots at every step, no
+    /// grafting, every weight as the matrix that it is.
+    #[must_use]
+    pub fn stylised() -> Self {
         Shampoo {
             learning_rate: 0.01.into(),
             momentum: None,
+            refresh: Refresh::default(),
+            grafting: None,
+            partition: Partition::default(),
+            ..Shampoo::default()
+        }
+    }
+}
+
+impl Default for Shampoo {
+    /// For networks (our choice, after Distributed Shampoo): `η` = 0.003, Adam's first moment (β = 0.9) and step
+    /// length, averages with β = 0.95 corrected, exponent ¼, ridge 10⁻⁸ λ_max, roots at the first step and
+    /// then at each multiple of 10, [`Partition::for_networks`].
+    fn default() -> Self {
+        Shampoo {
+            learning_rate: 0.003.into(),
+            momentum: Some(averaged_gradients()),
             averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
             exponent: 0.25.into(),
             damping: Damping::RelativeToLargest(1e-8.into()),
             root: RootMethod::default(),
             trace_scaling: 0.0,
-            refresh: Refresh::default(),
-            grafting: None,
+            refresh: Refresh::every(10),
+            grafting: Some(Grafting::Diagonal(DiagonalConfig::default())),
             update_momentum: None,
             weight_decay: WeightDecay::None,
-            partition: Partition::default(),
+            partition: Partition::for_networks(),
             non_exhaustive: NonExhaustive::default(),
         }
     }

@@ -77,7 +77,7 @@ pub struct Soap {
 
 impl Default for Soap {
     /// `η` = 0.003, β = (0.95, 0.95), factors 0.95, ε = 10⁻⁸; bases by eigendecomposition, at the
-    /// first step and then at each multiple of 10.
+    /// first step and then at each multiple of 10; [`Partition::for_networks`].
     fn default() -> Self {
         Soap {
             learning_rate: 0.003.into(),
@@ -93,7 +93,7 @@ impl Default for Soap {
             weight_decay: WeightDecay::None,
             exponent: 0.5,
             one_sided: None,
-            partition: Partition::default(),
+            partition: Partition::for_networks(),
             normalize: false,
             non_exhaustive: NonExhaustive::default(),
         }

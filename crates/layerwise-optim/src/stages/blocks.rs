@@ -7,6 +7,7 @@ use layerwise_linalg::Scalar;
 use ndarray::ArrayViewMut2;
 
 use crate::config::factor::FactorConfig;
+use crate::config::grafting::Grafting;
 use crate::config::partition::Partition;
 use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
@@ -36,10 +37,16 @@ fn locate(extent: &Extent, error: OptimError) -> OptimError {
     }
 }
 
-/// The stage of a part: a vector has a single factor, and sides that are too large have none.
+/// The stage of a part: a vector has a single factor or none, and sides that are too large have none.
 fn of_part(stage: &StageConfig, partition: &Partition, extent: &Extent) -> StageConfig {
-    let (left_alone, right_alone) = extent.alone;
+    let (left_alone, right_alone) = match extent.is_diagonal {
+        true => (true, true),
+        false => extent.alone,
+    };
     match stage.clone() {
+        StageConfig::Graft { length: Grafting::Diagonal(config), .. } if extent.is_diagonal => {
+            StageConfig::Diagonal(config)
+        }
         StageConfig::Kronecker(mut config) => {
             if extent.is_vector() {
                 config.right = partition.vector_factor(&config.left, &config.right);

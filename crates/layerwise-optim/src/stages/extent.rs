@@ -15,6 +15,8 @@ pub(crate) struct Extent {
     cols: Range<usize>,
     /// It is seen as a row vector.
     vector: bool,
+    /// It has no factors, but is left to a diagonal method.
+    pub(crate) is_diagonal: bool,
     /// The left and the right factor are the identity.
     pub(crate) alone: (bool, bool),
 }
@@ -28,15 +30,23 @@ impl Partition {
             Merging::Vectors => rows == 1 || cols == 1,
             Merging::Small => rows == 1 || cols == 1 || rows * cols <= limit,
         };
+        let is_diagonal = self.diagonal_vectors && (rows == 1 || cols == 1);
         match self.large {
             LargeDimension::LeftAlone => {
                 let alone =
                     if vector { (true, rows * cols > limit) } else { (rows > limit, cols > limit) };
-                vec![Extent { rows: 0..rows, cols: 0..cols, vector, alone }]
+                let is_diagonal = is_diagonal || self.diagonal_vectors && alone == (true, true);
+                vec![Extent { rows: 0..rows, cols: 0..cols, vector, is_diagonal, alone }]
             }
             // A merged matrix is within the limit.
             LargeDimension::Blocks if vector && rows > 1 && cols > 1 => {
-                vec![Extent { rows: 0..rows, cols: 0..cols, vector, alone: (true, false) }]
+                vec![Extent {
+                    rows: 0..rows,
+                    cols: 0..cols,
+                    vector,
+                    is_diagonal: false,
+                    alone: (true, false),
+                }]
             }
             LargeDimension::Blocks => {
                 let cut = |n: usize| {
@@ -49,6 +59,7 @@ impl Partition {
                             rows: rows.clone(),
                             cols,
                             vector,
+                            is_diagonal,
                             alone,
                         })
                     })

@@ -178,24 +178,30 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     pub(crate) fn apply(&self, direction: &mut ArrayViewMut2<'_, A>) {
-        self.apply_above(A::zero(), direction);
+        self.apply_above(A::zero(), A::zero(), direction);
     }
 
     /// As [`apply`](Self::apply), for the squares of m × n entries that were rotated: each is known to
     /// some √(m + n) ε of the largest, and a square that rounding made zero would divide the rounding of
-    /// another entry by nothing.
-    pub(crate) fn apply_rotated(&self, direction: &mut ArrayViewMut2<'_, A>) {
+    /// another entry by nothing. `damping` times the mean of the squares is added to each.
+    pub(crate) fn apply_rotated(&self, damping: f64, direction: &mut ArrayViewMut2<'_, A>) {
         let squares = self.largest.as_ref().unwrap_or(&self.moments).latest();
         let largest = squares.iter().fold(A::zero(), |largest, &v| largest.max(v));
         let sides = A::from_f64((squares.nrows() + squares.ncols()) as f64);
-        self.apply_above(sides * A::epsilon() * A::epsilon() * largest, direction);
+        let added = if damping > 0.0 {
+            let sum = squares.iter().map(|v| v.as_f64()).sum::<f64>();
+            A::from_f64(damping * self.epsilon_factor * sum / squares.len() as f64)
+        } else {
+            A::zero()
+        };
+        self.apply_above(sides * A::epsilon() * A::epsilon() * largest, added, direction);
     }
 
-    /// With `v` no smaller than `least`, but where `v` and `ε` are both zero.
-    fn apply_above(&self, least: A, direction: &mut ArrayViewMut2<'_, A>) {
+    /// With `v` no smaller than `least`, but where `v` and `ε` are both zero, and with `added`.
+    fn apply_above(&self, least: A, added: A, direction: &mut ArrayViewMut2<'_, A>) {
         let exponent = A::from_f64(self.config.exponent);
-        let moves = self.rule.epsilon > A::zero();
-        let above = move |v: A| if moves || v > A::zero() { v.max(least) } else { v };
+        let moves = self.rule.epsilon > A::zero() || added > A::zero();
+        let above = move |v: A| if moves || v > A::zero() { v.max(least) + added } else { v };
         match self.config.exponent {
             0.5 => self.divide(direction, move |v| above(v).sqrt()),
             1.0 => self.divide(direction, above),

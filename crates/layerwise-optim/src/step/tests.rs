@@ -302,11 +302,11 @@ fn sure_chains() -> Vec<Chain> {
         RmsProp { centered: true, ..RmsProp::default() }.chain(),
         Lion::default().chain(),
         Muon::default().chain(),
-        Shampoo { momentum, grafting, ..Shampoo::default() }.chain(),
-        KlShampoo::default().chain(),
-        Kfac { root: RootMethod::Inverse, norm_constraint: Some(1e-3.into()), ..Kfac::default() }
+        Shampoo { momentum, grafting, ..Shampoo::stylised() }.chain(),
+        KlShampoo::stylised().chain(),
+        Kfac { root: RootMethod::Inverse, norm_constraint: Some(1e-3.into()), ..Kfac::stylised() }
             .chain(),
-        Ekfac::default().chain(),
+        Ekfac::stylised().chain(),
         Soap::default().chain(),
         Soap::as_published().chain(),
     ]);

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![expect(clippy::expect_used, reason = "a test that fails panics")]
 
+pub(crate) mod network;
+
 use layerwise_linalg::Cholesky;
 use layerwise_optim::chain::{
     Clipping, DiagonalEstimate, Filter, Grafting, HeavyBall, LargeDimension, LevenbergMarquardt,
@@ -52,7 +54,8 @@ impl Case {
 pub(crate) fn cases() -> Vec<Case> {
     let momentum = |nesterov| HeavyBall { nesterov, ..HeavyBall::new(0.9) };
     let averaged = Averaging::Ema { beta: 0.9.into(), bias_correction: true };
-    let kfac = |learning_rate: f64| Kfac { learning_rate: learning_rate.into(), ..Kfac::default() };
+    let kfac =
+        |learning_rate: f64| Kfac { learning_rate: learning_rate.into(), ..Kfac::stylised() };
     let undamped = |learning_rate: f64| Kfac { damping: 0.0.into(), ..kfac(learning_rate) };
     let soap = || Soap { learning_rate: 0.03.into(), ..Soap::default() };
     vec![
@@ -124,7 +127,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "kfac, one-sided",
-            OneSidedKfac { learning_rate: 0.2.into(), ..OneSidedKfac::default() },
+            OneSidedKfac { learning_rate: 0.2.into(), ..OneSidedKfac::stylised() },
         ),
         case(
             "kfac, one-sided, averaged, momentum",
@@ -135,17 +138,17 @@ pub(crate) fn cases() -> Vec<Case> {
                 momentum: Some(Momentum::HeavyBall(momentum(true))),
                 weight_decay: WeightDecay::Decoupled(1e-3.into()),
                 damping_adaptation: Some(LevenbergMarquardt::default()),
-                ..OneSidedKfac::default()
+                ..OneSidedKfac::stylised()
             },
         ),
-        case("shampoo", Shampoo { learning_rate: 0.05.into(), ..Shampoo::default() }),
+        case("shampoo", Shampoo { learning_rate: 0.05.into(), ..Shampoo::stylised() }),
         case(
             "shampoo, summed",
             Shampoo {
                 learning_rate: 1.0.into(),
                 averaging: Averaging::Sum,
                 damping: Damping::Absolute(1e-12.into()),
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -160,7 +163,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 damping: Damping::RelativeToTrace(1e-6.into()),
                 grafting: Some(Grafting::Diagonal(Default::default())),
                 refresh: Refresh { start: 3, tolerated_failures: 2, ..Refresh::every(5) },
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -169,7 +172,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 learning_rate: 0.05.into(),
                 damping: Damping::RelativeToTrace(1e-6.into()),
                 root: RootMethod::coupled_newton(),
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -179,7 +182,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 damping: Damping::RelativeToTrace(1e-3.into()),
                 exponent: Exponents { left: 0.25, right: 2.0 / 3.0 },
                 root: RootMethod::coupled_higher_order(),
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -188,7 +191,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 learning_rate: 0.05.into(),
                 damping: Damping::RelativeToLargest(1e-3.into()),
                 root: RootMethod::Eigen { pseudo_inverse: None, basis: qr_steps(3, 0.01) },
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -200,7 +203,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     pseudo_inverse: Some(1e-3.into()),
                     basis: BasisMethod::Eigendecomposition { tolerance: 0.1 },
                 },
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -208,7 +211,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Shampoo {
                 learning_rate: 0.05.into(),
                 exponent: Exponents::left(0.5),
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -227,7 +230,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     merging: Merging::Small,
                     ..Partition::default()
                 },
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -287,7 +290,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 learning_rate: 0.05.into(),
                 damping: Damping::RelativeToLargest(1e-3.into()),
                 refresh: Refresh { every: 10, ..Refresh::on_drift(0.05) },
-                ..Shampoo::default()
+                ..Shampoo::stylised()
             },
         ),
         case(
@@ -295,7 +298,7 @@ pub(crate) fn cases() -> Vec<Case> {
             KlShampoo {
                 learning_rate: 0.05.into(),
                 damping: Damping::RelativeToLargest(1e-3.into()),
-                ..KlShampoo::default()
+                ..KlShampoo::stylised()
             },
         ),
         case(
@@ -304,10 +307,10 @@ pub(crate) fn cases() -> Vec<Case> {
                 learning_rate: 0.05.into(),
                 damping: 0.1.into(),
                 estimate: DiagonalEstimate::Gradient,
-                ..Ekfac::default()
+                ..Ekfac::stylised()
             },
         ),
-        case("ekfac", Ekfac::default()).sampled(),
+        case("ekfac", Ekfac::stylised()).sampled(),
         case(
             "ekfac, latest samples",
             Ekfac {
@@ -315,7 +318,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 damping: 1e-2.into(),
                 averaging: Averaging::None,
                 diagonal_averaging: Averaging::None,
-                ..Ekfac::default()
+                ..Ekfac::stylised()
             },
         )
         .sampled(),

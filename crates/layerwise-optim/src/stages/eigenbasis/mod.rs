@@ -205,7 +205,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     fn apply_in_bases(
         &mut self,
         matrix: &mut ArrayViewMut2<'_, A>,
-        change: fn(&SecondMoments<A>, &mut ArrayViewMut2<'_, A>),
+        change: impl Fn(&SecondMoments<A>, &mut ArrayViewMut2<'_, A>),
     ) -> Result<()> {
         let used = self.config.basis_use;
         let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
@@ -304,7 +304,8 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
         self.take_in(step)?;
-        self.apply_in_bases(direction, SecondMoments::apply_rotated)
+        let damping = self.config.relative_damping.value(step.time);
+        self.apply_in_bases(direction, |moments, rotated| moments.apply_rotated(damping, rotated))
     }
 
     fn apply_curvature(
@@ -316,7 +317,7 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
             return Ok(false);
         }
         check_shape("change", &change.view(), self.shape)?;
-        self.apply_in_bases(change, SecondMoments::multiply)?;
+        self.apply_in_bases(change, |moments, rotated| moments.multiply(rotated))?;
         Ok(true)
     }
 

@@ -53,6 +53,25 @@ impl ResolvedDamping {
         }
     }
 
+    /// No less than what rounding leaves uncertain of a factor of n × n, where it is relative to that: some
+    /// √n ε of the largest eigenvalue, which the trace bounds.
+    pub(crate) fn within_precision<A: Scalar>(self, n: usize) -> Self {
+        let n = n as f64;
+        let least = n.sqrt() * A::epsilon().as_f64();
+        match self {
+            ResolvedDamping::RelativeToLargest(x) => {
+                ResolvedDamping::RelativeToLargest(x.max(least))
+            }
+            ResolvedDamping::RelativeToTrace(x) => {
+                ResolvedDamping::RelativeToTrace(x.max(least * n))
+            }
+            ResolvedDamping::RelativeToRowSum { relative, least: absolute } if relative > 0.0 => {
+                ResolvedDamping::RelativeToRowSum { relative: relative.max(least), least: absolute }
+            }
+            other => other,
+        }
+    }
+
     /// Of the identity, largest eigenvalue, mean trace and row sums are one.
     pub(crate) fn on_identity(self) -> f64 {
         match self {

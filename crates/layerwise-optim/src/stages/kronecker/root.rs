@@ -25,6 +25,7 @@ use crate::values::{StateReader, StateWriter};
 #[derive(Debug)]
 pub(crate) struct FactorRoot<A> {
     side: Side,
+    dimension: usize,
     exponent: f64,
     pseudo_inverse: Option<Cutoff>,
     basis_method: BasisMethod,
@@ -143,6 +144,7 @@ impl<A: Scalar> FactorRoot<A> {
         };
         FactorRoot {
             side: statistic.side,
+            dimension: n,
             exponent: config.exponent,
             pseudo_inverse: pseudo_inverse.map(Into::into),
             basis_method,
@@ -168,8 +170,31 @@ impl<A: Scalar> FactorRoot<A> {
         if takes_cholesky { Reading::Either } else { Reading::Moment }
     }
 
-    /// Proposes the root of `source/correction + damping`.
+    /// Proposes the root of `source/correction + damping`. A damping relative to a factor that does not make it
+    /// positive definite is raised tenfold until it does.
     pub(crate) fn refresh(
+        &mut self,
+        source: &Source<'_, A>,
+        correction: f64,
+        damping: ResolvedDamping,
+        step: u64,
+    ) -> std::result::Result<Refreshed, LinalgError> {
+        let damping = damping.within_precision::<A>(self.dimension);
+        let mut refreshed = self.propose(source, correction, damping, step);
+        let mut raised = damping;
+        for _ in 0..MOST_RAISES {
+            if !(damping.is_relative() && refreshed.as_ref().is_err_and(is_indefinite)) {
+                break;
+            }
+            raised = raised.times(10.0);
+            refreshed = self.propose(source, correction, raised, step);
+        }
+        let fell_back = raised != damping;
+        refreshed
+            .map(|refreshed| Refreshed { fell_back: refreshed.fell_back || fell_back, ..refreshed })
+    }
+
+    fn propose(
         &mut self,
         source: &Source<'_, A>,
         correction: f64,
@@ -339,6 +364,16 @@ impl<A: Scalar> FactorRoot<A> {
             }
         }
     }
+}
+
+/// From the least damping that a precision carries, some 10⁻⁶ in `f32`, to a hundred times the factor.
+const MOST_RAISES: usize = 8;
+
+fn is_indefinite(error: &LinalgError) -> bool {
+    matches!(
+        error,
+        LinalgError::NotPositiveDefinite { .. } | LinalgError::EigenvalueNotPositive { .. }
+    )
 }
 
 /// Factors `source + c damping`; returns its condition number from below.
