@@ -164,6 +164,11 @@ impl<A: Scalar> Cholesky<A> {
         self.upper.nrows()
     }
 
+    /// The bytes of its arrays: of the factorization, and of the spare buffers.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<A>() * (self.upper.len() + self.spare.len() + self.probe.len())
+    }
+
     /// L, n × n, zero above the diagonal, in column-major order.
     pub fn lower(&self) -> ArrayView2<'_, A> {
         self.upper.t()

@@ -88,6 +88,11 @@ impl<A: Scalar> CoupledNewtonWorkspace<A> {
     pub fn dimension(&self) -> usize {
         self.x.nrows()
     }
+
+    /// The bytes of its arrays.
+    pub fn memory_bytes(&self) -> usize {
+        6 * size_of::<A>() * self.x.len()
+    }
 }
 
 impl CoupledNewton {

@@ -68,6 +68,11 @@ impl<A: Scalar> PolarWorkspace<A> {
             polynomial: Array2::zeros((short, short)),
         }
     }
+
+    /// The bytes of its arrays.
+    pub fn memory_bytes(&self) -> usize {
+        2 * size_of::<A>() * (self.x.len() + self.square.len())
+    }
 }
 
 impl NewtonSchulz {

@@ -1,19 +1,25 @@
 //! Products with a matrix on each side.
 
 use layerwise_linalg::{Result, Scalar, gemm};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::numeric::pool::Pool;
 
 /// A matrix, and what it is multiplied by; `None` for a side that is left alone.
 pub(crate) type Multiplier<'a, A> = Option<(A, ArrayView2<'a, A>)>;
 
-/// `X ← L X R`, by way of a matrix of the size of `X`.
+/// `X ← L X R`, by way of a matrix of the pool, of the size of `X`.
 pub(crate) fn multiply_sides<A: Scalar>(
     left: Multiplier<'_, A>,
     right: Multiplier<'_, A>,
     x: &mut ArrayViewMut2<'_, A>,
-    scratch: &mut Array2<A>,
+    pool: &Pool<A>,
 ) -> Result<()> {
+    if left.is_none() && right.is_none() {
+        return Ok(());
+    }
     let zero = A::zero();
+    let mut scratch = pool.array(x.dim());
     match (left, right) {
         (Some((a, left)), Some((b, right))) => {
             gemm(a, left, x.view(), zero, &mut scratch.view_mut())?;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::chain::Chain;
 use crate::error::{OptimError, Result};
+use crate::numeric::pool::Pool;
 use crate::schedule::{Schedule, When};
 use crate::set::clipping::norm_of_all;
 pub use crate::set::selector::Selector;
@@ -118,6 +119,9 @@ pub struct OptimizerSet<A> {
     groups: Vec<Group>,
     parameters: Vec<Parameter<A>>,
     index: HashMap<String, usize>,
+    /// The workspace of all optimizers, and how many of them at a time it is enough for.
+    pool: Pool<A>,
+    at_once: usize,
     parallel: bool,
     /// Calls that have been taken, and so the run's next step.
     steps: u64,
@@ -162,6 +166,8 @@ impl<A: Scalar> OptimizerSet<A> {
             groups,
             parameters: Vec::new(),
             index: HashMap::new(),
+            pool: Pool::new(),
+            at_once: 1,
             parallel: true,
             steps: 0,
             clip: None,
@@ -191,10 +197,11 @@ impl<A: Scalar> OptimizerSet<A> {
         else {
             return Err(OptimError::NoGroup { name, rows: shape.0, cols: shape.1 });
         };
-        let mut optimizer = match group.chain.build_for(shape, available) {
-            Ok(optimizer) => optimizer,
-            Err(source) => return Err(named(&name, source)),
-        };
+        let available = group.chain.required().check_available(available);
+        let built = available.and_then(|()| group.chain.build_in(shape, &self.pool));
+        let mut optimizer = built.map_err(|source| named(&name, source))?;
+        self.pool.reserve(&[&optimizer.needs], 1);
+        self.at_once = 1;
         if self.clip.is_some() {
             optimizer.reserve_gradient();
         }
@@ -250,6 +257,9 @@ impl<A: Scalar> OptimizerSet<A> {
         }
         let (control, norm) = self.clipped(control, time, updates)?;
         let parallel = self.parallel && updates.len() > 1 && entries >= PARALLEL_ENTRIES;
+        if parallel {
+            self.reserve(rayon::current_num_threads().min(updates.len()));
+        }
         match &self.constraint {
             None => {
                 self.for_each(parallel, updates, |parameter, update| {
@@ -278,6 +288,15 @@ impl<A: Scalar> OptimizerSet<A> {
         self.steps = time.saturating_add(1);
         self.gradient_norm = norm;
         Ok(())
+    }
+
+    /// Makes workspace for so many parameters at a time.
+    fn reserve(&mut self, at_once: usize) {
+        if at_once > self.at_once {
+            let needs: Vec<_> = self.parameters.iter().map(|p| &p.optimizer.needs).collect();
+            self.pool.reserve(&needs, at_once);
+            self.at_once = at_once;
+        }
     }
 
     /// The control with the factor on all gradients, and their norm, where they are clipped.
@@ -513,10 +532,11 @@ impl<A: Scalar> OptimizerSet<A> {
         self.parameters.iter().map(|parameter| parameter.name.as_str())
     }
 
-    /// Bytes of the arrays held by all optimizers.
+    /// Bytes of the arrays held by all optimizers, and of the workspace that they share.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.parameters.iter().map(|parameter| parameter.optimizer.memory_bytes()).sum()
+        let optimizers = self.parameters.iter().map(|parameter| parameter.optimizer.memory_bytes());
+        optimizers.sum::<usize>() + self.pool.memory_bytes()
     }
 
     fn get(&self, name: &str) -> Option<&Parameter<A>> {

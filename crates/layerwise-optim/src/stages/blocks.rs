@@ -13,6 +13,7 @@ use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result};
 use crate::numeric::finite::within_limit;
+use crate::numeric::pool::Needs;
 use crate::signal::Signals;
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
@@ -188,5 +189,9 @@ where
 
     fn reserve(&mut self) {
         self.parts.iter_mut().for_each(|(_, machine)| machine.reserve());
+    }
+
+    fn needs(&self) -> Needs {
+        self.parts.iter().fold(Needs::default(), |needs, (_, machine)| needs.or(machine.needs()))
     }
 }

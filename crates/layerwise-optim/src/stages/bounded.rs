@@ -2,6 +2,7 @@
 
 use layerwise_linalg::Scalar;
 
+use crate::numeric::pool::Needs;
 use crate::stage::Stage;
 
 /// A stage of a chain, as the step asks it.
@@ -17,6 +18,11 @@ pub(crate) trait Bounded<A: Scalar>: Stage<A> {
 
     /// Makes the places of proposals, for a chain that never is sure of its steps.
     fn reserve(&mut self) {}
+
+    /// What it is lent at a step.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
 }
 
 /// What is known of a step before anything is made of it: Frobenius norms.

@@ -6,6 +6,7 @@ use layerwise_linalg::Scalar;
 
 use crate::config::stage::StageConfig;
 use crate::error::Result;
+use crate::numeric::pool::Pool;
 use crate::stages::add_weight::AddWeight;
 use crate::stages::blocks::Blocks;
 use crate::stages::bounded::Bounded;
@@ -35,10 +36,15 @@ pub(crate) enum Machine<A> {
 
 impl<A: Scalar> Machine<A> {
     /// The stage of a weight of this shape. It can tell the loss's curvature where the step
-    /// `predicts`, if it has a model of that.
+    /// `predicts`, if it has a model of that. What it works in, it is lent from the pool.
     ///
     /// The configuration must have been checked.
-    pub(crate) fn new(config: &StageConfig, shape: (usize, usize), predicts: bool) -> Result<Self> {
+    pub(crate) fn new(
+        config: &StageConfig,
+        shape: (usize, usize),
+        predicts: bool,
+        pool: &Pool<A>,
+    ) -> Result<Self> {
         let diagonal = |config, of| Machine::Diagonal(Box::new(Diagonal::new(config, of, shape)));
         Ok(match config {
             StageConfig::Clip(clipping) => Machine::other(clipping.clone()),
@@ -50,21 +56,21 @@ impl<A: Scalar> Machine<A> {
             StageConfig::Diagonal(config) => diagonal(config, Observed::Gradient),
             StageConfig::DiagonalOfDirection(config) => diagonal(config, Observed::Direction),
             StageConfig::Kronecker(config) => {
-                Machine::other(Kronecker::new(config, shape, predicts)?)
+                Machine::other(Kronecker::new(config, shape, predicts, pool)?)
             }
             StageConfig::Eigenbasis(config) => {
-                Machine::Eigenbasis(Box::new(EigenbasisDiagonal::new(config, shape)?))
+                Machine::Eigenbasis(Box::new(EigenbasisDiagonal::new(config, shape, pool)?))
             }
-            StageConfig::Polar(config) => Machine::other(Polar::new(config, shape)),
+            StageConfig::Polar(config) => Machine::other(Polar::new(config, shape, pool)),
             StageConfig::Sign(scale) => Machine::other(Sign::new(*scale, shape)),
             StageConfig::NormalizeRms => Machine::other(NormalizeRms),
             StageConfig::NormConstraint(bound) => Machine::other(NormConstraint(bound.clone())),
             StageConfig::Graft { stage, length } => {
-                let stage = Machine::new(stage, shape, predicts)?;
-                Machine::Graft(Box::new(Graft::new(stage, length, shape)))
+                let stage = Machine::new(stage, shape, predicts, pool)?;
+                Machine::Graft(Box::new(Graft::new(stage, length, shape, pool)))
             }
             StageConfig::Blocks { partition, stage } => {
-                let build = |stage: &StageConfig, shape| Machine::new(stage, shape, predicts);
+                let build = |stage: &StageConfig, shape| Machine::new(stage, shape, predicts, pool);
                 Machine::Blocks(Blocks::new(partition, stage, shape, build)?)
             }
             StageConfig::Custom(custom) => Machine::other(CustomMachine::new(custom, shape)?),

@@ -4,36 +4,26 @@ use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::Result;
-use crate::numeric::finite::{bytes, frobenius_norm};
+use crate::numeric::finite::frobenius_norm;
+use crate::numeric::pool::{Needs, Pool};
 
-/// Workspace of the criterion on one side.
-#[derive(Debug)]
-pub(crate) struct DriftProbe<A> {
-    product: Array2<A>,
-    rotated: Array2<A>,
+/// The share of `VᵀSV` off its diagonal, in the Frobenius norm: 0 where the columns of `V` are
+/// eigenvectors of `S`, or `S` is zero; at most 1.
+pub(crate) fn drift<A: Scalar>(
+    basis: ArrayView2<'_, A>,
+    moment: ArrayView2<'_, A>,
+    pool: &Pool<A>,
+) -> Result<f64> {
+    let (one, zero) = (A::one(), A::zero());
+    let (mut product, mut rotated) = (pool.array(basis.dim()), pool.array(basis.dim()));
+    gemm(one, moment, basis, zero, &mut product.view_mut())?;
+    gemm(one, basis.t(), product.view(), zero, &mut rotated.view_mut())?;
+    Ok(off_diagonal_share(&mut rotated))
 }
 
-impl<A: Scalar> DriftProbe<A> {
-    pub(crate) fn with_dimension(n: usize) -> Self {
-        DriftProbe { product: Array2::zeros((n, n)), rotated: Array2::zeros((n, n)) }
-    }
-
-    /// The share of `VᵀSV` off its diagonal, in the Frobenius norm: 0 where the columns of `V` are
-    /// eigenvectors of `S`, or `S` is zero; at most 1.
-    pub(crate) fn measure(
-        &mut self,
-        basis: ArrayView2<'_, A>,
-        moment: ArrayView2<'_, A>,
-    ) -> Result<f64> {
-        let (one, zero) = (A::one(), A::zero());
-        gemm(one, moment, basis, zero, &mut self.product.view_mut())?;
-        gemm(one, basis.t(), self.product.view(), zero, &mut self.rotated.view_mut())?;
-        Ok(off_diagonal_share(&mut self.rotated))
-    }
-
-    pub(crate) fn memory_bytes(&self) -> usize {
-        2 * bytes::<A>(self.product.dim())
-    }
+/// What [`drift`] is lent, for an n × n factor.
+pub(crate) fn needs(n: usize) -> Needs {
+    Needs::arrays(2, (n, n))
 }
 
 /// The share of a matrix off its diagonal, in the Frobenius norm; 0 of zero. The diagonal is zero
@@ -56,11 +46,11 @@ mod tests {
         let s = array![[1.0, 0.0], [0.0, -1.0]];
         for angle in [0.0_f64, 0.1, 0.5] {
             let basis = array![[angle.cos(), -angle.sin()], [angle.sin(), angle.cos()]];
-            let found = DriftProbe::with_dimension(2).measure(basis.view(), s.view()).unwrap();
+            let found = drift(basis.view(), s.view(), &Pool::new()).unwrap();
             assert!((found - (2.0 * angle).sin()).abs() < 8.0 * f64::EPSILON, "{angle}: {found}");
         }
         let nothing = Array2::<f64>::zeros((2, 2));
-        let found = DriftProbe::with_dimension(2).measure(s.view(), nothing.view()).unwrap();
+        let found = drift(s.view(), nothing.view(), &Pool::new()).unwrap();
         assert_eq!(found, 0.0);
     }
 }

@@ -1,44 +1,38 @@
 //! The eigenvectors of a factor, from those that are held of it.
 
 use layerwise_linalg::{
-    RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm, gram, symmetrize,
+    Result, RowOrthonormalizer, Scalar, SymmetricEigen, check_symmetric, gemm, gram, symmetrize,
 };
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use crate::config::basis::{BasisMethod, ColumnOrder};
-use crate::numeric::finite::bytes;
+use crate::numeric::pool::{Lent, Needs, Pool};
 use crate::stages::drift::off_diagonal_share;
 
 /// Finds the eigenvectors of factors of one size, n × n.
 #[derive(Debug)]
 pub(crate) struct Eigenvectors<A> {
-    eigen: SymmetricEigen<A>,
+    n: usize,
     order: ColumnOrder,
     /// None where eigendecompositions are all that is asked for.
     iteration: Option<Iteration<A>>,
 }
 
-/// How eigenvectors were found, and where they are.
+/// How eigenvectors were found from those held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// By an eigendecomposition, which has them.
-    Decomposed,
-    /// From those held, in the place for the next ones.
+    /// In the place for the next ones.
     Iterated,
     /// Those held serve on.
     Kept,
 }
 
-/// Workspace of orthogonal iteration, and what it found.
+/// Orthogonal iteration, and the numbers that it found.
 #[derive(Debug)]
 struct Iteration<A> {
+    n: usize,
     /// The most steps of a refresh; none where it is only asked whether one is needed.
     steps: u32,
-    orthonormalizer: RowOrthonormalizer<A>,
-    product: Array2<A>,
-    work: Array2<A>,
-    /// The basis between two steps of a refresh, where it takes several.
-    between: Array2<A>,
     /// Rayleigh quotients, and the order of columns that they give.
     quotients: Vec<f64>,
     order: Vec<usize>,
@@ -53,140 +47,134 @@ impl<A: Scalar> Eigenvectors<A> {
             BasisMethod::Eigendecomposition { .. } => Some(0),
             BasisMethod::QrStep { steps, .. } => Some(*steps),
         };
-        Eigenvectors {
-            eigen: SymmetricEigen::with_dimension(n),
-            order,
-            iteration: steps.map(|steps| Iteration::new(n, steps)),
-        }
+        Eigenvectors { n, order, iteration: steps.map(|steps| Iteration::new(n, steps)) }
     }
 
-    /// Eigenvectors of `moment/correction`, from the columns of `current`. `next` is overwritten where
-    /// they are iterated, and else may be.
-    pub(crate) fn refresh(
+    /// Finds eigenvectors of `moment/correction` from the columns of `current`; `None` where a
+    /// decomposition has to find them. `next` is overwritten where they are iterated.
+    pub(crate) fn iterate(
         &mut self,
         method: &BasisMethod,
         time: u64,
         (moment, correction): (ArrayView2<'_, A>, f64),
-        current: &Array2<A>,
-        next: &mut Array2<A>,
-    ) -> layerwise_linalg::Result<Found> {
+        (current, next): (&Array2<A>, &mut Array2<A>),
+        pool: &Pool<A>,
+    ) -> Result<Option<Found>> {
         match (method, &mut self.iteration) {
             (BasisMethod::Eigendecomposition { tolerance }, Some(iteration)) => {
-                if iteration.diagonalizes(moment, current, *tolerance)? {
-                    return Ok(Found::Kept);
-                }
+                let kept = iteration.diagonalizes(moment, current, *tolerance, pool)?;
+                Ok(kept.then_some(Found::Kept))
             }
             (BasisMethod::QrStep { ridge, tolerance, .. }, Some(iteration)) => {
                 // The scale does not matter: S + c r I, c the divisor of the bias correction.
-                let added = ridge.value(time) * correction;
-                let given = (moment, added);
-                iteration.qr_steps(given, *tolerance, self.order, current, next)?;
-                return Ok(Found::Iterated);
+                let given = (moment, ridge.value(time) * correction);
+                iteration.qr_steps(given, *tolerance, self.order, (current, next), pool)?;
+                Ok(Some(Found::Iterated))
             }
-            (_, None) => {}
+            (_, None) => Ok(None),
         }
-        self.decompose(moment)
     }
 
-    /// As [`refresh`](Self::refresh), by one step from the columns of `current` in descending order of
+    /// As [`iterate`](Self::iterate), by one step from the columns of `current` in descending order of
     /// their Rayleigh quotients, to which they are put first.
     pub(crate) fn power_step(
         &mut self,
-        moment: ArrayView2<'_, A>,
-        added: f64,
-        current: &Array2<A>,
-        next: &mut Array2<A>,
-    ) -> layerwise_linalg::Result<Found> {
-        let Some(iteration) = &mut self.iteration else { return self.decompose(moment) };
-        iteration.power_step(moment, added, current, next)?;
-        Ok(Found::Iterated)
+        given: (ArrayView2<'_, A>, f64),
+        (current, next): (&Array2<A>, &mut Array2<A>),
+        pool: &Pool<A>,
+    ) -> Result<Option<Found>> {
+        let Some(iteration) = &mut self.iteration else { return Ok(None) };
+        iteration.power_step(given, current, next, pool)?;
+        Ok(Some(Found::Iterated))
     }
 
+    /// Decomposes a factor, whose eigenvectors are in `next` afterwards; returns its condition number.
     pub(crate) fn decompose(
-        &mut self,
+        &self,
         moment: ArrayView2<'_, A>,
-    ) -> layerwise_linalg::Result<Found> {
-        self.eigen.decompose(moment)?;
-        Ok(Found::Decomposed)
-    }
-
-    /// The condition number of what was decomposed, or a lower bound from Rayleigh quotients (of
-    /// [`power_step`](Self::power_step), of the basis before it), which are of the factor with its
-    /// ridge.
-    pub(crate) fn condition(&self, found: Found) -> f64 {
-        let extremes = |values: &mut dyn Iterator<Item = f64>| {
-            values.fold((f64::INFINITY, 0.0_f64), |(least, most), x| (least.min(x), most.max(x)))
-        };
-        let (least, most) = match (found, &self.iteration) {
-            (Found::Decomposed, _) | (_, None) => {
-                extremes(&mut self.eigen.values().iter().map(|x| x.as_f64()))
-            }
-            (Found::Iterated | Found::Kept, Some(iteration)) => {
-                extremes(&mut iteration.quotients.iter().copied())
-            }
-        };
-        if least > 0.0 { most / least } else { f64::INFINITY }
-    }
-
-    /// The decomposition last made or [taken](Self::take).
-    pub(crate) fn eigen(&mut self) -> &mut SymmetricEigen<A> {
-        &mut self.eigen
-    }
-
-    /// Takes the vectors found last of `moment` for its eigendecomposition, with their Rayleigh quotients
-    /// for eigenvalues. The vectors are in `next` afterwards.
-    pub(crate) fn take(
-        &mut self,
-        found: Found,
-        moment: ArrayView2<'_, A>,
-        current: &Array2<A>,
         next: &mut Array2<A>,
-    ) -> layerwise_linalg::Result<()> {
+        pool: &Pool<A>,
+    ) -> Result<f64> {
+        pool.with((self.n, self.n), |eigen: &mut SymmetricEigen<A>| {
+            eigen.decompose(moment)?;
+            self.decomposed_into(eigen, next);
+            Ok(condition(eigen.values().iter().map(|x| x.as_f64())))
+        })
+    }
+
+    /// A lower bound of the condition number from Rayleigh quotients, where vectors were found from those
+    /// held. They are of the factor with its ridge, and those of [`power_step`](Self::power_step) of the
+    /// basis before it.
+    pub(crate) fn condition(&self) -> f64 {
+        condition(self.iteration.iter().flat_map(|iteration| iteration.quotients.iter().copied()))
+    }
+
+    /// As [`iterate`](Self::iterate), or by a decomposition. The vectors, with Rayleigh quotients of
+    /// `moment` for eigenvalues, are a decomposition afterwards, and in `next`.
+    pub(crate) fn find(
+        &mut self,
+        method: &BasisMethod,
+        time: u64,
+        (moment, correction): (ArrayView2<'_, A>, f64),
+        (current, next): (&Array2<A>, &mut Array2<A>),
+        eigen: &mut SymmetricEigen<A>,
+        pool: &Pool<A>,
+    ) -> Result<()> {
+        let found = self.iterate(method, time, (moment, correction), (current, next), pool)?;
         match (found, &mut self.iteration) {
-            (Found::Kept, Some(iteration)) => {
+            (Some(Found::Kept), Some(iteration)) => {
                 permute_columns(next, current, &iteration.order);
-                self.eigen.set(iteration.values.view(), next.view())
+                eigen.set(iteration.values.view(), next.view())
             }
-            (Found::Iterated, Some(iteration)) => {
-                iteration.measure(moment, next)?;
-                self.eigen.set(iteration.values.view(), iteration.product.view())
+            (Some(Found::Iterated), Some(iteration)) => {
+                let vectors = iteration.measure(moment, next, pool)?;
+                eigen.set(iteration.values.view(), vectors.view())
             }
-            (Found::Decomposed, _) | (_, None) => {
-                self.decomposed_into(next);
+            (None, _) | (_, None) => {
+                eigen.decompose(moment)?;
+                self.decomposed_into(eigen, next);
                 Ok(())
             }
         }
     }
 
     /// The eigenvectors of a decomposition in their order.
-    pub(crate) fn decomposed_into(&self, next: &mut Array2<A>) {
+    fn decomposed_into(&self, eigen: &SymmetricEigen<A>, next: &mut Array2<A>) {
         match self.order {
-            ColumnOrder::Ascending => next.assign(&self.eigen.vectors()),
-            ColumnOrder::Descending => next.assign(&self.eigen.vectors().slice(s![.., ..;-1])),
+            ColumnOrder::Ascending => next.assign(&eigen.vectors()),
+            ColumnOrder::Descending => next.assign(&eigen.vectors().slice(s![.., ..;-1])),
         }
     }
 
-    /// The order of columns that [`power_step`](Self::power_step) took.
-    pub(crate) fn order(&self) -> &[usize] {
-        self.iteration.as_ref().map_or(&[], |iteration| &iteration.order)
+    /// The order of columns that [`power_step`](Self::power_step) took, to be used up.
+    pub(crate) fn order_mut(&mut self) -> &mut [usize] {
+        self.iteration.as_mut().map_or(&mut [], |iteration| &mut iteration.order)
     }
 
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.eigen.memory_bytes() + self.iteration.as_ref().map_or(0, Iteration::memory_bytes)
+    pub(crate) fn needs(&self) -> Needs {
+        let shape = (self.n, self.n);
+        let iteration = match &self.iteration {
+            None => Needs::default(),
+            Some(Iteration { steps: 0, .. }) => Needs::arrays(2, shape),
+            Some(Iteration { steps, .. }) => Needs::arrays(2 + usize::from(*steps > 1), shape)
+                .and(Needs::workspace::<RowOrthonormalizer<A>>(shape)),
+        };
+        iteration.and(Needs::workspace::<SymmetricEigen<A>>(shape))
     }
+}
+
+/// The largest of these by the least.
+fn condition(values: impl Iterator<Item = f64>) -> f64 {
+    let (least, most) =
+        values.fold((f64::INFINITY, 0.0_f64), |(least, most), x| (least.min(x), most.max(x)));
+    if least > 0.0 { most / least } else { f64::INFINITY }
 }
 
 impl<A: Scalar> Iteration<A> {
     fn new(n: usize, steps: u32) -> Self {
-        let square =
-            |needed: bool| if needed { Array2::zeros((n, n)) } else { Array2::zeros((0, 0)) };
-        let rows = if steps > 0 { n } else { 0 };
         Iteration {
+            n,
             steps,
-            orthonormalizer: RowOrthonormalizer::with_shape(rows, rows),
-            product: square(true),
-            work: square(true),
-            between: square(steps > 1),
             quotients: vec![0.0; n],
             order: (0..n).collect(),
             values: Array1::zeros(n),
@@ -199,34 +187,37 @@ impl<A: Scalar> Iteration<A> {
         moment: ArrayView2<'_, A>,
         current: &Array2<A>,
         tolerance: f64,
-    ) -> layerwise_linalg::Result<bool> {
+        pool: &Pool<A>,
+    ) -> Result<bool> {
         check_symmetric(moment)?;
         let (one, zero) = (A::one(), A::zero());
-        gemm(one, moment, current.view(), zero, &mut self.work.view_mut())?;
-        gemm(one, current.t(), self.work.view(), zero, &mut self.product.view_mut())?;
-        let found = is_diagonal(&mut self.product, &mut self.quotients, tolerance);
+        let [mut product, mut work] = self.squares(pool);
+        gemm(one, moment, current.view(), zero, &mut work.view_mut())?;
+        gemm(one, current.t(), work.view(), zero, &mut product.view_mut())?;
+        let found = is_diagonal(&mut product, &mut self.quotients, tolerance);
         self.sort(ColumnOrder::Ascending);
         Ok(found)
     }
 
-    /// The quotients of these columns by `S` itself, as values, and in the product the columns in their
-    /// order. Those of `S + r I` do not tell eigenvalues that are small beside `r`.
+    /// The quotients of these columns by `S` itself, as values; returns the columns in their order. Those of `S + r I` do not tell eigenvalues that are small beside `r`.
     fn measure(
         &mut self,
         moment: ArrayView2<'_, A>,
         vectors: &Array2<A>,
-    ) -> layerwise_linalg::Result<()> {
-        gemm(A::one(), moment, vectors.view(), A::zero(), &mut self.work.view_mut())?;
-        self.quotients_of_columns(vectors);
+        pool: &Pool<A>,
+    ) -> Result<Lent<A>> {
+        let [mut ordered, mut work] = self.squares(pool);
+        gemm(A::one(), moment, vectors.view(), A::zero(), &mut work.view_mut())?;
+        self.quotients_of_columns(vectors, &work);
         self.sort(ColumnOrder::Ascending);
-        permute_columns(&mut self.product, vectors, &self.order);
-        Ok(())
+        permute_columns(&mut ordered, vectors, &self.order);
+        Ok(ordered)
     }
 
-    /// The inner products of these columns with those of the work.
-    fn quotients_of_columns(&mut self, vectors: &Array2<A>) {
+    /// The inner products of these columns with those of their images.
+    fn quotients_of_columns(&mut self, vectors: &Array2<A>, images: &Array2<A>) {
         self.quotients.fill(0.0);
-        for (row, q) in self.work.rows().into_iter().zip(vectors.rows()) {
+        for (row, q) in images.rows().into_iter().zip(vectors.rows()) {
             for ((quotient, a), b) in self.quotients.iter_mut().zip(row).zip(q) {
                 *quotient += a.as_f64() * b.as_f64();
             }
@@ -239,27 +230,29 @@ impl<A: Scalar> Iteration<A> {
         (moment, added): (ArrayView2<'_, A>, f64),
         tolerance: f64,
         order: ColumnOrder,
-        current: &Array2<A>,
-        next: &mut Array2<A>,
-    ) -> layerwise_linalg::Result<()> {
+        (current, next): (&Array2<A>, &mut Array2<A>),
+        pool: &Pool<A>,
+    ) -> Result<()> {
         check_symmetric(moment)?;
         let (one, zero) = (A::one(), A::zero());
-        let (product, work) = (&mut self.product, &mut self.work);
+        let [mut product, mut work] = self.squares(pool);
+        // The basis between two steps, where there are several.
+        let mut between = pool.array(if self.steps > 1 { product.dim() } else { (0, 0) });
         work.assign(current);
         gemm(one, moment, current.view(), A::from_f64(added), &mut work.view_mut())?;
         // B is symmetric, so that its rows are its columns; B = U R.
         gemm(one, current.t(), work.view(), zero, &mut product.view_mut())?;
         work.assign(current);
         for step in 0..self.steps {
-            if tolerance > 0.0 && is_diagonal(product, &mut self.quotients, tolerance) {
+            if tolerance > 0.0 && is_diagonal(&mut product, &mut self.quotients, tolerance) {
                 break;
             }
             // From here on `work` is B, and Q stands in `between`, after the first step.
             if step > 0 {
-                self.between.assign(work);
+                between.assign(&*work);
             }
-            work.assign(product);
-            self.orthonormalizer.orthonormal_factor(&mut product.view_mut())?;
+            work.assign(&*product);
+            self.orthonormalize(&mut product, pool)?;
             // R U is UᵀBU; here `product` is Uᵀ and `next` becomes UᵀB.
             gemm(one, product.view(), work.view(), zero, &mut next.view_mut())?;
             for ((quotient, row), u) in
@@ -267,42 +260,53 @@ impl<A: Scalar> Iteration<A> {
             {
                 *quotient = row.iter().zip(u).map(|(a, b)| a.as_f64() * b.as_f64()).sum();
             }
-            let before = if step > 0 { self.between.view() } else { current.view() };
+            let before = if step > 0 { between.view() } else { current.view() };
             gemm(one, before, product.t(), zero, &mut work.view_mut())?;
             if step + 1 < self.steps {
-                self.between.assign(product);
-                gemm(one, next.view(), self.between.t(), zero, &mut product.view_mut())?;
+                between.assign(&*product);
+                gemm(one, next.view(), between.t(), zero, &mut product.view_mut())?;
                 symmetrize(&mut product.view_mut());
             }
         }
         self.sort(order);
-        permute_columns(next, &self.work, &self.order);
+        permute_columns(next, &work, &self.order);
         // Products of orthogonal matrices drift from orthogonality; Q ← Q (3 I − QᵀQ)/2 takes the
         // drift d to d².
         let (half, three_halves) = (A::from_f64(0.5), A::from_f64(1.5));
-        gram(one, next.t(), zero, &mut self.product.view_mut())?;
-        self.work.assign(next);
-        let correction = self.product.view();
-        gemm(-half, self.work.view(), correction, three_halves, &mut next.view_mut())
+        gram(one, next.t(), zero, &mut product.view_mut())?;
+        work.assign(next);
+        gemm(-half, work.view(), product.view(), three_halves, &mut next.view_mut())
     }
 
     fn power_step(
         &mut self,
-        moment: ArrayView2<'_, A>,
-        added: f64,
+        (moment, added): (ArrayView2<'_, A>, f64),
         current: &Array2<A>,
         next: &mut Array2<A>,
-    ) -> layerwise_linalg::Result<()> {
+        pool: &Pool<A>,
+    ) -> Result<()> {
         check_symmetric(moment)?;
-        self.work.assign(current);
+        let [mut product, mut work] = self.squares(pool);
+        work.assign(current);
         let added = A::from_f64(added);
-        gemm(A::one(), moment, current.view(), added, &mut self.work.view_mut())?;
-        self.quotients_of_columns(current);
+        gemm(A::one(), moment, current.view(), added, &mut work.view_mut())?;
+        self.quotients_of_columns(current, &work);
         self.sort(ColumnOrder::Descending);
-        assign_columns(&mut self.product, &self.work, self.order.iter().copied());
-        self.orthonormalizer.orthonormal_factor(&mut self.product.view_mut())?;
-        assign_columns(next, &self.product, 0..self.product.ncols());
+        assign_columns(&mut product, &work, self.order.iter().copied());
+        self.orthonormalize(&mut product, pool)?;
+        assign_columns(next, &product, 0..self.n);
         Ok(())
+    }
+
+    fn squares(&self, pool: &Pool<A>) -> [Lent<A>; 2] {
+        [(); 2].map(|()| pool.array((self.n, self.n)))
+    }
+
+    /// Replaces the rows by orthonormal ones.
+    fn orthonormalize(&self, matrix: &mut Array2<A>, pool: &Pool<A>) -> Result<()> {
+        pool.with(matrix.dim(), |orthonormalizer: &mut RowOrthonormalizer<A>| {
+            orthonormalizer.orthonormal_factor(&mut matrix.view_mut())
+        })
     }
 
     /// Orders columns by quotient, equal ones in their former order; without allocation.
@@ -322,13 +326,6 @@ impl<A: Scalar> Iteration<A> {
         for (value, &index) in self.values.iter_mut().zip(&self.order) {
             *value = A::from_f64(quotients[index]);
         }
-    }
-
-    fn memory_bytes(&self) -> usize {
-        let n = self.order.len();
-        (1 + usize::from(self.steps > 0)) * bytes::<A>((n, n))
-            + bytes::<A>(self.between.dim())
-            + self.orthonormalizer.memory_bytes()
     }
 }
 

@@ -4,11 +4,12 @@ use std::fmt::Debug;
 use std::ops::DerefMut;
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::ArrayViewMut2;
 
 use crate::config::grafting::Grafting;
 use crate::error::Result;
-use crate::numeric::finite::{bytes, check_shape, frobenius_norm, within_limit};
+use crate::numeric::finite::{check_shape, frobenius_norm, within_limit};
+use crate::numeric::pool::{Needs, Pool};
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::diagonal::{Diagonal, Observed};
@@ -23,8 +24,8 @@ pub(crate) struct Graft<A, S> {
     pub(crate) stage: S,
     /// Without, the length is that of the direction that arrives.
     length: Option<Diagonal<A>>,
-    /// The direction of the other method.
-    grafted: Array2<A>,
+    shape: (usize, usize),
+    pool: Pool<A>,
     /// Of the latest observation.
     warming_up: bool,
     skipped: bool,
@@ -32,13 +33,12 @@ pub(crate) struct Graft<A, S> {
 
 impl<A: Scalar, S> Graft<A, S> {
     /// The configuration must have been checked.
-    pub(crate) fn new(stage: S, length: &Grafting, shape: (usize, usize)) -> Self {
+    pub(crate) fn new(stage: S, length: &Grafting, shape: (usize, usize), pool: &Pool<A>) -> Self {
         let length = match length {
             Grafting::Sgd => None,
             Grafting::Diagonal(config) => Some(Diagonal::new(config, Observed::Gradient, shape)),
         };
-        let grafted = Array2::zeros(shape);
-        Graft { stage, length, grafted, warming_up: false, skipped: false }
+        Graft { stage, length, shape, pool: pool.clone(), warming_up: false, skipped: false }
     }
 }
 
@@ -60,18 +60,20 @@ where
     }
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
-        check_shape("direction", &direction.view(), self.grafted.dim())?;
-        self.grafted.assign(direction);
+        check_shape("direction", &direction.view(), self.shape)?;
+        // The direction of the other method.
+        let mut grafted = self.pool.array(self.shape);
+        grafted.assign(direction);
         if let Some(length) = &mut self.length {
-            length.apply(&mut self.grafted.view_mut(), step)?;
+            length.apply(&mut grafted.view_mut(), step)?;
         }
         // It takes in what it accumulates.
         self.stage.apply(direction, step)?;
         if self.warming_up {
-            direction.assign(&self.grafted);
+            direction.assign(&*grafted);
             return Ok(());
         }
-        let target = frobenius_norm(&self.grafted.view());
+        let target = frobenius_norm(&grafted.view());
         let own = frobenius_norm(&direction.view());
         let ratio = A::from_f64(target / (own + GRAFTING_FLOOR));
         direction.mapv_inplace(|x| x * ratio);
@@ -111,9 +113,7 @@ where
     }
 
     fn memory_bytes(&self) -> usize {
-        bytes::<A>(self.grafted.dim())
-            + self.stage.memory_bytes()
-            + self.length.as_ref().map_or(0, Stage::memory_bytes)
+        self.stage.memory_bytes() + self.length.as_ref().map_or(0, Stage::memory_bytes)
     }
 
     fn set_damping_factor(&mut self, factor: f64) {
@@ -141,5 +141,9 @@ where
         if let Some(length) = &mut self.length {
             length.reserve();
         }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::arrays(1, self.shape).and(self.stage.needs())
     }
 }

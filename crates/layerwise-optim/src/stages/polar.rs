@@ -5,44 +5,47 @@ use ndarray::ArrayViewMut2;
 
 use crate::config::polar::{PolarConfig, PolarDivisor, PolarMethod};
 use crate::error::Result;
-use crate::numeric::finite::{bytes, check_shape, within_limit};
+use crate::numeric::finite::{check_shape, within_limit};
+use crate::numeric::pool::{Needs, Pool};
 use crate::stage::{Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
 
 /// The polar factor of whatever it is applied to; it has no statistics.
 #[derive(Debug)]
 pub(crate) struct Polar<A> {
-    routine: Routine<A>,
+    routine: Routine,
     scale: f64,
     shape: (usize, usize),
+    pool: Pool<A>,
 }
 
 #[derive(Debug)]
-enum Routine<A> {
-    NewtonSchulz(NewtonSchulz, Box<PolarWorkspace<A>>),
-    SingularValues { polar: Box<ExactPolar<A>>, times_nuclear_norm: bool },
+enum Routine {
+    NewtonSchulz(NewtonSchulz),
+    SingularValues { times_nuclear_norm: bool },
 }
 
 impl<A: Scalar> Polar<A> {
     /// The configuration must have been checked.
-    pub(crate) fn new(config: &PolarConfig, shape: (usize, usize)) -> Self {
+    pub(crate) fn new(config: &PolarConfig, shape: (usize, usize), pool: &Pool<A>) -> Self {
         let routine = match config.method {
             PolarMethod::NewtonSchulz { coefficients, steps, divisor } => {
                 let (epsilon, epsilon_is_floor) = match divisor {
                     PolarDivisor::Plus(epsilon) => (epsilon, false),
                     PolarDivisor::AtLeast(epsilon) => (epsilon, true),
                 };
-                Routine::NewtonSchulz(
-                    NewtonSchulz { coefficients, steps, epsilon, epsilon_is_floor },
-                    Box::new(PolarWorkspace::with_shape(shape.0, shape.1)),
-                )
+                Routine::NewtonSchulz(NewtonSchulz {
+                    coefficients,
+                    steps,
+                    epsilon,
+                    epsilon_is_floor,
+                })
             }
-            PolarMethod::SingularValues { times_nuclear_norm } => Routine::SingularValues {
-                polar: Box::new(ExactPolar::with_shape(shape.0, shape.1)),
-                times_nuclear_norm,
-            },
+            PolarMethod::SingularValues { times_nuclear_norm } => {
+                Routine::SingularValues { times_nuclear_norm }
+            }
         };
-        Polar { routine, scale: config.scale.of_shape(shape), shape }
+        Polar { routine, scale: config.scale.of_shape(shape), shape, pool: pool.clone() }
     }
 }
 
@@ -50,13 +53,16 @@ impl<A: Scalar> Stage<A> for Polar<A> {
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
         let mut scale = self.scale;
-        match &mut self.routine {
-            Routine::NewtonSchulz(newton_schulz, workspace) => {
-                newton_schulz.apply(direction, workspace)?;
+        match self.routine {
+            Routine::NewtonSchulz(newton_schulz) => {
+                let apply =
+                    |workspace: &mut PolarWorkspace<A>| newton_schulz.apply(direction, workspace);
+                self.pool.with(self.shape, apply)?;
             }
-            Routine::SingularValues { polar, times_nuclear_norm } => {
-                let nuclear = polar.apply(direction)?;
-                if *times_nuclear_norm {
+            Routine::SingularValues { times_nuclear_norm } => {
+                let apply = |polar: &mut ExactPolar<A>| polar.apply(direction);
+                let nuclear = self.pool.with(self.shape, apply)?;
+                if times_nuclear_norm {
                     scale *= nuclear;
                 }
             }
@@ -64,17 +70,6 @@ impl<A: Scalar> Stage<A> for Polar<A> {
         let scale = A::from_f64(scale);
         direction.mapv_inplace(|x| x * scale);
         Ok(())
-    }
-
-    fn memory_bytes(&self) -> usize {
-        match &self.routine {
-            // The iterate, its successor, and two Gram matrices of the short side.
-            Routine::NewtonSchulz(..) => {
-                let short = self.shape.0.min(self.shape.1);
-                2 * bytes::<A>(self.shape) + 2 * bytes::<A>((short, short))
-            }
-            Routine::SingularValues { polar, .. } => polar.memory_bytes(),
-        }
     }
 }
 
@@ -100,13 +95,20 @@ impl<A: Scalar> Bounded<A> for Polar<A> {
     fn bound(&mut self, _arrives: f64, _measured: &Measured) -> Option<f64> {
         match &self.routine {
             // Without it, a direction of zeros is refused.
-            Routine::NewtonSchulz(iteration, _) if iteration.epsilon > 0.0 => {
+            Routine::NewtonSchulz(iteration) if iteration.epsilon > 0.0 => {
                 let largest = largest_singular_value(iteration.coefficients, iteration.steps);
                 let short = self.shape.0.min(self.shape.1) as f64;
                 within_limit::<A>(largest.powi(5))
                     .and_then(|_| within_limit::<A>(self.scale.abs() * largest * short.sqrt()))
             }
             _ => None,
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        match self.routine {
+            Routine::NewtonSchulz(_) => Needs::workspace::<PolarWorkspace<A>>(self.shape),
+            Routine::SingularValues { .. } => Needs::workspace::<ExactPolar<A>>(self.shape),
         }
     }
 }

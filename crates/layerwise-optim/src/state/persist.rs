@@ -1,7 +1,7 @@
 //! Which fields of a part are its state: listed once, for saving, loading, and the end of a step alike.
 
-use layerwise_linalg::{Cholesky, Scalar, SymmetricEigen, check_symmetric, gram};
-use ndarray::{Array2, ArrayView2, Axis};
+use layerwise_linalg::{Cholesky, Scalar, check_symmetric, gram};
+use ndarray::{Array2, ArrayView2};
 
 use crate::error::Result;
 use crate::values::{StateReader, StateWriter, refuse};
@@ -250,24 +250,6 @@ impl<A: Scalar> Persist<A> for Cholesky<A> {
         let mut lower = self.lower().to_owned();
         lower.load(path, from)?;
         self.set_lower(lower.view()).map_err(|_| refuse(path, "is no Cholesky factor"))
-    }
-}
-
-impl<A: Scalar> Persist<A> for SymmetricEigen<A> {
-    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
-        out.array(&join(path, "values"), self.values().insert_axis(Axis(0)));
-        out.array(&join(path, "vectors"), self.vectors());
-    }
-
-    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
-        let n = self.dimension();
-        let mut values = Array2::zeros((1, n));
-        values.load(&join(path, "values"), from)?;
-        let mut vectors = Array2::zeros((n, n));
-        vectors.load(&join(path, "vectors"), from)?;
-        check_orthonormal(&join(path, "vectors"), vectors.view())?;
-        self.set(values.row(0), vectors.view())
-            .map_err(|_| refuse(path, "is no eigendecomposition"))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::averaging::Averaging;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{bytes, check_finite, check_shape, check_size, first_non_finite};
+use crate::numeric::pool::Pool;
 use crate::signal::{Factor, Signal};
 use crate::state::persist::{check_loaded_symmetric, join, persist};
 use crate::state::staged::Staged;
@@ -21,10 +22,8 @@ pub(crate) struct FactorStatistic<A> {
     averaging: Averaging,
     /// The average; absent without averaging.
     average: Option<Staged<Array2<A>>>,
-    /// The latest second moment where it has to be formed without averaging, and a Cholesky
-    /// factor without what stands above its diagonal; sized when first needed.
+    /// The latest second moment where it has to be formed without averaging; sized when first needed.
     formed: Array2<A>,
-    lower: Array2<A>,
     clock: Staged<AverageClock>,
     /// The divisor of the bias correction at the latest observation.
     pub(crate) correction: f64,
@@ -73,7 +72,6 @@ impl<A: Scalar> FactorStatistic<A> {
             averaging: averaging.clone(),
             average: is_averaged.then(|| Staged::twice(square())),
             formed: if is_formed { square() } else { Array2::zeros((0, 0)) },
-            lower: Array2::zeros((0, 0)),
             clock: Staged::twice(AverageClock::start()),
             correction: 1.0,
         })
@@ -88,11 +86,6 @@ impl<A: Scalar> FactorStatistic<A> {
         self.dimension
     }
 
-    /// The dimension where there is a factor to turn, else 0.
-    pub(crate) fn probed_dimension(&self) -> usize {
-        if self.kind == Statistic::None { 0 } else { self.dimension }
-    }
-
     /// Takes a signal in. `whitened` is the gradient times the other side's root, where that is
     /// what the statistic is of; `time` is the run's step.
     pub(crate) fn observe(
@@ -101,6 +94,7 @@ impl<A: Scalar> FactorStatistic<A> {
         whitened: Option<ArrayView2<'_, A>>,
         reading: Reading,
         time: u64,
+        pool: &Pool<A>,
     ) -> Result<()> {
         if self.kind == Statistic::None {
             return Ok(());
@@ -108,7 +102,7 @@ impl<A: Scalar> FactorStatistic<A> {
         let (clock, weights) = self.clock.current().tick(&self.averaging, time);
         self.correction = weights.correction;
         if self.kind == Statistic::Signal {
-            self.take_factor(signal, weights, reading)?;
+            self.take_factor(signal, weights, reading, pool)?;
         } else {
             let gradient = whitened.unwrap_or_else(|| signal.gradient());
             let rows = match self.side {
@@ -139,6 +133,7 @@ impl<A: Scalar> FactorStatistic<A> {
         signal: &Signal<'_, A>,
         weights: AverageWeights,
         reading: Reading,
+        pool: &Pool<A>,
     ) -> Result<()> {
         let factor = signal.factor(self.side)?;
         let what = match self.side {
@@ -177,17 +172,13 @@ impl<A: Scalar> FactorStatistic<A> {
                 if reading == Reading::Either && self.average.is_none() {
                     return Ok(());
                 }
-                let mut lower = std::mem::replace(&mut self.lower, Array2::zeros((0, 0)));
-                if lower.dim() != (n, n) {
-                    lower = Array2::zeros((n, n));
-                }
-                Zip::indexed(&mut lower).and(&array).for_each(|(row, col), lower, &x| {
+                // Without what stands above its diagonal.
+                let mut lower = pool.array((n, n));
+                Zip::indexed(&mut *lower).and(&array).for_each(|(row, col), lower, &x| {
                     *lower = if col <= row { x } else { A::zero() };
                 });
-                let result = check_finite(what, &lower.view())
-                    .and_then(|()| self.take_gram(lower.view(), A::one(), weights, reading));
-                self.lower = lower;
-                result
+                check_finite(what, &lower.view())?;
+                self.take_gram(lower.view(), A::one(), weights, reading)
             }
         }
     }
@@ -258,8 +249,6 @@ impl<A: Scalar> FactorStatistic<A> {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let average = if self.average.is_some() { 2 } else { 0 };
-        average * bytes::<A>((self.dimension, self.dimension))
-            + bytes::<A>(self.formed.dim())
-            + bytes::<A>(self.lower.dim())
+        average * bytes::<A>((self.dimension, self.dimension)) + bytes::<A>(self.formed.dim())
     }
 }

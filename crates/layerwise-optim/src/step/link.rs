@@ -7,6 +7,7 @@ use crate::config::stage::StageConfig;
 use crate::error::{OptimError, Result};
 use crate::numeric::entrywise::update1;
 use crate::numeric::finite::check_finite;
+use crate::numeric::pool::Pool;
 use crate::stage::{Observation, Step};
 use crate::stages::build::Machine;
 use crate::state::persist::join;
@@ -22,8 +23,13 @@ pub(crate) struct Link<A> {
 
 impl<A: Scalar> Link<A> {
     /// The configuration must have been checked.
-    pub(crate) fn new(config: &StageConfig, shape: (usize, usize), predicts: bool) -> Result<Self> {
-        let machine = Machine::new(config, shape, predicts)?;
+    pub(crate) fn new(
+        config: &StageConfig,
+        shape: (usize, usize),
+        predicts: bool,
+        pool: &Pool<A>,
+    ) -> Result<Self> {
+        let machine = Machine::new(config, shape, predicts, pool)?;
         Ok(Link { machine, name: config.name().to_owned(), scale: 1.0 })
     }
 

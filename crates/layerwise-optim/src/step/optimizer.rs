@@ -11,6 +11,7 @@ use crate::numeric::finite::{
     bytes, check_finite, check_shape, check_weight, distance, first_non_finite, frobenius_norm,
     inner_product, within_limit,
 };
+use crate::numeric::pool::{Needs, Pool};
 use crate::schedule::When;
 use crate::signal::{Signal, Signals};
 use crate::stage::{Observation, Step};
@@ -73,10 +74,15 @@ pub struct Optimizer<A> {
     pub(super) prepared: Option<Array2<A>>,
     /// The weight in standard layout, where stages see it in another shape.
     laid_out: Option<Array2<A>>,
-    /// The direction, then the new weight; made when it is first needed.
+    /// The direction, then the new weight, of a step beside the state; made when it is first needed.
     proposal: Option<Array2<A>>,
-    /// The change of the weight, then its product with the curvature, where the step is predicted.
-    change: Option<Array2<A>>,
+    /// What the step does to the loss is predicted.
+    predicts: bool,
+    /// What is not needed between steps, the direction of a step in place too.
+    pub(super) pool: Pool<A>,
+    /// Nobody else is lent from the pool.
+    pub(super) has_pool: bool,
+    pub(crate) needs: Needs,
     /// Why a step that was sure to succeed did not, until a state is loaded.
     pub(super) broken: Option<OptimError>,
 }
@@ -92,9 +98,21 @@ impl Chain {
     /// Any hyperparameter out of range, combinations that make no sense, empty shapes, and those
     /// of which the weight or a factor would have more entries than can be addressed.
     pub fn build<A: Scalar>(&self, shape: (usize, usize)) -> Result<Optimizer<A>> {
+        let pool = Pool::new();
+        let optimizer = self.build_in(shape, &pool)?;
+        pool.reserve(&[&optimizer.needs], 1);
+        Ok(Optimizer { has_pool: true, ..optimizer })
+    }
+
+    /// One of several optimizers that are lent from a pool.
+    pub(crate) fn build_in<A: Scalar>(
+        &self,
+        shape: (usize, usize),
+        pool: &Pool<A>,
+    ) -> Result<Optimizer<A>> {
         self.check(When::Build)?;
         check_weight::<A>(shape)?;
-        Optimizer::new(self.clone(), shape)
+        Optimizer::new(self.clone(), shape, pool)
     }
 
     /// The optimizer of a weight whose layer gives these signals beyond the gradient.
@@ -124,10 +142,11 @@ impl<A> std::fmt::Debug for Optimizer<A> {
 
 impl<A: Scalar> Optimizer<A> {
     /// The chain must have been checked.
-    pub(super) fn new(chain: Chain, shape: (usize, usize)) -> Result<Self> {
+    pub(super) fn new(chain: Chain, shape: (usize, usize), pool: &Pool<A>) -> Result<Self> {
         let predicts = chain.predicts();
         let links = |stages: &[StageConfig]| {
-            stages.iter().map(|stage| Link::new(stage, shape, predicts)).collect::<Result<Vec<_>>>()
+            let link = |stage| Link::new(stage, shape, predicts, pool);
+            stages.iter().map(link).collect::<Result<Vec<_>>>()
         };
         let (gradient, update) = (links(&chain.gradient)?, links(&chain.update)?);
         let reshapes = gradient.iter().chain(&update).any(|link| link.machine.reshapes());
@@ -138,7 +157,10 @@ impl<A: Scalar> Optimizer<A> {
             prepared: (reshapes || !gradient.is_empty()).then(|| Array2::zeros(shape)),
             laid_out: reshapes.then(|| Array2::zeros(shape)),
             proposal: None,
-            change: predicts.then(|| Array2::zeros(shape)),
+            predicts,
+            pool: pool.clone(),
+            has_pool: false,
+            needs: Needs::default(),
             gradient,
             update,
             skipping: None,
@@ -151,19 +173,28 @@ impl<A: Scalar> Optimizer<A> {
         Ok(optimizer)
     }
 
-    /// Makes what is known beforehand to be needed: the place of directions where steps are not taken in
-    /// one loop, and those of proposed states where even a step of nothing is not sure to succeed.
+    /// Makes what is known beforehand to be needed of a chain that is not taken in one loop: the places of
+    /// directions and proposed states where even a step of nothing is not sure to succeed. Says what is
+    /// lent.
     fn reserve(&mut self) {
+        let of_all = |links: &[Link<A>]| {
+            links.iter().fold(Needs::default(), |needs, link| needs.or(link.machine.needs()))
+        };
+        self.needs = of_all(&self.gradient);
         if self.loop_parts().is_some() {
             return;
         }
         let shape = self.shape;
-        self.proposal.get_or_insert_with(|| Array2::zeros(shape));
         let nothing = Measured { gradient: 0.0, weight: 0.0, time: 0, entries: shape.0 * shape.1 };
-        if !self.is_sure(&nothing, 0.0, WeightRule::identity()) {
+        let is_sure = self.is_sure(&nothing, 0.0, WeightRule::identity());
+        if !is_sure {
+            self.proposal.get_or_insert_with(|| Array2::zeros(shape));
             self.update.iter_mut().for_each(|link| link.machine.reserve());
             self.iterates.iter_mut().for_each(IterateState::reserve);
         }
+        // The direction, or the change that is predicted of.
+        let beside = Needs::arrays(usize::from(is_sure || self.predicts), shape);
+        self.needs = std::mem::take(&mut self.needs).or(of_all(&self.update).and(beside));
     }
 
     /// Takes a step: changes the weight (m × n) by what the layer reports.
@@ -300,7 +331,7 @@ impl<A: Scalar> Optimizer<A> {
         if let Some(iterates) = &mut self.iterates {
             new = new.and_then(|new| iterates.bound(measured.weight, new));
         }
-        new.is_some() && self.change.is_none()
+        new.is_some() && !self.predicts
     }
 
     /// Computes the direction of a step that was observed, beside the state; its weight is still to be
@@ -311,16 +342,17 @@ impl<A: Scalar> Optimizer<A> {
         report: StepReport,
     ) -> Result<StepReport> {
         if !report.skipped {
-            self.apply(step, false)?;
+            let mut direction = self.proposal.take().unwrap_or_else(|| Array2::zeros(self.shape));
+            let applied = self.apply(step, &mut direction);
+            self.proposal = Some(direction);
+            applied?;
         }
         Ok(report)
     }
 
-    /// Makes the direction, in the place of proposals.
-    fn apply(&mut self, step: &Step<'_, A>, in_place: bool) -> Result<()> {
-        let told = Step { in_place, ..told(step, &self.prepared, &self.laid_out) };
-        let shape = self.shape;
-        let direction = self.proposal.get_or_insert_with(|| Array2::zeros(shape));
+    /// Makes the direction.
+    fn apply(&mut self, step: &Step<'_, A>, direction: &mut Array2<A>) -> Result<()> {
+        let told = told(step, &self.prepared, &self.laid_out);
         direction.assign(&told.gradient());
         apply_all(&mut self.update, direction, told)
     }
@@ -346,7 +378,11 @@ impl<A: Scalar> Optimizer<A> {
         if report.skipped {
             return Ok(Prepared { report, way: Way::Proposed });
         }
-        let update_norm = self.weigh(step, factor);
+        let mut update_norm = 0.0;
+        if let Some(mut proposal) = self.proposal.take() {
+            update_norm = self.weigh(step, factor, &mut proposal);
+            self.proposal = Some(proposal);
+        }
         if !update_norm.is_finite()
             && let Some(proposal) = &self.proposal
             && let Some((row, col, value)) = first_non_finite(&proposal.view())
@@ -358,15 +394,14 @@ impl<A: Scalar> Optimizer<A> {
     }
 
     /// Replaces the direction, times a factor, by the new weight; returns the norm of its change.
-    fn weigh(&mut self, step: &Step<'_, A>, factor: f64) -> f64 {
-        let Some(proposal) = &mut self.proposal else { return 0.0 };
+    fn weigh(&mut self, step: &Step<'_, A>, factor: f64, direction: &mut Array2<A>) -> f64 {
         let rule = WeightRule::new(&self.chain.weight_decay, step);
         let factor = A::from_f64(factor);
-        update1(proposal, &step.weight, move |d, w| *d = rule.entry(w, factor * *d));
+        update1(direction, &step.weight, move |d, w| *d = rule.entry(w, factor * *d));
         if let Some(iterates) = &mut self.iterates {
-            iterates.propose(step, proposal);
+            iterates.propose(step, direction);
         }
-        distance(&proposal.view(), &step.weight)
+        distance(&direction.view(), &step.weight)
     }
 
     /// Makes room for a gradient that is not taken as it is given.
@@ -377,7 +412,7 @@ impl<A: Scalar> Optimizer<A> {
 
     /// The stages of a chain that is taken in one loop over entries; `None` where it is not.
     fn loop_parts(&mut self) -> Option<LoopParts<'_, A>> {
-        if self.iterates.is_some() || self.change.is_some() {
+        if self.iterates.is_some() || self.predicts {
             return None;
         }
         let mut parts: LoopParts<'_, A> = (None, None);
@@ -422,10 +457,12 @@ impl<A: Scalar> Optimizer<A> {
 
     /// What the quadratic model predicts of the proposed weight.
     fn model(&mut self, step: &Step<'_, A>) -> Result<Option<QuadraticModel>> {
-        let (Some(change), Some(proposal)) = (&mut self.change, &self.proposal) else {
+        let Some(proposal) = self.proposal.as_ref().filter(|_| self.predicts) else {
             return Ok(None);
         };
-        update2(change, proposal, &step.weight, move |change, new, old| *change = new - old);
+        // Then its product with the curvature.
+        let mut change = self.pool.array(self.shape);
+        update2(&mut change, proposal, &step.weight, move |change, new, old| *change = new - old);
         let slope = inner_product(&step.gradient(), &change.view());
         let mut has_curvature = false;
         for link in &mut self.update {
@@ -440,7 +477,7 @@ impl<A: Scalar> Optimizer<A> {
         let curvature = proposal
             .iter()
             .zip(&step.weight)
-            .zip(&*change)
+            .zip(change.iter())
             .map(|((&new, &old), c)| (new - old).as_f64() * c.as_f64())
             .sum();
         let slope = if self.chain.maximizes() { -slope } else { slope };
@@ -499,11 +536,10 @@ impl<A: Scalar> Optimizer<A> {
             return Ok(norm);
         }
         let step = Step { in_place: true, ..self.step_of(control, weight, signal)? };
-        self.apply(&step, true)?;
-        let norm = self.weigh(&step, 1.0);
-        if let Some(proposal) = &self.proposal {
-            weight.assign(proposal);
-        }
+        let mut direction = self.pool.array(self.shape);
+        self.apply(&step, &mut direction)?;
+        let norm = self.weigh(&step, 1.0, &mut direction);
+        weight.assign(&*direction);
         Ok(norm)
     }
 
@@ -574,14 +610,16 @@ impl<A: Scalar> Optimizer<A> {
         self.chain.required()
     }
 
-    /// Bytes of the arrays held: state, the places where the next state is prepared, and workspace.
+    /// Bytes of the arrays held: state, the places where the next state is prepared, and workspace; this
+    /// not of an optimizer in a set, which [counts](crate::OptimizerSet::memory_bytes) it once.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let optional = [&self.prepared, &self.laid_out, &self.proposal, &self.change];
+        let optional = [&self.prepared, &self.laid_out, &self.proposal];
         let links = self.gradient.iter().chain(&self.update);
         bytes::<A>(self.shape) * optional.into_iter().flatten().count()
             + links.map(|link| link.machine.memory_bytes()).sum::<usize>()
             + self.iterates.as_ref().map_or(0, IterateState::memory_bytes)
+            + if self.has_pool { self.pool.memory_bytes() } else { 0 }
     }
 
     /// The first stage that is a diagonal in eigenbases, where there is one: its bases can be read and

@@ -48,7 +48,8 @@ impl<A: Scalar> Optimizer<A> {
 
     /// Another one, as it was built.
     pub(crate) fn fresh(&self) -> Result<Self> {
-        let mut fresh = Optimizer::new(self.chain.clone(), self.shape)?;
+        let mut fresh = Optimizer::new(self.chain.clone(), self.shape, &self.pool)?;
+        fresh.has_pool = self.has_pool;
         if self.prepared.is_some() {
             fresh.reserve_gradient();
         }

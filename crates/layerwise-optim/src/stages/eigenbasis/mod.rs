@@ -3,20 +3,18 @@
 mod side;
 
 use layerwise_linalg::{Scalar, gemm};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Zip, s};
 
 use crate::config::basis::BasisUse;
 use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::{
-    bytes, check_finite, check_shape, check_weight, frobenius_norm, within_limit,
-};
+use crate::numeric::finite::{check_finite, check_shape, frobenius_norm, within_limit};
+use crate::numeric::pool::{Needs, Pool};
 use crate::numeric::sides::{self, multiply_sides};
-use crate::schedule::When;
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
-use crate::stages::drift::DriftProbe;
+use crate::stages::drift::{self, drift};
 use crate::stages::eigenbasis::side::{BasisSide, Rotation};
 use crate::stages::refresh::{Progress, Refreshed};
 use crate::state::persist::{Persist, departure_from_orthonormal, persist};
@@ -34,46 +32,33 @@ pub struct EigenbasisDiagonal<A> {
     right: BasisSide<A>,
     moments: SecondMoments<A>,
     progress: Staged<Progress>,
-    projected: Array2<A>,
-    scratch: Array2<A>,
-    /// Places for the squares of the samples' coordinates, outputs' and inputs'; they grow with the
-    /// number of samples.
-    samples: (Array2<A>, Array2<A>),
     /// A bound of the norm of the samples' mean square, of the latest observation.
     squares: f64,
-    probes: Option<[DriftProbe<A>; 2]>,
+    pool: Pool<A>,
 }
 
 persist!(EigenbasisDiagonal<A> { left, right, moments, progress });
 
 impl<A: Scalar> EigenbasisDiagonal<A> {
-    /// For weights of this shape.
-    ///
-    /// # Errors
-    ///
-    /// Hyperparameters out of range, and shapes that are empty or too large.
-    pub(crate) fn new(config: &EigenbasisConfig, shape: (usize, usize)) -> Result<Self> {
-        config.check(When::Build)?;
-        check_weight::<A>(shape)?;
+    /// Configuration and shape must have been checked.
+    pub(crate) fn new(
+        config: &EigenbasisConfig,
+        shape: (usize, usize),
+        pool: &Pool<A>,
+    ) -> Result<Self> {
         let statistic =
             |side, kind| FactorStatistic::<A>::new(side, kind, &config.averaging, shape);
         let (left, right) =
             (statistic(Side::Left, config.left)?, statistic(Side::Right, config.right)?);
-        let (left, right) = (BasisSide::new(config, left), BasisSide::new(config, right));
-        let probe =
-            |side: &BasisSide<A>| DriftProbe::with_dimension(side.statistic.probed_dimension());
         Ok(EigenbasisDiagonal {
-            probes: config.refresh.drift.map(|_| [&left, &right].map(probe)),
-            left,
-            right,
+            left: BasisSide::new(config, left),
+            right: BasisSide::new(config, right),
             moments: SecondMoments::new(&config.diagonal, shape),
             progress: Staged::twice(Progress::default()),
-            projected: Array2::zeros(shape),
-            scratch: Array2::zeros(shape),
-            samples: (Array2::zeros((0, 0)), Array2::zeros((0, 0))),
             squares: 0.0,
             config: config.clone(),
             shape,
+            pool: pool.clone(),
         })
     }
 
@@ -126,16 +111,16 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
 
     /// Takes in the squares of the gradient, or of the samples, in the bases that the step uses.
     fn take_in(&mut self, step: &Step<'_, A>) -> Result<()> {
+        let mut projected = self.pool.array(self.shape);
         if self.config.estimate == DiagonalEstimate::Samples {
-            self.project_samples(&step.signal)?;
-            self.moments.observe_squares(&self.projected.view(), step.in_place)
+            self.project_samples(&step.signal, &mut projected)?;
+            self.moments.observe_squares(&projected.view(), step.in_place)
         } else {
-            self.projected.assign(&step.gradient());
+            projected.assign(&step.gradient());
             let used = self.config.basis_use;
             let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
-            let projected = &mut self.projected.view_mut();
-            multiply_sides(left, right, projected, &mut self.scratch)?;
-            self.moments.observe(&self.projected.view(), step.in_place)
+            multiply_sides(left, right, &mut projected.view_mut(), &self.pool)?;
+            self.moments.observe(&projected.view(), step.in_place)
         }
         .map_err(in_eigenbases)
     }
@@ -164,36 +149,28 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     }
 
     /// The mean of the samples' squares in the bases that the step uses.
-    fn project_samples(&mut self, signal: &Signal<'_, A>) -> Result<()> {
+    fn project_samples(&self, signal: &Signal<'_, A>, projected: &mut Array2<A>) -> Result<()> {
         let used = self.config.basis_use;
         let [outputs, inputs] = self.samples(signal)?;
-        let count = inputs.nrows();
-        let (storage_of_outputs, storage_of_inputs) = &mut self.samples;
-        let outputs = self.left.squares(used, outputs, storage_of_outputs)?;
-        let inputs = self.right.squares(used, inputs, storage_of_inputs)?;
-        gemm(
-            A::from_f64(1.0 / count as f64),
-            outputs.t(),
-            inputs,
-            A::zero(),
-            &mut self.projected.view_mut(),
-        )?;
+        let scale = A::from_f64(1.0 / inputs.nrows() as f64);
+        let (mut of_outputs, mut of_inputs) =
+            (self.pool.array(outputs.dim()), self.pool.array(inputs.dim()));
+        self.left.squares(used, outputs, &mut of_outputs)?;
+        self.right.squares(used, inputs, &mut of_inputs)?;
+        gemm(scale, of_outputs.t(), of_inputs.view(), A::zero(), &mut projected.view_mut())?;
         Ok(())
     }
 
     /// Whether a factor has turned away from the basis held.
-    fn has_drifted(&mut self, signal: &Signal<'_, A>) -> Result<bool> {
-        let (Some([left, right]), Some(threshold)) = (&mut self.probes, self.config.refresh.drift)
-        else {
-            return Ok(false);
-        };
+    fn has_drifted(&self, signal: &Signal<'_, A>) -> Result<bool> {
+        let Some(threshold) = self.config.refresh.drift else { return Ok(false) };
         if !self.progress.current().ready {
             return Ok(false);
         }
-        for (probe, side) in [(left, &self.left), (right, &self.right)] {
+        for side in [&self.left, &self.right] {
             if let (Some(basis), Source::Moment(moment)) =
                 (&side.basis, side.statistic.source(signal, Reading::Moment))
-                && probe.measure(basis.current().view(), moment)? > threshold
+                && drift(basis.current().view(), moment, &self.pool)? > threshold
             {
                 return Ok(true);
             }
@@ -209,10 +186,10 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     ) -> Result<()> {
         let used = self.config.basis_use;
         let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
-        multiply_sides(left, right, matrix, &mut self.scratch)?;
+        multiply_sides(left, right, matrix, &self.pool)?;
         change(&self.moments, matrix);
         let (left, right) = rotations((&self.left, &self.right), used, Rotation::OutOf);
-        Ok(multiply_sides(left, right, matrix, &mut self.scratch)?)
+        Ok(multiply_sides(left, right, matrix, &self.pool)?)
     }
 
     /// Proposes new bases. A side where that fails keeps the basis that it had, if that is tolerated.
@@ -224,7 +201,8 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     ) -> Result<()> {
         let ready = self.progress.current().ready;
         let config = &self.config;
-        let refresh = |side: &mut BasisSide<A>| side.refresh(config, step, !ready);
+        let pool = &self.pool;
+        let refresh = |side: &mut BasisSide<A>| side.refresh(config, step, !ready, pool);
         let results = [(refresh(&mut self.left), ready), (refresh(&mut self.right), ready)];
         let settled = next.settle(&config.refresh, results)?;
         for (side, result) in [&mut self.left, &mut self.right].into_iter().zip(&settled) {
@@ -245,6 +223,33 @@ fn rotations<'s, A: Scalar>(
     rotation: Rotation,
 ) -> (sides::Multiplier<'s, A>, sides::Multiplier<'s, A>) {
     (left.rotation(used, rotation), right.rotation(used, rotation))
+}
+
+/// Replaces an order, of what stood where before, by the exchanges that lead to it: of each place, in turn,
+/// with itself or a later one.
+fn into_exchanges(order: &mut [usize]) {
+    for place in 0..order.len() {
+        let mut from = order[place];
+        while from < place {
+            from = order[from];
+        }
+        order[place] = from;
+    }
+}
+
+/// Exchanges rows (axis 0) or columns, without storage.
+fn exchange<A>(matrix: &mut Array2<A>, axis: Axis, exchanges: &[usize]) {
+    let exchanges = exchanges.iter().enumerate().filter(|&(place, &with)| place != with);
+    if axis == Axis(0) {
+        for (place, &with) in exchanges {
+            let rows = matrix.multi_slice_mut((s![place, ..], s![with, ..]));
+            Zip::from(rows.0).and(rows.1).for_each(std::mem::swap);
+        }
+    } else {
+        for mut row in matrix.rows_mut() {
+            exchanges.clone().for_each(|(place, &with)| row.swap(place, with));
+        }
+    }
 }
 
 /// Entries are those of the projection here, not of the weight.
@@ -272,9 +277,10 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
             BasisUse::Refreshed => progress.is_due(refresh),
             BasisUse::Previous => progress.steps.is_multiple_of(refresh.every),
         };
-        let reading = if due || self.probes.is_some() { Reading::Moment } else { Reading::Nothing };
-        self.left.statistic.observe(signal, None, reading, step.time)?;
-        self.right.statistic.observe(signal, None, reading, step.time)?;
+        let reading =
+            if due || refresh.drift.is_some() { Reading::Moment } else { Reading::Nothing };
+        self.left.statistic.observe(signal, None, reading, step.time, &self.pool)?;
+        self.right.statistic.observe(signal, None, reading, step.time, &self.pool)?;
         match self.config.basis_use {
             BasisUse::Refreshed => {
                 if due || self.has_drifted(signal)? {
@@ -323,18 +329,11 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
 
     fn commit(&mut self) {
         // v follows the columns' new order; the step itself used the former.
-        for side in [&self.left, &self.right] {
+        for (side, axis) in [(&mut self.left, Axis(0)), (&mut self.right, Axis(1))] {
             if let Some(order) = side.new_order() {
-                let axis = match side.statistic.side {
-                    Side::Left => Axis(0),
-                    Side::Right => Axis(1),
-                };
+                into_exchanges(order);
                 for moments in self.moments.arrays_mut() {
-                    let moments = moments.latest_mut();
-                    self.scratch.assign(moments);
-                    for (mut to, &from) in moments.axis_iter_mut(axis).zip(order) {
-                        to.assign(&self.scratch.index_axis(axis, from));
-                    }
+                    exchange(moments.latest_mut(), axis, order);
                 }
             }
         }
@@ -347,13 +346,7 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.left.memory_bytes()
-            + self.right.memory_bytes()
-            + self.moments.memory_bytes()
-            + 2 * bytes::<A>(self.shape)
-            + bytes::<A>(self.samples.0.dim())
-            + bytes::<A>(self.samples.1.dim())
-            + self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>()
+        self.left.memory_bytes() + self.right.memory_bytes() + self.moments.memory_bytes()
     }
 
     fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
@@ -378,5 +371,15 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
 
     fn reserve(&mut self) {
         self.moments.reserve();
+    }
+
+    fn needs(&self) -> Needs {
+        let of_side = |side: &BasisSide<A>| match (&side.basis, self.config.refresh.drift) {
+            (Some(basis), Some(_)) => side.needs().or(drift::needs(basis.current().nrows())),
+            _ => side.needs(),
+        };
+        let refresh = of_side(&self.left).or(of_side(&self.right));
+        // The projection of the gradient, and the product between both rotations.
+        refresh.or(Needs::arrays(2, self.shape))
     }
 }

@@ -1,13 +1,14 @@
 //! One side's eigenbasis, and how it is refreshed.
 
 use layerwise_linalg::{Scalar, gemm};
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 
 use crate::config::basis::{BasisMethod, BasisUse, ColumnOrder};
 use crate::config::eigenbasis::EigenbasisConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::bytes;
+use crate::numeric::pool::{Needs, Pool};
 use crate::numeric::sides::Multiplier;
 use crate::stage::Step;
 use crate::stages::eigenvectors::{Eigenvectors, Found};
@@ -77,18 +78,13 @@ impl<A: Scalar> BasisSide<A> {
         (1.0 + n as f64 * A::epsilon().as_f64().sqrt()).sqrt()
     }
 
-    /// The squares of samples' coordinates in the basis, one sample a row, in the first rows of
-    /// `storage`, which grows where there are more samples than ever before.
-    pub(crate) fn squares<'s>(
+    /// The squares of samples' coordinates in the basis, one sample a row.
+    pub(crate) fn squares(
         &self,
         used: BasisUse,
         samples: ArrayView2<'_, A>,
-        storage: &'s mut Array2<A>,
-    ) -> Result<ArrayView2<'s, A>> {
-        if storage.nrows() < samples.nrows() {
-            *storage = Array2::zeros(samples.dim());
-        }
-        let mut squares = storage.slice_mut(s![..samples.nrows(), ..]);
+        squares: &mut Array2<A>,
+    ) -> Result<()> {
         match &self.basis {
             None => squares.assign(&samples),
             Some(basis) => {
@@ -96,11 +92,11 @@ impl<A: Scalar> BasisSide<A> {
                     BasisUse::Refreshed => basis.latest(),
                     BasisUse::Previous => basis.current(),
                 };
-                gemm(A::one(), samples, basis.view(), A::zero(), &mut squares)?;
+                gemm(A::one(), samples, basis.view(), A::zero(), &mut squares.view_mut())?;
             }
         }
         squares.mapv_inplace(|x| x * x);
-        Ok(storage.slice(s![..samples.nrows(), ..]))
+        Ok(())
     }
 
     /// Proposes a new basis.
@@ -109,6 +105,7 @@ impl<A: Scalar> BasisSide<A> {
         config: &EigenbasisConfig,
         step: &Step<'_, A>,
         first: bool,
+        pool: &Pool<A>,
     ) -> Result<Refreshed> {
         let (Some(basis), Some(finder)) = (&mut self.basis, &mut self.finder) else {
             return Ok(Refreshed::default());
@@ -123,28 +120,31 @@ impl<A: Scalar> BasisSide<A> {
         let found = match (config.basis_use, &config.basis) {
             (BasisUse::Previous, BasisMethod::QrStep { ridge, .. }) if !first => {
                 let added = ridge.value(step.time) * correction;
-                finder.power_step(moment, added, current, next)
+                finder.power_step((moment, added), (current, next), pool)
             }
-            (BasisUse::Previous, _) => finder.decompose(moment),
+            (BasisUse::Previous, _) => Ok(None),
             (BasisUse::Refreshed, method) => {
-                finder.refresh(method, step.time, (moment, correction), current, next)
+                finder.iterate(method, step.time, (moment, correction), (current, next), pool)
             }
         }
         .map_err(wrap)?;
-        match found {
-            Found::Kept => return Ok(Refreshed::made(Some(finder.condition(found)), false)),
-            Found::Iterated => {}
-            Found::Decomposed => finder.decomposed_into(next),
+        let condition = match found {
+            None => finder.decompose(moment, next, pool).map_err(wrap)?,
+            Some(_) => finder.condition(),
+        };
+        if found != Some(Found::Kept) {
+            basis.propose();
+            self.reorders = found.is_some() && config.basis_use == BasisUse::Previous;
         }
-        basis.propose();
-        self.reorders = found == Found::Iterated && config.basis_use == BasisUse::Previous;
-        Ok(Refreshed::made(Some(finder.condition(found)), false))
+        Ok(Refreshed::made(Some(condition), false))
     }
 
-    /// The order in which the columns of the basis proposed stood before, where it applies to `v`.
-    pub(crate) fn new_order(&self) -> Option<&[usize]> {
+    /// The order in which the columns of the basis proposed stood before, where it applies to `v`; to be
+    /// used up.
+    pub(crate) fn new_order(&mut self) -> Option<&mut [usize]> {
         let is_proposed = self.basis.as_ref().is_some_and(Staged::is_proposed);
-        self.finder.as_ref().filter(|_| is_proposed && self.reorders).map(Eigenvectors::order)
+        let finder = self.finder.as_mut().filter(|_| is_proposed && self.reorders);
+        finder.map(Eigenvectors::order_mut)
     }
 
     pub(crate) fn discard_basis(&mut self) {
@@ -155,7 +155,10 @@ impl<A: Scalar> BasisSide<A> {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let held = self.basis.as_ref().map_or(0, |basis| 2 * bytes::<A>(basis.current().dim()));
-        let finder = self.finder.as_ref().map_or(0, Eigenvectors::memory_bytes);
-        self.statistic.memory_bytes() + held + finder
+        self.statistic.memory_bytes() + held
+    }
+
+    pub(crate) fn needs(&self) -> Needs {
+        self.finder.as_ref().map_or_else(Needs::default, Eigenvectors::needs)
     }
 }

@@ -5,19 +5,20 @@ mod joint;
 mod root;
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::ArrayViewMut2;
 
 use crate::config::damping::JointDamping;
 use crate::config::factor::FactorConfig;
 use crate::config::kronecker::KroneckerConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::{bytes, check_shape, frobenius_norm, within_limit};
+use crate::numeric::finite::{check_shape, frobenius_norm, within_limit};
+use crate::numeric::pool::{Needs, Pool};
 use crate::numeric::sides::multiply_sides;
 use crate::signal::Signal;
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
-use crate::stages::drift::DriftProbe;
+use crate::stages::drift::{self, drift};
 use crate::stages::kronecker::damping::{ResolvedDamping, mean_diagonal};
 use crate::stages::kronecker::joint::JointRoots;
 use crate::stages::kronecker::root::FactorRoot;
@@ -35,16 +36,13 @@ pub(crate) struct Kronecker<A> {
     left: FactorStatistic<A>,
     right: FactorStatistic<A>,
     roots: Roots<A>,
-    scratch: Array2<A>,
-    /// The gradient times a root, where a statistic is of that.
-    whitened: Option<Array2<A>>,
     /// What dampings are multiplied by, and what they were when roots were last made, or tried to be.
     damping_factor: f64,
     tried_factor: Staged<f64>,
     /// The curvature is asked for at each step.
     gives_curvature: bool,
-    probes: Option<[DriftProbe<A>; 2]>,
     progress: Staged<Progress>,
+    pool: Pool<A>,
 }
 
 #[derive(Debug)]
@@ -67,6 +65,7 @@ impl<A: Scalar> Kronecker<A> {
         config: &KroneckerConfig,
         shape: (usize, usize),
         predicts: bool,
+        pool: &Pool<A>,
     ) -> Result<Self> {
         let statistic = |side, factor: &FactorConfig| {
             FactorStatistic::new(side, factor.statistic, &factor.averaging, shape)
@@ -86,21 +85,17 @@ impl<A: Scalar> Kronecker<A> {
                 right: root(&config.right, &right),
             },
         };
-        let probe = |side: &FactorStatistic<A>| DriftProbe::with_dimension(side.probed_dimension());
-        let probes = config.refresh.drift.map(|_| [&left, &right].map(probe));
         Ok(Kronecker {
             config: config.clone(),
             shape,
             left,
             right,
             roots,
-            scratch: Array2::zeros(shape),
             damping_factor: 1.0,
             tried_factor: Staged::twice(1.0),
             gives_curvature: predicts && config.models_curvature(),
-            probes,
-            whitened: config.whitens().then(|| Array2::zeros(shape)),
             progress: Staged::twice(Progress::default()),
+            pool: pool.clone(),
         })
     }
 
@@ -113,12 +108,12 @@ impl<A: Scalar> Kronecker<A> {
             (Roots::Joint(_), Side::Left) => (&mut self.left, None),
             (Roots::Joint(_), Side::Right) => (&mut self.right, None),
         };
-        if let (Some(whitened), Some(root), Statistic::Whitened { .. }) =
-            (&mut self.whitened, other, own.kind)
+        if let (Some(root), Statistic::Whitened { .. }) = (other, own.kind)
             && !own.forgets(reading)
         {
+            let mut whitened = self.pool.array(self.shape);
             whitened.assign(&signal.gradient());
-            root.apply(&mut whitened.view_mut(), &mut self.scratch)?;
+            root.apply(&mut whitened.view_mut(), &self.pool)?;
             if own.kind == (Statistic::Whitened { normalized: true }) && !root.is_made() {
                 let entries = whitened.len() as f64;
                 let size = frobenius_norm(&whitened.view()) / entries.sqrt();
@@ -131,17 +126,14 @@ impl<A: Scalar> Kronecker<A> {
                     whitened.mapv_inplace(|x| x * factor);
                 }
             }
-            return own.observe(signal, Some(whitened.view()), reading, step.time);
+            return own.observe(signal, Some(whitened.view()), reading, step.time, &self.pool);
         }
-        own.observe(signal, None, reading, step.time)
+        own.observe(signal, None, reading, step.time, &self.pool)
     }
 
     /// Whether a factor has turned away from the eigenvectors that its root was made of.
-    fn has_drifted(&mut self, signal: &Signal<'_, A>) -> Result<bool> {
-        let (Some([left, right]), Some(threshold)) = (&mut self.probes, self.config.refresh.drift)
-        else {
-            return Ok(false);
-        };
+    fn has_drifted(&self, signal: &Signal<'_, A>) -> Result<bool> {
+        let Some(threshold) = self.config.refresh.drift else { return Ok(false) };
         if !self.progress.current().ready {
             return Ok(false);
         }
@@ -149,12 +141,10 @@ impl<A: Scalar> Kronecker<A> {
             Roots::Separate { left, right } => (left.basis(), right.basis()),
             Roots::Joint(joint) => joint.bases(),
         };
-        for (probe, statistic, basis) in
-            [(left, &self.left, bases.0), (right, &self.right, bases.1)]
-        {
+        for (statistic, basis) in [(&self.left, bases.0), (&self.right, bases.1)] {
             if let (Some(basis), Source::Moment(moment)) =
                 (basis, statistic.source(signal, Reading::Moment))
-                && probe.measure(basis, moment)? > threshold
+                && drift(basis, moment, &self.pool)? > threshold
             {
                 return Ok(true);
             }
@@ -189,7 +179,7 @@ impl<A: Scalar> Kronecker<A> {
 
     /// What of this step's observation is read on each side, where a refresh is due or not.
     fn readings(&self, time: u64, due: bool) -> (Reading, Reading) {
-        if self.probes.is_some() || self.gives_curvature {
+        if self.config.refresh.drift.is_some() || self.gives_curvature {
             return (Reading::Moment, Reading::Moment);
         }
         if !due {
@@ -222,15 +212,15 @@ impl<A: Scalar> Kronecker<A> {
         let source = (self.left.source(signal, readings.0), self.right.source(signal, readings.1));
         let correction = (self.left.correction, self.right.correction);
         let wrap = |side| move |source| OptimError::Factor { side, source };
-        let config = &self.config.refresh;
+        let (config, pool) = (&self.config.refresh, &self.pool);
         match &mut self.roots {
             Roots::Separate { left, right } => {
                 let made = [left.is_made(), right.is_made()];
                 let results = [
-                    left.refresh(&source.0, correction.0, damping.0, time)
+                    left.refresh(&source.0, correction.0, damping.0, time, pool)
                         .map_err(wrap(Side::Left)),
                     right
-                        .refresh(&source.1, correction.1, damping.1, time)
+                        .refresh(&source.1, correction.1, damping.1, time, pool)
                         .map_err(wrap(Side::Right)),
                 ];
                 let [first, second] = results;
@@ -245,7 +235,7 @@ impl<A: Scalar> Kronecker<A> {
             }
             Roots::Joint(joint) => {
                 let factor = self.damping_factor;
-                let result = joint.refresh(source, correction, time, factor);
+                let result = joint.refresh(source, correction, time, factor, pool);
                 let [condition] = next.settle(config, [(result, next.ready)])?;
                 let refreshed = match condition {
                     Some(condition) => Refreshed::made(Some(condition), false),
@@ -290,17 +280,16 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
         if !self.progress.latest().ready {
             return Ok(());
         }
-        match &mut self.roots {
+        match &self.roots {
             Roots::Separate { left, right } => {
                 let formed = (left.formed(), right.formed());
                 if formed.0.is_some() && formed.1.is_some() {
-                    let scratch = &mut self.scratch;
-                    return Ok(multiply_sides(formed.0, formed.1, direction, scratch)?);
+                    return Ok(multiply_sides(formed.0, formed.1, direction, &self.pool)?);
                 }
-                left.apply(direction, &mut self.scratch)?;
-                right.apply(direction, &mut self.scratch)
+                left.apply(direction, &self.pool)?;
+                right.apply(direction, &self.pool)
             }
-            Roots::Joint(joint) => Ok(joint.apply(direction, &mut self.scratch)?),
+            Roots::Joint(joint) => Ok(joint.apply(direction, &self.pool)?),
         }
     }
 
@@ -323,7 +312,7 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
         };
         let left = scaled(left, self.left.correction);
         let right = scaled(right, self.right.correction);
-        multiply_sides(left, right, change, &mut self.scratch)?;
+        multiply_sides(left, right, change, &self.pool)?;
         Ok(true)
     }
 
@@ -336,11 +325,8 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
     }
 
     fn memory_bytes(&self) -> usize {
-        let probes = self.probes.iter().flatten().map(DriftProbe::memory_bytes).sum::<usize>();
         self.left.memory_bytes()
             + self.right.memory_bytes()
-            + probes
-            + bytes::<A>(self.shape) * (1 + usize::from(self.whitened.is_some()))
             + match &self.roots {
                 Roots::Separate { left, right } => left.memory_bytes() + right.memory_bytes(),
                 Roots::Joint(joint) => joint.memory_bytes(),
@@ -364,5 +350,22 @@ impl<A: Scalar> Bounded<A> for Kronecker<A> {
             return Some(arrives);
         }
         within_limit::<A>(within_limit::<A>(arrives * left)? * right)
+    }
+
+    fn needs(&self) -> Needs {
+        let (roots, forms) = match &self.roots {
+            Roots::Separate { left, right } => {
+                (left.needs().or(right.needs()), left.formed().or(right.formed()).is_some())
+            }
+            Roots::Joint(joint) => (joint.needs(), true),
+        };
+        let turned = |statistic: &FactorStatistic<A>| match self.config.refresh.drift {
+            Some(_) if statistic.kind != Statistic::None => drift::needs(statistic.dimension()),
+            _ => Needs::default(),
+        };
+        // The whitened gradient, and the product between both sides.
+        let arrays =
+            usize::from(self.config.whitens()) + usize::from(forms || self.gives_curvature);
+        roots.or(turned(&self.left)).or(turned(&self.right)).or(Needs::arrays(arrays, self.shape))
     }
 }

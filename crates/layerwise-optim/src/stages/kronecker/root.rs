@@ -12,6 +12,7 @@ use crate::config::root::RootMethod;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{bytes, frobenius_norm};
+use crate::numeric::pool::{Needs, Pool};
 use crate::numeric::sides::{Multiplier, multiply_sides};
 use crate::stages::eigenvectors::Eigenvectors;
 use crate::stages::kronecker::damping::{ResolvedDamping, is_negligible, mean_diagonal};
@@ -47,13 +48,12 @@ enum RootKind<A> {
         cholesky: Staged<Cholesky<A>>,
     },
     Inverse {
-        cholesky: Box<Cholesky<A>>,
         root: Staged<Array2<A>>,
     },
     /// Formed, by an eigendecomposition, or by an iteration where there is one.
     Formed {
         finder: Box<Eigenvectors<A>>,
-        newton: Option<(CoupledNewton, Box<CoupledNewtonWorkspace<A>>)>,
+        newton: Option<CoupledNewton>,
         root: Staged<Array2<A>>,
         /// The eigenvectors that the root was made of, where later ones are found from them, or their
         /// drift is watched.
@@ -129,14 +129,10 @@ impl<A: Scalar> FactorRoot<A> {
             (_, RootMethod::Cholesky) => RootKind::Cholesky {
                 cholesky: Staged::new(Cholesky::with_dimension(n), Cholesky::with_dimension(n)),
             },
-            (_, RootMethod::Inverse) => RootKind::Inverse {
-                cholesky: Box::new(Cholesky::with_dimension(n)),
-                root: Staged::twice(Array2::eye(n)),
-            },
+            (_, RootMethod::Inverse) => RootKind::Inverse { root: Staged::twice(Array2::eye(n)) },
             (_, root) => RootKind::Formed {
                 finder: Box::new(Eigenvectors::new(n, &basis_method, basis_method.order())),
-                newton: coupled(root, config.exponent)
-                    .map(|newton| (newton, Box::new(CoupledNewtonWorkspace::with_dimension(n)))),
+                newton: coupled(root, config.exponent),
                 root: Staged::twice(Array2::eye(n)),
                 basis: (watches_drift || basis_method != BasisMethod::default())
                     .then(|| Staged::twice(Array2::eye(n))),
@@ -178,16 +174,17 @@ impl<A: Scalar> FactorRoot<A> {
         correction: f64,
         damping: ResolvedDamping,
         step: u64,
+        pool: &Pool<A>,
     ) -> std::result::Result<Refreshed, LinalgError> {
         let damping = damping.within_precision::<A>(self.dimension);
-        let mut refreshed = self.propose(source, correction, damping, step);
+        let mut refreshed = self.propose(source, correction, damping, step, pool);
         let mut raised = damping;
         for _ in 0..MOST_RAISES {
             if !(damping.is_relative() && refreshed.as_ref().is_err_and(is_indefinite)) {
                 break;
             }
             raised = raised.times(10.0);
-            refreshed = self.propose(source, correction, raised, step);
+            refreshed = self.propose(source, correction, raised, step, pool);
         }
         let fell_back = raised != damping;
         refreshed
@@ -200,6 +197,7 @@ impl<A: Scalar> FactorRoot<A> {
         correction: f64,
         damping: ResolvedDamping,
         step: u64,
+        pool: &Pool<A>,
     ) -> std::result::Result<Refreshed, LinalgError> {
         if let Source::Moment(moment) = source
             && damping.is_relative()
@@ -228,9 +226,16 @@ impl<A: Scalar> FactorRoot<A> {
                 cholesky.propose();
                 (correction, Refreshed::made(Some(condition), false))
             }
-            (RootKind::Inverse { cholesky, root }, source) => {
-                let condition = refactor(cholesky, source, damping, correction)?;
-                cholesky.inverse_into(&mut root.split().1.view_mut())?;
+            (RootKind::Inverse { root }, source) => {
+                let (_, next) = root.split();
+                let condition = pool.with(
+                    next.dim(),
+                    |cholesky: &mut Cholesky<A>| -> layerwise_linalg::Result<f64> {
+                        let condition = refactor(cholesky, source, damping, correction)?;
+                        cholesky.inverse_into(&mut next.view_mut())?;
+                        Ok(condition)
+                    },
+                )?;
                 root.propose();
                 (correction, Refreshed::made(Some(condition), false))
             }
@@ -239,10 +244,13 @@ impl<A: Scalar> FactorRoot<A> {
                 Source::Moment(moment) | Source::Cholesky(moment),
             ) => {
                 let scale = correction.powf(exponent);
-                if let Some((newton, work)) = newton {
+                if let Some(newton) = newton {
                     let ridge = damping.absolute(moment, correction);
                     let (_, next) = root.split();
-                    match newton.inverse_root_into(*moment, ridge, work, &mut next.view_mut()) {
+                    let take_root = |work: &mut CoupledNewtonWorkspace<A>| {
+                        newton.inverse_root_into(*moment, ridge, work, &mut next.view_mut())
+                    };
+                    match pool.with(moment.dim(), take_root) {
                         Ok(_) => {
                             let condition = least_condition(moment, ridge, next, exponent);
                             root.propose();
@@ -254,28 +262,31 @@ impl<A: Scalar> FactorRoot<A> {
                     }
                 }
                 let fell_back = newton.is_some();
-                match basis {
-                    None => _ = finder.decompose(*moment)?,
-                    Some(basis) => {
-                        let (current, next) = basis.split();
-                        let given = (*moment, correction);
-                        let found =
-                            finder.refresh(&self.basis_method, step, given, current, next)?;
-                        finder.take(found, *moment, current, next)?;
-                        basis.propose();
-                    }
-                }
-                let eigen = finder.eigen();
-                let (_, next) = root.split();
                 let pseudo_inverse = self
                     .pseudo_inverse
                     .map(|cutoff| Cutoff { absolute: cutoff.absolute * correction, ..cutoff });
                 let ridge = damping.ridge(moment, correction);
                 let options = RootOptions { ridge, pseudo_inverse };
-                eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
+                let method = &self.basis_method;
+                let condition = pool.with(
+                    moment.dim(),
+                    |eigen: &mut SymmetricEigen<A>| -> layerwise_linalg::Result<f64> {
+                        match basis {
+                            None => eigen.decompose(*moment)?,
+                            Some(basis) => {
+                                let given = (*moment, correction);
+                                finder.find(method, step, given, basis.split(), eigen, pool)?;
+                                basis.propose();
+                            }
+                        }
+                        let (_, next) = root.split();
+                        eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
+                        let added = damping.absolute_of_spectrum(eigen, moment, correction);
+                        Ok(condition_number(eigen, added))
+                    },
+                )?;
                 root.propose();
-                let added = damping.absolute_of_spectrum(eigen, moment, correction);
-                (scale, Refreshed::made(Some(condition_number(eigen, added)), fell_back))
+                (scale, Refreshed::made(Some(condition), fell_back))
             }
         };
         self.propose_scale(scale);
@@ -320,12 +331,8 @@ impl<A: Scalar> FactorRoot<A> {
         }
     }
 
-    /// `D ← P^{-p} D` or `D ← D Q^{-q}`; `scratch` is as large as `D`.
-    pub(crate) fn apply(
-        &self,
-        direction: &mut ArrayViewMut2<'_, A>,
-        scratch: &mut Array2<A>,
-    ) -> Result<()> {
+    /// `D ← P^{-p} D` or `D ← D Q^{-q}`.
+    pub(crate) fn apply(&self, direction: &mut ArrayViewMut2<'_, A>, pool: &Pool<A>) -> Result<()> {
         let side = self.side;
         let wrap = |source| OptimError::Factor { side, source };
         match &self.kind {
@@ -339,7 +346,7 @@ impl<A: Scalar> FactorRoot<A> {
                     Side::Left => (self.formed(), None),
                     Side::Right => (None, self.formed()),
                 };
-                return multiply_sides(left, right, direction, scratch).map_err(wrap);
+                return multiply_sides(left, right, direction, pool).map_err(wrap);
             }
         }
         let scale = *self.scale.latest();
@@ -356,12 +363,25 @@ impl<A: Scalar> FactorRoot<A> {
                 let n = cholesky.current().dimension();
                 4 * bytes::<A>((n, n))
             }
-            RootKind::Inverse { root, .. } => 4 * bytes::<A>(root.current().dim()),
-            RootKind::Formed { finder, root, newton, basis } => {
-                let newton = if newton.is_some() { 6 } else { 0 };
+            RootKind::Inverse { root } => 2 * bytes::<A>(root.current().dim()),
+            RootKind::Formed { root, basis, .. } => {
                 let basis = if basis.is_some() { 2 } else { 0 };
-                (2 + newton + basis) * bytes::<A>(root.current().dim()) + finder.memory_bytes()
+                (2 + basis) * bytes::<A>(root.current().dim())
             }
+        }
+    }
+
+    pub(crate) fn needs(&self) -> Needs {
+        match &self.kind {
+            RootKind::Scalar | RootKind::Cholesky { .. } => Needs::default(),
+            RootKind::Inverse { root } => Needs::workspace::<Cholesky<A>>(root.current().dim()),
+            RootKind::Formed { finder, newton, root, .. } => match newton {
+                None => finder.needs(),
+                Some(_) => {
+                    let shape = root.current().dim();
+                    finder.needs().or(Needs::workspace::<CoupledNewtonWorkspace<A>>(shape))
+                }
+            },
         }
     }
 }
