@@ -5,11 +5,11 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::{Quadratic, cases, generator, normal};
+use common::{Case, Quadratic, cases, generator, normal};
 use layerwise_optim::ndarray::{Array1, Array2};
 use layerwise_optim::{
-    Adam, AdamW, Chain, Control, Factor, Group, Kfac, Lion, Method, Muon, OptimizerSet, RmsProp,
-    Selector, Sgd, Signals, Soap, StepReport, Update,
+    Adam, AdamW, Chain, Control, Factor, Group, Kfac, Lion, Method, Muon, OptimError, OptimizerSet,
+    RmsProp, Scalar, Selector, Sgd, Signals, Soap, StepReport, Update,
 };
 
 /// Layers of very different cost, together above the size from which threads are used.
@@ -104,6 +104,90 @@ fn without_threads_the_result_is_the_same() {
         results.push((a, c));
     }
     assert_eq!(results[0], results[1]);
+}
+
+/// What is lent to a layer has been used by others: no number of it may count.
+#[test]
+fn layers_of_a_set_take_the_steps_that_each_takes_alone() {
+    let _held = BLAS_THREADS.lock().unwrap();
+    layerwise_linalg::set_backend_threads(1);
+    for case in cases() {
+        layers_as_alone::<f64>(&case);
+        layers_as_alone::<f32>(&case);
+    }
+}
+
+fn layers_as_alone<A: Scalar>(case: &Case) {
+    // Of one shape and of several, large enough together for threads.
+    const SHAPES: [(usize, usize); 7] =
+        [(40, 72), (1, 96), (72, 40), (40, 72), (96, 33), (72, 40), (80, 80)];
+    let names: Vec<_> = (0..SHAPES.len()).map(|index| index.to_string()).collect();
+    let problems: Vec<_> =
+        (70..).zip(SHAPES).map(|(seed, s)| case.problem::<A>(seed, s, 20.0)).collect();
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build().unwrap();
+        let mut set = OptimizerSet::<A>::new(vec![Group::new(Selector::All, &case.chain)]);
+        set.set_parallel(threads > 0);
+        for (name, shape) in names.iter().zip(SHAPES) {
+            set.register(name, shape, Signals::ALL).unwrap();
+        }
+        let mut weights = SHAPES.map(Array2::<A>::zeros);
+        for step in 0..8 {
+            let gradients: Vec<_> =
+                problems.iter().zip(&weights).map(|(p, w)| p.gradient(w)).collect();
+            let mut bad = gradients[2].clone();
+            bad[(3, 4)] = A::nan();
+            let mut step_with = |third: &Array2<A>, weights: &mut [Array2<A>]| {
+                let gradient = |index: usize| if index == 2 { third } else { &gradients[index] };
+                let mut updates: Vec<_> = (weights.iter_mut().enumerate())
+                    .map(|(i, w)| {
+                        Update::new(&names[i], w.view_mut(), problems[i].signal(gradient(i)))
+                    })
+                    .collect();
+                pool.install(|| set.step(&mut updates))
+            };
+            if step % 3 == 1 {
+                assert!(step_with(&bad, &mut weights).is_err());
+            }
+            step_with(&gradients[2], &mut weights).unwrap();
+        }
+        weights
+    };
+    let alone = problems.iter().zip(SHAPES).map(|(problem, shape)| {
+        let mut optimizer = case.chain.build::<A>(shape).unwrap();
+        let mut weight = Array2::<A>::zeros(shape);
+        for _ in 0..8 {
+            let gradient = problem.gradient(&weight);
+            optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient)).unwrap();
+        }
+        weight
+    });
+    let alone: Vec<_> = alone.collect();
+    for threads in [0, 3] {
+        let together = run(threads);
+        assert!(together.iter().eq(&alone), "{}, {}, {threads} threads", case.name, A::NAME);
+    }
+}
+
+/// What a layer will be lent is known when it is built, but for samples, of which it is not known how many
+/// there are, and Cholesky factors.
+#[test]
+fn workspace_is_made_before_the_first_step() {
+    let shape = (40, 72);
+    for case in cases() {
+        let problem = case.problem::<f64>(80, shape, 20.0).sampled(false);
+        let mut optimizer = case.chain.build::<f64>(shape).unwrap();
+        let built = optimizer.memory_bytes();
+        let mut weight = Array2::zeros(shape);
+        for _ in 0..12 {
+            let gradient = problem.gradient(&weight);
+            let taken = optimizer.step(&mut weight.view_mut(), &problem.signal(&gradient));
+            if !matches!(taken, Err(OptimError::MissingSamples { .. })) {
+                taken.unwrap();
+            }
+        }
+        assert_eq!(optimizer.memory_bytes(), built, "{}", case.name);
+    }
 }
 
 #[test]

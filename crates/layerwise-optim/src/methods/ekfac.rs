@@ -84,14 +84,15 @@ impl Ekfac {
 }
 
 impl Default for Ekfac {
-    /// For networks (our choice): `η` = 0.1, damping of 0.1 of the mean of `v̂`, averages with β = 0.95
+    /// For networks (our choice): `η` = 0.1, damping of 0.1 of the mean of `v̂` (and of
+    /// 10⁻²⁰, with which a step in place is known to stay in range), averages with β = 0.95
     /// corrected, estimates from samples, bases at the first step and then at each multiple of 10, norm
     /// constraint 10⁻³.
     fn default() -> Self {
         let averaging = Averaging::Ema { beta: 0.95.into(), bias_correction: true };
         Ekfac {
             learning_rate: 0.1.into(),
-            damping: 0.0.into(),
+            damping: 1e-20.into(),
             relative_damping: 0.1.into(),
             averaging: averaging.clone(),
             diagonal_averaging: averaging,

@@ -10,7 +10,7 @@ use layerwise_linalg::{
     Cholesky, CoupledNewtonWorkspace, ExactPolar, PolarWorkspace, RowOrthonormalizer, Scalar,
     SymmetricEigen,
 };
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, aview1};
 
 /// A handle on arrays and workspaces of the linear algebra. What is lent has arbitrary contents.
 ///
@@ -33,6 +33,9 @@ pub(crate) trait Workspace: Any + Send {
         Self: Sized;
 
     fn memory_bytes(&self) -> usize;
+
+    /// Makes what can be read of it meaningless.
+    fn spoil(&mut self) {}
 }
 
 /// What one layer is lent at most at a time.
@@ -158,6 +161,9 @@ impl<A: Scalar> Pool<A> {
         let mut workspace = free
             .and_then(|workspace| (workspace as Box<dyn Any>).downcast().ok())
             .unwrap_or_else(|| Box::new(W::with_shape(shape)));
+        if cfg!(debug_assertions) {
+            workspace.spoil();
+        }
         let done = work(&mut workspace);
         self.shelves().workspaces.entry(key::<W>(shape)).or_default().push(workspace);
         done
@@ -218,9 +224,9 @@ impl<A> Drop for Lent<A> {
     }
 }
 
-/// Implements [`Workspace`] by what makes one of a shape.
+/// Implements [`Workspace`] by what makes one of a shape, and what spoils it.
 macro_rules! workspace {
-    ($type:ident, $shape:pat => $made:expr) => {
+    ($type:ident, $shape:pat => $made:expr $(, $spoil:ident)?) => {
         impl<A: Scalar> Workspace for $type<A> {
             fn with_shape($shape: (usize, usize)) -> Self {
                 $made
@@ -229,13 +235,107 @@ macro_rules! workspace {
             fn memory_bytes(&self) -> usize {
                 self.memory_bytes()
             }
+            $(
+                fn spoil(&mut self) {
+                    $spoil(self);
+                }
+            )?
         }
     };
 }
 
-workspace!(SymmetricEigen, (n, _) => SymmetricEigen::with_dimension(n));
+workspace!(SymmetricEigen, (n, _) => SymmetricEigen::with_dimension(n), spoil);
 workspace!(RowOrthonormalizer, (k, d) => RowOrthonormalizer::with_shape(k, d));
 workspace!(PolarWorkspace, (r, c) => PolarWorkspace::with_shape(r, c));
 workspace!(ExactPolar, (r, c) => ExactPolar::with_shape(r, c));
 workspace!(CoupledNewtonWorkspace, (n, _) => CoupledNewtonWorkspace::with_dimension(n));
 workspace!(Cholesky, (n, _) => Cholesky::with_dimension(n));
+
+fn spoil<A: Scalar>(eigen: &mut SymmetricEigen<A>) {
+    let n = eigen.dimension();
+    let huge = [A::max_value()];
+    let huge = aview1(&huge);
+    if let (Some(values), Some(vectors)) = (huge.broadcast(n), huge.broadcast((n, n))) {
+        _ = eigen.set(values, vectors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(pool: &Pool<f64>) -> Vec<usize> {
+        let mut sizes: Vec<_> = pool.shelves().arrays.iter().map(Vec::capacity).collect();
+        sizes.sort_unstable();
+        sizes
+    }
+
+    #[test]
+    fn there_are_as_many_of_each_size_as_are_lent_at_once() {
+        let pool = Pool::<f64>::new();
+        let large = Needs::arrays(2, (10, 10)).and(Needs::arrays(1, (3, 3)));
+        let small = Needs::arrays(3, (2, 3)).or(Needs::arrays(1, (4, 4)));
+        assert_eq!(small.arrays, [16, 6, 6]);
+        pool.reserve(&[&small], 1);
+        pool.reserve(&[&large], 1);
+        assert_eq!(sizes(&pool), [9, 100, 100]);
+        // Of the small ones there are two, of the large one there is one.
+        pool.reserve(&[&small, &large, &small], 3);
+        assert_eq!(sizes(&pool), [6, 6, 6, 6, 9, 16, 16, 100, 100]);
+        pool.reserve(&[&small, &large, &small], 2);
+        assert_eq!(sizes(&pool).len(), 9);
+        assert_eq!(pool.memory_bytes(), 8 * sizes(&pool).iter().sum::<usize>());
+    }
+
+    #[test]
+    fn the_smallest_that_is_large_enough_is_lent_and_else_the_largest_replaced() {
+        let pool = Pool::<f64>::new();
+        pool.reserve(&[&Needs::arrays(1, (2, 2)).and(Needs::arrays(1, (3, 3)))], 1);
+        let array = pool.array((1, 3));
+        assert_eq!((array.dim(), sizes(&pool)), ((1, 3), vec![9]));
+        drop(array);
+        drop(pool.array((4, 4)));
+        assert_eq!(sizes(&pool), [4, 16]);
+        let (first, second, third) = (pool.array((2, 2)), pool.array((2, 2)), pool.array((2, 2)));
+        assert!(sizes(&pool).is_empty());
+        assert_eq!(pool.array((0, 7)).dim(), (0, 7));
+        drop((first, second, third));
+        assert_eq!(sizes(&pool), [4, 4, 16]);
+    }
+
+    #[test]
+    fn what_was_given_back_last_is_lent_first_and_says_nothing() {
+        let pool = Pool::<f64>::new();
+        let (mut first, second) = (pool.array((2, 3)), pool.array((2, 3)));
+        first.fill(1.0);
+        let place = first.as_ptr();
+        drop(second);
+        drop(first);
+        let again = pool.array((3, 2));
+        assert_eq!(again.as_ptr(), place);
+        assert_eq!(again.iter().all(|x| x.is_nan()), cfg!(debug_assertions));
+    }
+
+    #[test]
+    fn a_workspace_serves_its_shape_and_survives_no_panic() {
+        let pool = Pool::<f64>::new();
+        let needs = [2, 2, 5].map(|n| Needs::workspace::<SymmetricEigen<f64>>((n, n)));
+        pool.reserve(&needs.each_ref(), 2);
+        let count = |pool: &Pool<f64>| pool.shelves().workspaces.values().flatten().count();
+        assert_eq!(count(&pool), 3);
+        let dimension = |eigen: &mut SymmetricEigen<f64>| eigen.dimension();
+        assert_eq!(pool.with((5, 5), dimension), 5);
+        assert_eq!(pool.with((7, 7), dimension), 7);
+        assert_eq!(count(&pool), 4);
+        let panics = || pool.with((5, 5), |_: &mut SymmetricEigen<f64>| panic!("a test"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+        assert_eq!(count(&pool), 3);
+        // A lock that a panic left behind.
+        let held = || {
+            let _shelves = pool.shelves();
+            panic!("a test")
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(held)).is_err());
+        assert_eq!(pool.array((2, 2)).dim(), (2, 2));
+    }
+}

@@ -151,7 +151,8 @@ impl<A: Scalar> Eigenvectors<A> {
         self.iteration.as_mut().map_or(&mut [], |iteration| &mut iteration.order)
     }
 
-    pub(crate) fn needs(&self) -> Needs {
+    /// What iterating is lent, and where there are decompositions, what these are.
+    pub(crate) fn needs(&self, is_decomposed: bool) -> Needs {
         let shape = (self.n, self.n);
         let iteration = match &self.iteration {
             None => Needs::default(),
@@ -159,6 +160,9 @@ impl<A: Scalar> Eigenvectors<A> {
             Some(Iteration { steps, .. }) => Needs::arrays(2 + usize::from(*steps > 1), shape)
                 .and(Needs::workspace::<RowOrthonormalizer<A>>(shape)),
         };
+        if !is_decomposed {
+            return iteration;
+        }
         iteration.and(Needs::workspace::<SymmetricEigen<A>>(shape))
     }
 }

@@ -14,7 +14,7 @@ use crate::numeric::sides::{self, multiply_sides};
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
-use crate::stages::drift::{self, drift};
+use crate::stages::drift::drift;
 use crate::stages::eigenbasis::side::{BasisSide, Rotation};
 use crate::stages::refresh::{Progress, Refreshed};
 use crate::state::persist::{Persist, departure_from_orthonormal, persist};
@@ -374,12 +374,36 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
     }
 
     fn needs(&self) -> Needs {
-        let of_side = |side: &BasisSide<A>| match (&side.basis, self.config.refresh.drift) {
-            (Some(basis), Some(_)) => side.needs().or(drift::needs(basis.current().nrows())),
-            _ => side.needs(),
-        };
-        let refresh = of_side(&self.left).or(of_side(&self.right));
         // The projection of the gradient, and the product between both rotations.
-        refresh.or(Needs::arrays(2, self.shape))
+        let apply = Needs::arrays(2, self.shape);
+        self.left.needs(&self.config).or(self.right.needs(&self.config)).or(apply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_lead_to_every_order() {
+        // All orders of up to five places, by the digits of their number.
+        for n in 0..6_usize {
+            for number in 0..n.pow(n as u32) {
+                let order: Vec<_> = (0..n as u32).map(|at| number / n.pow(at) % n).collect();
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                if sorted.iter().enumerate().any(|(place, &x)| place != x) {
+                    continue;
+                }
+                let before = Array2::from_shape_fn((n, n), |(i, j)| n * i + j);
+                let (mut rows, mut columns) = (before.clone(), before.clone());
+                let mut exchanges = order.clone();
+                into_exchanges(&mut exchanges);
+                exchange(&mut rows, Axis(0), &exchanges);
+                exchange(&mut columns, Axis(1), &exchanges);
+                assert_eq!(rows, before.select(Axis(0), &order), "{order:?}");
+                assert_eq!(columns, before.select(Axis(1), &order), "{order:?}");
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::numeric::finite::bytes;
 use crate::numeric::pool::{Needs, Pool};
 use crate::numeric::sides::Multiplier;
 use crate::stage::Step;
+use crate::stages::drift;
 use crate::stages::eigenvectors::{Eigenvectors, Found};
 use crate::stages::refresh::Refreshed;
 use crate::state::persist::{check_orthonormal, join, persist};
@@ -158,7 +159,16 @@ impl<A: Scalar> BasisSide<A> {
         self.statistic.memory_bytes() + held
     }
 
-    pub(crate) fn needs(&self) -> Needs {
-        self.finder.as_ref().map_or_else(Needs::default, Eigenvectors::needs)
+    pub(crate) fn needs(&self, config: &EigenbasisConfig) -> Needs {
+        let is_decomposed = match (config.basis_use, &config.basis) {
+            (BasisUse::Refreshed, BasisMethod::QrStep { .. }) => false,
+            (BasisUse::Previous, _) | (_, BasisMethod::Eigendecomposition { .. }) => true,
+        };
+        let finder = self.finder.as_ref();
+        let needs = finder.map_or_else(Needs::default, |finder| finder.needs(is_decomposed));
+        match (&self.basis, config.refresh.drift) {
+            (Some(basis), Some(_)) => needs.or(drift::needs(basis.current().nrows())),
+            _ => needs,
+        }
     }
 }

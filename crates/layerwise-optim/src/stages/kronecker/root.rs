@@ -228,14 +228,11 @@ impl<A: Scalar> FactorRoot<A> {
             }
             (RootKind::Inverse { root }, source) => {
                 let (_, next) = root.split();
-                let condition = pool.with(
-                    next.dim(),
-                    |cholesky: &mut Cholesky<A>| -> layerwise_linalg::Result<f64> {
-                        let condition = refactor(cholesky, source, damping, correction)?;
-                        cholesky.inverse_into(&mut next.view_mut())?;
-                        Ok(condition)
-                    },
-                )?;
+                let shape = next.dim();
+                let condition = pool.with(shape, |cholesky: &mut Cholesky<A>| {
+                    let condition = refactor(cholesky, source, damping, correction)?;
+                    cholesky.inverse_into(&mut next.view_mut()).map(|()| condition)
+                })?;
                 root.propose();
                 (correction, Refreshed::made(Some(condition), false))
             }
@@ -268,23 +265,20 @@ impl<A: Scalar> FactorRoot<A> {
                 let ridge = damping.ridge(moment, correction);
                 let options = RootOptions { ridge, pseudo_inverse };
                 let method = &self.basis_method;
-                let condition = pool.with(
-                    moment.dim(),
-                    |eigen: &mut SymmetricEigen<A>| -> layerwise_linalg::Result<f64> {
-                        match basis {
-                            None => eigen.decompose(*moment)?,
-                            Some(basis) => {
-                                let given = (*moment, correction);
-                                finder.find(method, step, given, basis.split(), eigen, pool)?;
-                                basis.propose();
-                            }
+                let condition = pool.with(moment.dim(), |eigen: &mut SymmetricEigen<A>| {
+                    match basis {
+                        None => eigen.decompose(*moment)?,
+                        Some(basis) => {
+                            let given = (*moment, correction);
+                            finder.find(method, step, given, basis.split(), eigen, pool)?;
+                            basis.propose();
                         }
-                        let (_, next) = root.split();
-                        eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
-                        let added = damping.absolute_of_spectrum(eigen, moment, correction);
-                        Ok(condition_number(eigen, added))
-                    },
-                )?;
+                    }
+                    let (_, next) = root.split();
+                    eigen.inverse_root_into(exponent, &options, &mut next.view_mut())?;
+                    let added = damping.absolute_of_spectrum(eigen, moment, correction);
+                    layerwise_linalg::Result::Ok(condition_number(eigen, added))
+                })?;
                 root.propose();
                 (scale, Refreshed::made(Some(condition), fell_back))
             }
@@ -376,10 +370,10 @@ impl<A: Scalar> FactorRoot<A> {
             RootKind::Scalar | RootKind::Cholesky { .. } => Needs::default(),
             RootKind::Inverse { root } => Needs::workspace::<Cholesky<A>>(root.current().dim()),
             RootKind::Formed { finder, newton, root, .. } => match newton {
-                None => finder.needs(),
+                None => finder.needs(true),
                 Some(_) => {
                     let shape = root.current().dim();
-                    finder.needs().or(Needs::workspace::<CoupledNewtonWorkspace<A>>(shape))
+                    finder.needs(true).or(Needs::workspace::<CoupledNewtonWorkspace<A>>(shape))
                 }
             },
         }
