@@ -63,7 +63,7 @@ pub trait Stage<A: Scalar>: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Bytes of the arrays held: state, proposals and workspace.
+    /// Bytes of the arrays held: state, proposals, and workspace that it does not share.
     fn memory_bytes(&self) -> usize {
         0
     }

@@ -83,11 +83,16 @@ impl<'w, 's, A: Scalar> Update<'w, 's, A> {
 /// out to the same threads, to the same bits. OpenBLAS has threads of its own, which compete with
 /// them and change bits, unless [`layerwise_linalg::set_backend_threads`]`(1)` is called.
 ///
-/// A step of a set that is warmed up does not allocate, with one exception: what comes from outside
+/// What a layer works in only while it is stepped is lent to it: the set holds it once for each thread and
+/// size, not for each layer. No number of it counts for another layer.
+///
+/// A step of a set that is warmed up does not allocate, with two exceptions. What comes from outside
 /// of rayon's pool, a call or in Rust a large product, passes through rayon's queue, which takes a
-/// block of some 1.5 KB every few dozen times. Inside of `rayon::ThreadPool::install`, or after
-/// [`set_parallel`](OptimizerSet::set_parallel)`(false)` and `set_backend_threads(1)`, nothing is
-/// allocated.
+/// block of some 1.5 KB every few dozen times. And a thread that waits for its part of a large product
+/// may begin another layer: then more layers are under way at once than there are threads, and another
+/// workspace is made, which the set keeps; there are never more than layers. Inside of
+/// `rayon::ThreadPool::install` with `set_backend_threads(1)`, or after
+/// [`set_parallel`](OptimizerSet::set_parallel)`(false)` and that, nothing is allocated.
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;
