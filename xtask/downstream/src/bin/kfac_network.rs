@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use layerwise_downstream::{noise, require_fall};
-use layerwise_optim::ndarray::{Array2, Axis};
 use layerwise_optim::methods::OutputFactor;
+use layerwise_optim::ndarray::{Array2, Axis};
 use layerwise_optim::{Factor, Kfac, Method, Signal};
 
 fn main() -> Result<(), Box<dyn Error>> {

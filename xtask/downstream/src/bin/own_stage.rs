@@ -4,8 +4,8 @@
 use std::error::Error;
 
 use layerwise_downstream::fit_regression;
-use layerwise_optim::ndarray::{Array1, ArrayViewMut2, Axis};
 use layerwise_optim::chain::{CustomStage, StageConfig};
+use layerwise_optim::ndarray::{Array1, ArrayViewMut2, Axis};
 use layerwise_optim::stage::{Observation, Stage, StateReader, StateWriter, Step};
 use layerwise_optim::{Method, Muon, OptimError, Result, Scalar, suite};
 use serde::Serialize;

@@ -49,9 +49,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 
         optimizers.step(&mut [
             Update::new("first.weight", first.view_mut(), Signal::new(first_gradient.view())),
-            Update::new("first.bias", first_bias.view_mut().insert_axis(Axis(0)), Signal::new(first_bias_gradient.view())),
+            Update::new(
+                "first.bias",
+                first_bias.view_mut().insert_axis(Axis(0)),
+                first_bias_gradient.view(),
+            ),
             Update::new("second.weight", second.view_mut(), Signal::new(second_gradient.view())),
-            Update::new("second.bias", second_bias.view_mut().insert_axis(Axis(0)), Signal::new(second_bias_gradient.view())),
+            Update::new(
+                "second.bias",
+                second_bias.view_mut().insert_axis(Axis(0)),
+                second_bias_gradient.view(),
+            ),
         ])?;
     }
     Ok(require_fall(losses[0], losses[losses.len() - 1], 1e4)?)
