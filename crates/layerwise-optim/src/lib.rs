@@ -79,7 +79,7 @@ pub mod chain {
     pub use crate::config::clipping::Clipping;
     pub use crate::config::custom::{Custom, CustomStage};
     pub use crate::config::diagonal::DiagonalConfig;
-    pub use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+    pub use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig, TurnedMoments};
     pub use crate::config::grafting::Grafting;
     pub use crate::config::kronecker::KroneckerConfig;
     pub use crate::config::momentum::{Filter, HeavyBall, Momentum};

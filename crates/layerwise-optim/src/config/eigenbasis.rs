@@ -34,6 +34,8 @@ pub struct EigenbasisConfig {
     pub diagonal: DiagonalConfig,
     /// `λ` ≥ 0: `v̂` counts as `v̂ + λ mean(v̂)`, a damping that does not depend on the scale of gradients.
     pub relative_damping: Schedule,
+    /// What becomes of `v` when a refresh turns the bases.
+    pub turned_moments: TurnedMoments,
     /// What `v` is estimated from.
     pub estimate: DiagonalEstimate,
     #[doc(hidden)]
@@ -56,6 +58,23 @@ pub enum DiagonalEstimate {
     Samples,
 }
 
+/// What becomes of the entry-wise second moment `v` when a refresh turns the bases from `U` and `V` to `U₊` and
+/// `V₊`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TurnedMoments {
+    /// It stays as it is, entry by entry, as references of SOAP have it. Where two vectors change their
+    /// places, an entry is divided by the other's root until the average has forgotten.
+    #[default]
+    Kept,
+    /// It begins anew (George et al. 2018, EKFAC).
+    Restarted,
+    /// `|U₊ᵀU|² v |VᵀV₊|²` with entry-wise squares (our choice): the second moments in the new bases, where the
+    /// coordinates in the former ones were uncorrelated. Two vectors that change their places take their
+    /// entries along.
+    Transported,
+}
+
 impl EigenbasisConfig {
     /// Of averages with β = 0.95, decomposed at every step, with Adam's second moment of gradients in the
     /// new bases.
@@ -70,6 +89,7 @@ impl EigenbasisConfig {
             refresh: Refresh::default(),
             diagonal: DiagonalConfig::default(),
             relative_damping: 0.0.into(),
+            turned_moments: TurnedMoments::Kept,
             estimate: DiagonalEstimate::Gradient,
             non_exhaustive: NonExhaustive::default(),
         }
@@ -85,6 +105,15 @@ impl EigenbasisConfig {
                 first: "a centred second moment",
                 second: "eigenbases",
                 why: "a mean does not survive the arbitrary signs of eigenvectors",
+            });
+        }
+        if self.turned_moments != TurnedMoments::Kept
+            && (self.basis_use == BasisUse::Previous || self.diagonal.maximum)
+        {
+            return Err(OptimError::Incompatible {
+                first: "second moments that turn with the bases",
+                second: "the basis from before the step, or a maximum of second moments",
+                why: "the former follows the columns' order already, and the latter is no second moment",
             });
         }
         self.basis.check(when)?;

@@ -6,6 +6,7 @@ use crate::config::chain::Chain;
 use crate::config::clipping::Clipping;
 use crate::config::damping::{Damping, JointDamping};
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::config::eigenbasis::TurnedMoments;
 use crate::config::factor::FactorConfig;
 use crate::config::grafting::Grafting;
 use crate::config::growth::NonExhaustive;
@@ -70,6 +71,7 @@ fn of_stage(stage: &StageConfig) -> StageConfig {
             of_refresh(&mut config.refresh);
             of_diagonal(&mut config.diagonal);
             config.relative_damping = FREE;
+            config.turned_moments = TurnedMoments::Kept;
         }
         StageConfig::Polar(config) => *config = PolarConfig::default(),
         StageConfig::Sign(scale) => *scale = SignScale::default(),

@@ -6,7 +6,7 @@ use crate::config::adaptation::LevenbergMarquardt;
 use crate::config::averaging::Averaging;
 use crate::config::chain::Chain;
 use crate::config::diagonal::DiagonalConfig;
-use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig, TurnedMoments};
 use crate::config::growth::NonExhaustive;
 use crate::config::momentum::Momentum;
 use crate::config::refresh::Refresh;
@@ -53,6 +53,8 @@ pub struct Ekfac {
     pub diagonal_averaging: Averaging,
     /// What `v` is estimated from.
     pub estimate: DiagonalEstimate,
+    /// What becomes of `v` when a refresh turns the bases.
+    pub turned_moments: TurnedMoments,
     /// When bases are computed anew.
     pub refresh: Refresh,
     /// Momentum of gradients, before the bases; without, the gradient is taken as it is.
@@ -71,12 +73,14 @@ pub struct Ekfac {
 }
 
 impl Ekfac {
-    /// The update by itself: an absolute damping of 10⁻³, no norm constraint.
+    /// The update by itself: an absolute damping of 10⁻³, estimates that stay as they are when bases turn, no
+    /// norm constraint.
     #[must_use]
     pub fn stylised() -> Self {
         Ekfac {
             damping: 1e-3.into(),
             relative_damping: 0.0.into(),
+            turned_moments: TurnedMoments::Kept,
             norm_constraint: None,
             ..Ekfac::default()
         }
@@ -86,7 +90,7 @@ impl Ekfac {
 impl Default for Ekfac {
     /// For networks (our choice): `η` = 0.1, damping of 0.1 of the mean of `v̂` (and of
     /// 10⁻²⁰, with which a step in place is known to stay in range), averages with β = 0.95
-    /// corrected, estimates from samples, bases at the first step and then at each multiple of 10, norm
+    /// corrected, estimates from samples, which turn with the bases, bases at the first step and then at each multiple of 10, norm
     /// constraint 10⁻³.
     fn default() -> Self {
         let averaging = Averaging::Ema { beta: 0.95.into(), bias_correction: true };
@@ -97,6 +101,7 @@ impl Default for Ekfac {
             averaging: averaging.clone(),
             diagonal_averaging: averaging,
             estimate: DiagonalEstimate::Samples,
+            turned_moments: TurnedMoments::Transported,
             refresh: Refresh::every(10),
             momentum: None,
             norm_constraint: Some(1e-3.into()),
@@ -124,6 +129,7 @@ impl Method for Ekfac {
                     },
                     relative_damping: self.relative_damping.clone(),
                     estimate: self.estimate,
+                    turned_moments: self.turned_moments,
                     ..EigenbasisConfig::new(Statistic::Signal, Statistic::Signal)
                 })
                 .then_maybe(self.norm_constraint.clone().map(StageConfig::NormConstraint))

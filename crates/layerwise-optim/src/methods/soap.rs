@@ -6,7 +6,7 @@ use crate::config::averaging::Averaging;
 use crate::config::basis::{BasisMethod, BasisUse};
 use crate::config::chain::Chain;
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
-use crate::config::eigenbasis::EigenbasisConfig;
+use crate::config::eigenbasis::{EigenbasisConfig, TurnedMoments};
 use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, Momentum};
 use crate::config::partition::{LargeDimension, Partition};
@@ -60,6 +60,8 @@ pub struct Soap {
     pub basis_use: BasisUse,
     /// When bases are computed anew.
     pub refresh: Refresh,
+    /// What becomes of the average of squares when a refresh turns the bases.
+    pub turned_moments: TurnedMoments,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
     /// The exponent of the squares' average, > 0: ½ for Adam's.
@@ -90,6 +92,7 @@ impl Default for Soap {
             basis: BasisMethod::default(),
             basis_use: BasisUse::Refreshed,
             refresh: Refresh::every(10),
+            turned_moments: TurnedMoments::Kept,
             weight_decay: WeightDecay::None,
             exponent: 0.5,
             one_sided: None,
@@ -138,6 +141,7 @@ impl Method for Soap {
             basis: self.basis.clone(),
             basis_use: self.basis_use,
             refresh: self.refresh.clone(),
+            turned_moments: self.turned_moments,
             diagonal: DiagonalConfig {
                 averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction },
                 epsilon: self.epsilon.clone(),

@@ -86,7 +86,7 @@ impl<A: Scalar> Bounded<A> for Diagonal<A> {
             Observed::Gradient => measured.gradient,
             Observed::Direction => arrives,
         };
-        self.moments.bound(arrives, observed * observed)
+        self.moments.bound(arrives, observed * observed, 1.0)
     }
 
     fn reserve(&mut self) {

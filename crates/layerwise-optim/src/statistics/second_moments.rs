@@ -91,16 +91,22 @@ impl<A: Scalar> SecondMoments<A> {
 
     /// Takes the squares of `entries` in, at the step that has begun.
     pub(crate) fn observe(&mut self, entries: &ArrayView2<A>, in_place: bool) -> Result<()> {
-        self.take_in(entries, in_place, |x| x * x)
+        self.take_in(entries, in_place, |x| x * x, |_| Ok(()))
     }
 
-    /// Takes these squares in.
-    pub(crate) fn observe_squares(
+    /// Takes in the squares of `entries`, or `entries` that are squares, once `turn` has been done to `v`.
+    pub(crate) fn observe_turned(
         &mut self,
-        squares: &ArrayView2<A>,
+        entries: &ArrayView2<A>,
+        are_squares: bool,
         in_place: bool,
+        turn: impl Fn(&mut Array2<A>) -> Result<()>,
     ) -> Result<()> {
-        self.take_in(squares, in_place, |x| x)
+        if are_squares {
+            self.take_in(entries, in_place, |x| x, turn)
+        } else {
+            self.take_in(entries, in_place, |x| x * x, turn)
+        }
     }
 
     fn take_in(
@@ -108,9 +114,11 @@ impl<A: Scalar> SecondMoments<A> {
         entries: &ArrayView2<A>,
         in_place: bool,
         square: impl Fn(A) -> A,
+        turn: impl Fn(&mut Array2<A>) -> Result<()>,
     ) -> Result<()> {
         let rule = self.rule;
         let moments = self.moments.place(in_place);
+        turn(moments)?;
         update1(moments, entries, move |v, g| *v = rule.average(*v, square(g)));
         if !in_place && let Some((row, col, value)) = first_non_finite(&moments.view()) {
             return Err(OptimError::Overflow { what: SECOND_MOMENT, row, col, value });
@@ -125,9 +133,9 @@ impl<A: Scalar> SecondMoments<A> {
     }
 
     /// A bound of the norm of what dividing makes of a direction, given bounds of the norm of what arrives
-    /// and of that of the squares which the step takes in.
-    pub(crate) fn bound(&mut self, arrives: f64, squares: f64) -> Option<f64> {
-        let (old, new) = (self.rule.old.as_f64(), self.rule.new.as_f64());
+    /// and of that of the squares which the step takes in. `turn` bounds what the norm of `v` grows by before.
+    pub(crate) fn bound(&mut self, arrives: f64, squares: f64, turn: f64) -> Option<f64> {
+        let (old, new) = (self.rule.old.as_f64() * turn, self.rule.new.as_f64());
         let moments = within_limit::<A>(old * self.moments.norm() + new * squares)?;
         self.moments.will_be_within(moments);
         if let Some(largest) = &mut self.largest {
@@ -151,7 +159,12 @@ impl<A: Scalar> SecondMoments<A> {
     /// Begins a step: forgets a former proposal, and fixes what this one does to an entry.
     pub(crate) fn begin(&mut self, time: u64) {
         self.discard();
-        let (clock, weights) = self.clock.current().tick(&self.config.averaging, time);
+        let clock = *self.clock.current();
+        self.begin_from(clock, time);
+    }
+
+    fn begin_from(&mut self, clock: AverageClock, time: u64) {
+        let (clock, weights) = clock.tick(&self.config.averaging, time);
         *self.clock.split_proposed().1 = clock;
         // (v/c)^p + ε = (v^p + ε c^p)/c^p
         let root = power(weights.correction, self.config.exponent);
@@ -166,6 +179,13 @@ impl<A: Scalar> SecondMoments<A> {
                 EpsilonPlacement::BeforeCorrection => epsilon,
             }),
         };
+    }
+
+    /// As [`begin`](Self::begin), without what was taken in before.
+    pub(crate) fn begin_anew(&mut self, time: u64) {
+        self.discard();
+        self.begin_from(AverageClock::start(), time);
+        self.rule.old = A::zero();
     }
 
     pub(crate) fn is_average_and_root(&self) -> bool {

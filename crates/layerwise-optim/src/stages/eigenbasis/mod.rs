@@ -6,7 +6,7 @@ use layerwise_linalg::{Scalar, gemm};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Zip, s};
 
 use crate::config::basis::BasisUse;
-use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig};
+use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig, TurnedMoments};
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{check_finite, check_shape, frobenius_norm, within_limit};
 use crate::numeric::pool::{Needs, Pool};
@@ -112,17 +112,38 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     /// Takes in the squares of the gradient, or of the samples, in the bases that the step uses.
     fn take_in(&mut self, step: &Step<'_, A>) -> Result<()> {
         let mut projected = self.pool.array(self.shape);
-        if self.config.estimate == DiagonalEstimate::Samples {
+        let are_squares = self.config.estimate == DiagonalEstimate::Samples;
+        if are_squares {
             self.project_samples(&step.signal, &mut projected)?;
-            self.moments.observe_squares(&projected.view(), step.in_place)
         } else {
             projected.assign(&step.gradient());
             let used = self.config.basis_use;
             let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
             multiply_sides(left, right, &mut projected.view_mut(), &self.pool)?;
-            self.moments.observe(&projected.view(), step.in_place)
         }
-        .map_err(in_eigenbases)
+        let turns = self.transports();
+        let (left, right, pool) = (&self.left, &self.right, &self.pool);
+        let turn = |moments: &mut Array2<A>| {
+            if !turns {
+                return Ok(());
+            }
+            for side in [left, right] {
+                side.turn_squares(&mut moments.view_mut(), pool)?;
+            }
+            Ok(())
+        };
+        self.moments
+            .observe_turned(&projected.view(), are_squares, step.in_place, turn)
+            .map_err(in_eigenbases)
+    }
+
+    /// Whether this step's refresh has turned the bases, and `v` goes along.
+    fn transports(&self) -> bool {
+        self.config.turned_moments == TurnedMoments::Transported && self.is_turned()
+    }
+
+    fn is_turned(&self) -> bool {
+        self.left.is_turned() || self.right.is_turned()
     }
 
     /// The samples of outputs and inputs.
@@ -296,7 +317,10 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
             }
         }
         if !observation.skip {
-            self.moments.begin(step.time);
+            match self.config.turned_moments {
+                TurnedMoments::Restarted if self.is_turned() => self.moments.begin_anew(step.time),
+                _ => self.moments.begin(step.time),
+            }
             if self.config.estimate == DiagonalEstimate::Samples {
                 self.check_samples(signal)?;
             }
@@ -365,7 +389,9 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
             DiagonalEstimate::Samples => self.squares * (stretch * stretch),
             _ => (measured.gradient * stretch) * (measured.gradient * stretch),
         };
-        let divided = self.moments.bound(arrives * stretch, squares)?;
+        // Entries of |U₊ᵀU|² are at most so large, and its rows and columns sum to no more.
+        let turn = if self.transports() { stretch.powi(4) } else { 1.0 };
+        let divided = self.moments.bound(arrives * stretch, squares, turn)?;
         within_limit::<A>(divided * stretch)
     }
 
@@ -375,7 +401,10 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
 
     fn needs(&self) -> Needs {
         // The projection of the gradient, and the product between both rotations.
-        let apply = Needs::arrays(2, self.shape);
+        let mut apply = Needs::arrays(2, self.shape);
+        if self.config.turned_moments == TurnedMoments::Transported {
+            apply = apply.and(self.left.turn_needs().or(self.right.turn_needs()));
+        }
         self.left.needs(&self.config).or(self.right.needs(&self.config)).or(apply)
     }
 }

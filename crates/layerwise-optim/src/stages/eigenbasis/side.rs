@@ -1,7 +1,7 @@
 //! One side's eigenbasis, and how it is refreshed.
 
 use layerwise_linalg::{Scalar, gemm};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::config::basis::{BasisMethod, BasisUse, ColumnOrder};
 use crate::config::eigenbasis::EigenbasisConfig;
@@ -9,7 +9,7 @@ use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::bytes;
 use crate::numeric::pool::{Needs, Pool};
-use crate::numeric::sides::Multiplier;
+use crate::numeric::sides::{Multiplier, multiply_sides};
 use crate::stage::Step;
 use crate::stages::drift;
 use crate::stages::eigenvectors::{Eigenvectors, Found};
@@ -70,6 +70,39 @@ impl<A: Scalar> BasisSide<A> {
             (Side::Left, Rotation::OutOf) | (Side::Right, Rotation::Into) => basis,
         };
         Some((A::one(), factor))
+    }
+
+    /// Whether another basis is proposed in the place of one.
+    pub(crate) fn is_turned(&self) -> bool {
+        self.basis.as_ref().is_some_and(Staged::is_proposed)
+    }
+
+    /// Multiplies by the squares of the products of the vectors proposed with the former ones, on this side,
+    /// where the basis has turned.
+    pub(crate) fn turn_squares(&self, v: &mut ArrayViewMut2<'_, A>, pool: &Pool<A>) -> Result<()> {
+        let Some(basis) = self.basis.as_ref().filter(|basis| basis.is_proposed()) else {
+            return Ok(());
+        };
+        let (former, next) = (basis.current(), basis.latest());
+        let (first, second) = match self.statistic.side {
+            Side::Left => (next, former),
+            Side::Right => (former, next),
+        };
+        let mut squares = pool.array(former.dim());
+        gemm(A::one(), first.t(), second.view(), A::zero(), &mut squares.view_mut())?;
+        squares.mapv_inplace(|x| x * x);
+        let squares = Some((A::one(), squares.view()));
+        let (left, right) = match self.statistic.side {
+            Side::Left => (squares, None),
+            Side::Right => (None, squares),
+        };
+        Ok(multiply_sides(left, right, v, pool)?)
+    }
+
+    pub(crate) fn turn_needs(&self) -> Needs {
+        self.basis
+            .as_ref()
+            .map_or_else(Needs::default, |basis| Needs::arrays(1, basis.current().dim()))
     }
 
     /// A bound of what a rotation multiplies norms by: bases are orthonormal to √ε in each product of two
