@@ -113,6 +113,34 @@ pub enum OptimError {
         /// Rows and columns found.
         found: (usize, usize),
     },
+    /// What a layer was given has not the layer's axes.
+    #[error("{what} {} has to be {expected}", axes(found))]
+    LayerShape {
+        /// The array.
+        what: &'static str,
+        /// The axes expected.
+        expected: String,
+        /// The axes found.
+        found: Vec<usize>,
+    },
+    /// A convolution whose kernel does not fit.
+    #[error(
+        "a kernel of {} × {} with stride {} × {}, padding {} × {} and dilation {} × {} does not fit inputs of \
+         {} × {}",
+        kernel.0, kernel.1, stride.0, stride.1, padding.0, padding.1, dilation.0, dilation.1, size.0, size.1
+    )]
+    Geometry {
+        /// Height and width of the kernel.
+        kernel: (usize, usize),
+        /// Steps between places.
+        stride: (usize, usize),
+        /// Zeros on each side.
+        padding: (usize, usize),
+        /// Steps between the kernel's entries.
+        dilation: (usize, usize),
+        /// Height and width of the inputs.
+        size: (usize, usize),
+    },
     /// A NaN or an infinity in an input.
     #[error("{what} is not finite: entry ({row}, {col}) is {value}")]
     NonFinite {
@@ -305,6 +333,11 @@ pub enum OptimError {
         /// What went wrong with it.
         source: Box<OptimError>,
     },
+}
+
+fn axes(shape: &[usize]) -> String {
+    let axes: Vec<_> = shape.iter().map(usize::to_string).collect();
+    axes.join(" × ")
 }
 
 impl OptimError {

@@ -57,6 +57,7 @@
 mod config;
 pub mod error;
 pub mod guide;
+pub mod layers;
 pub mod methods;
 mod numeric;
 pub mod references;

@@ -9,7 +9,7 @@ use std::path::Path;
 const FLOORS: [&[&str]; 11] = [
     &["error"],
     &["schedule", "signal", "numeric"],
-    &["values"],
+    &["values", "layers"],
     &["stage"],
     &["config"],
     &["state"],
