@@ -26,6 +26,9 @@ struct Shelves<A> {
 /// What a workspace is, and for which shape.
 type Key = (TypeId, (usize, usize));
 
+/// Makes a workspace for a shape.
+type Make = fn((usize, usize)) -> Box<dyn Workspace>;
+
 /// Storage of a routine for one shape.
 pub(crate) trait Workspace: Any + Send {
     fn with_shape(shape: (usize, usize)) -> Self
@@ -43,7 +46,7 @@ pub(crate) trait Workspace: Any + Send {
 pub(crate) struct Needs {
     /// Entries of arrays, in descending order.
     arrays: Vec<usize>,
-    workspaces: BTreeMap<Key, fn((usize, usize)) -> Box<dyn Workspace>>,
+    workspaces: BTreeMap<Key, Make>,
 }
 
 impl Needs {
@@ -52,8 +55,8 @@ impl Needs {
     }
 
     pub(crate) fn workspace<W: Workspace>(shape: (usize, usize)) -> Self {
-        let make = |shape| Box::new(W::with_shape(shape)) as Box<dyn Workspace>;
-        Needs { arrays: Vec::new(), workspaces: BTreeMap::from([(key::<W>(shape), make as _)]) }
+        let make: Make = |shape| Box::new(W::with_shape(shape));
+        Needs { arrays: Vec::new(), workspaces: BTreeMap::from([(key::<W>(shape), make)]) }
     }
 
     /// Both at the same time.
