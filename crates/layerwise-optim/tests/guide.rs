@@ -156,6 +156,34 @@ fn the_guide_states_the_memory() {
     assert_eq!(in_table.count(), rows.len() - 2);
 }
 
+/// A thread that waits for its part of a large product takes on other work, but no other layer.
+#[test]
+fn no_more_layers_are_under_way_than_threads() {
+    let shape = (320, 400);
+    let names: Vec<_> = (0..12).map(|index| index.to_string()).collect();
+    let gradient = Array2::from_shape_fn(shape, |(i, j)| ((3 * i + 7 * j) as f64).sin());
+    for (threads, layers) in [(2, 3), (3, 5), (4, 5), (4, 12), (6, 7), (6, 12)] {
+        let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &Muon::default())]);
+        for name in &names[..layers] {
+            set.register(name, shape, Signals::GRADIENT).unwrap();
+        }
+        let layer = set.optimizer("0").unwrap().memory_bytes();
+        let shared = set.memory_bytes() - layers * layer;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut weights = vec![Array2::<f64>::ones(shape); layers];
+        for _ in 0..8 {
+            let mut updates: Vec<_> = names
+                .iter()
+                .zip(&mut weights)
+                .map(|(name, weight)| Update::new(name, weight.view_mut(), gradient.view()))
+                .collect();
+            pool.install(|| set.step(&mut updates).unwrap());
+        }
+        let held = set.memory_bytes();
+        assert_eq!(held, layers * layer + threads * shared, "{threads}, {layers}");
+    }
+}
+
 #[test]
 fn the_guide_states_what_options_add() {
     let bytes = |chain: Chain| {

@@ -225,10 +225,10 @@ fn memory_follows_what_a_step_makes_an_optimizer_hold() {
             assert!(optimizer.memory_bytes() >= held, "{}", case.name);
             held = optimizer.memory_bytes();
         }
-        // At most a formed moment and a triangle for each side, and none without signals; squares of
-        // samples where the method needs them.
+        // At most a formed moment for each side and a triangle, each an array that serves the larger side, and
+        // none without signals; squares of samples where the method needs them.
         let required = optimizer.required();
-        let formed = if required.input || required.output { 2 * (6 * 6 + 9 * 9) } else { 0 };
+        let formed = if required.input || required.output { 3 * 9 * 9 } else { 0 };
         let squares = if case.samples { samples.0.len() + samples.1.len() } else { 0 };
         let most = (formed + squares) * size_of::<f64>();
         assert!(held - before <= most, "{}: {} more", case.name, held - before);

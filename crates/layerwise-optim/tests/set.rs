@@ -190,6 +190,26 @@ fn workspace_is_made_before_the_first_step() {
     }
 }
 
+/// Whatever a layer reports, what it holds in a set is what it was built with, unless its step is predicted.
+#[test]
+fn layers_of_a_set_keep_no_workspace() {
+    let shape = (20, 36);
+    for case in cases().iter().filter(|case| case.chain.damping_adaptation.is_none()) {
+        let problem = case.problem::<f64>(81, shape, 20.0).sampled(true);
+        let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &case.chain)]);
+        set.register("layer", shape, Signals::ALL).unwrap();
+        let held = |set: &OptimizerSet<f64>| set.optimizer("layer").unwrap().memory_bytes();
+        let built = held(&set);
+        let mut weight = Array2::zeros(shape);
+        for _ in 0..12 {
+            let gradient = problem.gradient(&weight);
+            let update = Update::new("layer", weight.view_mut(), problem.signal(&gradient));
+            set.step(&mut [update]).unwrap();
+        }
+        assert_eq!(held(&set), built, "{}", case.name);
+    }
+}
+
 #[test]
 fn of_several_errors_the_first_given_is_reported_and_nothing_changes() {
     for case in cases() {

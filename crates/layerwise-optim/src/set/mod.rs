@@ -5,10 +5,11 @@ mod clipping;
 mod selector;
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use layerwise_linalg::Scalar;
 use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2, Axis};
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::config::chain::Chain;
@@ -84,15 +85,13 @@ impl<'w, 's, A: Scalar> Update<'w, 's, A> {
 /// them and change bits, unless [`layerwise_linalg::set_backend_threads`]`(1)` is called.
 ///
 /// What a layer works in only while it is stepped is lent to it: the set holds it once for each thread and
-/// size, not for each layer. No number of it counts for another layer.
+/// size, not for each layer, as no more layers are under way at a time than there are threads.
 ///
-/// A step of a set that is warmed up does not allocate, with two exceptions. What comes from outside
+/// A step of a set that is warmed up does not allocate, with one exception: what comes from outside
 /// of rayon's pool, a call or in Rust a large product, passes through rayon's queue, which takes a
-/// block of some 1.5 KB every few dozen times. And a thread that waits for its part of a large product
-/// may begin another layer: then more layers are under way at once than there are threads, and another
-/// workspace is made, which the set keeps; there are never more than layers. Inside of
-/// `rayon::ThreadPool::install` with `set_backend_threads(1)`, or after
-/// [`set_parallel`](OptimizerSet::set_parallel)`(false)` and that, nothing is allocated.
+/// block of some 1.5 KB every few dozen times. Inside of `rayon::ThreadPool::install`, or after
+/// [`set_parallel`](OptimizerSet::set_parallel)`(false)` and `set_backend_threads(1)`, nothing is
+/// allocated.
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;
@@ -261,34 +260,36 @@ impl<A: Scalar> OptimizerSet<A> {
             entries += update.weight.len();
         }
         let (control, norm) = self.clipped(control, time, updates)?;
-        let parallel = self.parallel && updates.len() > 1 && entries >= PARALLEL_ENTRIES;
-        if parallel {
-            self.reserve(rayon::current_num_threads().min(updates.len()));
-        }
+        let threads = if self.parallel && entries >= PARALLEL_ENTRIES {
+            rayon::current_num_threads().min(updates.len())
+        } else {
+            1
+        };
+        self.reserve(threads);
         match &self.constraint {
             None => {
-                self.for_each(parallel, updates, |parameter, update| {
+                self.for_each(threads, updates, |parameter, update| {
                     parameter.prepare(&control, update)
                 });
             }
             Some((_, bound)) => {
                 bound.check_positive(When::Step(time), "constrain_norm")?;
                 let bound = bound.value(time);
-                self.for_each(parallel, updates, |parameter, update| {
+                self.for_each(threads, updates, |parameter, update| {
                     parameter.propose_direction(&control, update)
                 });
                 self.first_error(updates)?;
                 let constrained = self.parameters.iter().filter(|p| p.is_constrained);
                 let lengths = constrained.map(|p| p.length_along_gradient(updates));
                 let factor = shrinkage(bound, 1.0, lengths.sum())?;
-                self.for_each(parallel, updates, |parameter, update| {
+                self.for_each(threads, updates, |parameter, update| {
                     let factor = if parameter.is_constrained { factor } else { 1.0 };
                     parameter.propose_weight(&control, factor, update)
                 });
             }
         }
         self.first_error(updates)?;
-        self.take_all(parallel, &control, updates);
+        self.take_all(threads, &control, updates);
         self.first_error(updates)?;
         self.steps = time.saturating_add(1);
         self.gradient_norm = norm;
@@ -324,41 +325,31 @@ impl<A: Scalar> OptimizerSet<A> {
     /// Lets each parameter that has an update act on it.
     fn for_each(
         &mut self,
-        parallel: bool,
+        threads: usize,
         updates: &[Update<'_, '_, A>],
         act: impl Fn(&mut Parameter<A>, &Update<'_, '_, A>) -> Result<Progress> + Send + Sync,
     ) {
-        let act = |parameter: &mut Parameter<A>| {
+        share_out(threads, self.parameters.iter_mut(), |parameter| {
             if let Some(update) = parameter.update.and_then(|at| updates.get(at)) {
                 let acted = act(parameter, update);
                 parameter.state = acted.unwrap_or_else(Progress::Failed);
             }
-        };
-        if parallel {
-            self.parameters.par_iter_mut().with_max_len(1).for_each(act);
-        } else {
-            self.parameters.iter_mut().for_each(act);
-        }
+        });
     }
 
     /// Takes the steps that are prepared, each on its weight.
-    fn take_all(&mut self, parallel: bool, control: &Control, updates: &mut [Update<'_, '_, A>]) {
-        if !parallel {
-            for update in updates {
-                if let Ok(parameter) = find(&mut self.parameters, &self.index, update.name) {
-                    parameter.take(control, update);
-                }
-            }
-            return;
-        }
-        // Side by side they are halved together, for which both have to be in one order.
+    fn take_all(&mut self, threads: usize, control: &Control, updates: &mut [Update<'_, '_, A>]) {
+        // To go through them side by side, both have to be in one order.
         let index = &self.index;
         let place = |update: &Update<'_, '_, A>| index.get(update.name).copied();
         let in_order = updates.is_sorted_by_key(place);
         if !in_order {
             updates.sort_unstable_by_key(place);
         }
-        take_halves(&mut self.parameters, control, updates);
+        let stepped = self.parameters.iter_mut().filter(|parameter| parameter.update.is_some());
+        share_out(threads, stepped.zip(&mut *updates), |(parameter, update)| {
+            parameter.take(control, update);
+        });
         if !in_order {
             let parameters = &self.parameters;
             updates.sort_unstable_by_key(|update| {
@@ -597,25 +588,23 @@ impl<A: Scalar> Parameter<A> {
     }
 }
 
-/// Takes the steps of these updates, which are those of these parameters, in the same order.
-fn take_halves<A: Scalar>(
-    parameters: &mut [Parameter<A>],
-    control: &Control,
-    updates: &mut [Update<'_, '_, A>],
+/// Acts on items in so many turns side by side, each of which takes one item after another. A thread that
+/// waits for its part of a large product may begin another turn, but no more items are under way than turns.
+fn share_out<T: Send>(
+    threads: usize,
+    items: impl Iterator<Item = T> + Send,
+    act: impl Fn(T) + Send + Sync,
 ) {
-    match (parameters, updates) {
-        (_, []) => {}
-        ([parameter], [update]) => parameter.take(control, update),
-        (parameters, updates) => {
-            let (first, second) = parameters.split_at_mut(parameters.len() / 2);
-            let count = first.iter().filter(|parameter| parameter.update.is_some()).count();
-            let (of_first, of_second) = updates.split_at_mut(count);
-            rayon::join(
-                || take_halves(first, control, of_first),
-                || take_halves(second, control, of_second),
-            );
-        }
+    if threads < 2 {
+        return items.for_each(act);
     }
+    let items = Mutex::new(items);
+    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
+    (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
+        while let Some(item) = next() {
+            act(item);
+        }
+    });
 }
 
 fn find<'p, A>(

@@ -7,7 +7,7 @@ use crate::config::averaging::Averaging;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{bytes, check_finite, check_shape, check_size, first_non_finite};
-use crate::numeric::pool::Pool;
+use crate::numeric::pool::{Lent, Needs, Pool};
 use crate::signal::{Factor, Signal};
 use crate::state::persist::{check_loaded_symmetric, join, persist};
 use crate::state::staged::Staged;
@@ -22,8 +22,8 @@ pub(crate) struct FactorStatistic<A> {
     averaging: Averaging,
     /// The average; absent without averaging.
     average: Option<Staged<Array2<A>>>,
-    /// The latest second moment where it has to be formed without averaging; sized when first needed.
-    formed: Array2<A>,
+    /// The latest second moment where it has to be formed without averaging, until it is released.
+    formed: Option<Lent<A>>,
     clock: Staged<AverageClock>,
     /// The divisor of the bias correction at the latest observation.
     pub(crate) correction: f64,
@@ -63,15 +63,13 @@ impl<A: Scalar> FactorStatistic<A> {
         }
         let square = || Array2::zeros((dimension, dimension));
         let is_averaged = kind != Statistic::None && *averaging != Averaging::None;
-        let is_of_gradient = matches!(kind, Statistic::Gradient | Statistic::Whitened { .. });
-        let is_formed = is_of_gradient && !is_averaged;
         Ok(FactorStatistic {
             side,
             kind,
             dimension,
             averaging: averaging.clone(),
             average: is_averaged.then(|| Staged::twice(square())),
-            formed: if is_formed { square() } else { Array2::zeros((0, 0)) },
+            formed: None,
             clock: Staged::twice(AverageClock::start()),
             correction: 1.0,
         })
@@ -113,7 +111,7 @@ impl<A: Scalar> FactorStatistic<A> {
                 Statistic::Whitened { normalized: true } => 1.0 / rows.ncols() as f64,
                 _ => 1.0,
             };
-            self.take_gram(rows, A::from_f64(scale), weights, reading)?;
+            self.take_gram(rows, A::from_f64(scale), weights, reading, pool)?;
         }
         if let Some(average) = &mut self.average {
             let next = &average.split().1.view();
@@ -152,7 +150,7 @@ impl<A: Scalar> FactorStatistic<A> {
             Factor::Samples(_) => {
                 check_finite(what, &array)?;
                 let scale = A::from_f64(1.0 / samples as f64);
-                self.take_gram(array.reversed_axes(), scale, weights, reading)
+                self.take_gram(array.reversed_axes(), scale, weights, reading, pool)
             }
             Factor::SecondMoment(_) => {
                 check_finite(what, &array)?;
@@ -178,7 +176,7 @@ impl<A: Scalar> FactorStatistic<A> {
                     *lower = if col <= row { x } else { A::zero() };
                 });
                 check_finite(what, &lower.view())?;
-                self.take_gram(lower.view(), A::one(), weights, reading)
+                self.take_gram(lower.view(), A::one(), weights, reading, pool)
             }
         }
     }
@@ -190,6 +188,7 @@ impl<A: Scalar> FactorStatistic<A> {
         scale: A,
         weights: AverageWeights,
         reading: Reading,
+        pool: &Pool<A>,
     ) -> Result<()> {
         let side = self.side;
         let wrap = |source| OptimError::Factor { side, source };
@@ -206,14 +205,29 @@ impl<A: Scalar> FactorStatistic<A> {
                 .map_err(wrap)
             }
             None => {
-                if self.formed.dim() != (self.dimension, self.dimension) {
-                    self.formed = Array2::zeros((self.dimension, self.dimension));
-                }
+                // Made at the first observation, whether it is read or not.
+                let shape = (self.dimension, self.dimension);
+                let formed = self.formed.get_or_insert_with(|| pool.array(shape));
                 if reading == Reading::Nothing {
                     return Ok(());
                 }
-                gram(scale, rows, A::zero(), &mut self.formed.view_mut()).map_err(wrap)
+                gram(scale, rows, A::zero(), &mut formed.view_mut()).map_err(wrap)
             }
+        }
+    }
+
+    /// Gives back what a later step does not need.
+    pub(crate) fn release(&mut self) {
+        self.formed = None;
+    }
+
+    /// What an observation is lent that is not of a layer's signal.
+    pub(crate) fn needs(&self) -> Needs {
+        match (self.kind, &self.average) {
+            (Statistic::Gradient | Statistic::Whitened { .. }, None) => {
+                Needs::arrays(1, (self.dimension, self.dimension))
+            }
+            _ => Needs::default(),
         }
     }
 
@@ -222,8 +236,8 @@ impl<A: Scalar> FactorStatistic<A> {
         reading == Reading::Nothing && self.average.is_none()
     }
 
-    /// The second moment after the latest observation, which was of this signal and read so. It has
-    /// still to be divided by the bias correction.
+    /// The second moment after the latest observation, which was of this signal and read so, until it is
+    /// released. It has still to be divided by the bias correction.
     pub(crate) fn source<'s>(
         &'s self,
         signal: &'s Signal<'_, A>,
@@ -244,11 +258,12 @@ impl<A: Scalar> FactorStatistic<A> {
                 _ => {}
             }
         }
-        Source::Moment(self.formed.view())
+        self.formed.as_ref().map_or(Source::Identity, |formed| Source::Moment(formed.view()))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let average = if self.average.is_some() { 2 } else { 0 };
-        average * bytes::<A>((self.dimension, self.dimension)) + bytes::<A>(self.formed.dim())
+        average * bytes::<A>((self.dimension, self.dimension))
+            + self.formed.as_ref().map_or(0, |formed| bytes::<A>(formed.dim()))
     }
 }

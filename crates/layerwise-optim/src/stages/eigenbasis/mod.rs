@@ -235,6 +235,53 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         next.ready = true;
         Ok(())
     }
+
+    /// Proposes factors and, where a refresh is due, bases.
+    fn propose(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+        Persist::discard(self);
+        let signal = &step.signal;
+        let gradient = signal.gradient();
+        check_shape("gradient", &gradient, self.shape)?;
+        let progress = *self.progress.current();
+        let mut next = Progress { steps: progress.steps + 1, ..progress };
+        let mut observation = Observation::default();
+        let refresh = &self.config.refresh;
+        let due = match self.config.basis_use {
+            BasisUse::Refreshed => progress.is_due(refresh),
+            BasisUse::Previous => progress.steps.is_multiple_of(refresh.every),
+        };
+        let reading =
+            if due || refresh.drift.is_some() { Reading::Moment } else { Reading::Nothing };
+        self.left.statistic.observe(signal, None, reading, step.time, &self.pool)?;
+        self.right.statistic.observe(signal, None, reading, step.time, &self.pool)?;
+        match self.config.basis_use {
+            BasisUse::Refreshed => {
+                if due || self.has_drifted(signal)? {
+                    self.refresh(step, &mut next, &mut observation)?;
+                }
+                observation.warming_up = !next.ready;
+            }
+            BasisUse::Previous => {
+                observation.skip = progress.steps == 0;
+                if due || self.has_drifted(signal)? {
+                    self.refresh(step, &mut next, &mut observation)?;
+                }
+            }
+        }
+        if !observation.skip {
+            match self.config.turned_moments {
+                TurnedMoments::Restarted if self.is_turned() => self.moments.begin_anew(step.time),
+                _ => self.moments.begin(step.time),
+            }
+            if self.config.estimate == DiagonalEstimate::Samples {
+                self.check_samples(signal)?;
+            }
+        }
+        observation.scale = Some(self.moments.scale());
+        *self.progress.split().1 = next;
+        self.progress.propose();
+        Ok(observation)
+    }
 }
 
 /// What rotates a matrix on each side.
@@ -286,49 +333,10 @@ fn in_eigenbases(error: OptimError) -> OptimError {
 
 impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
     fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
-        Persist::discard(self);
-        let signal = &step.signal;
-        let gradient = signal.gradient();
-        check_shape("gradient", &gradient, self.shape)?;
-        let progress = *self.progress.current();
-        let mut next = Progress { steps: progress.steps + 1, ..progress };
-        let mut observation = Observation::default();
-        let refresh = &self.config.refresh;
-        let due = match self.config.basis_use {
-            BasisUse::Refreshed => progress.is_due(refresh),
-            BasisUse::Previous => progress.steps.is_multiple_of(refresh.every),
-        };
-        let reading =
-            if due || refresh.drift.is_some() { Reading::Moment } else { Reading::Nothing };
-        self.left.statistic.observe(signal, None, reading, step.time, &self.pool)?;
-        self.right.statistic.observe(signal, None, reading, step.time, &self.pool)?;
-        match self.config.basis_use {
-            BasisUse::Refreshed => {
-                if due || self.has_drifted(signal)? {
-                    self.refresh(step, &mut next, &mut observation)?;
-                }
-                observation.warming_up = !next.ready;
-            }
-            BasisUse::Previous => {
-                observation.skip = progress.steps == 0;
-                if due || self.has_drifted(signal)? {
-                    self.refresh(step, &mut next, &mut observation)?;
-                }
-            }
-        }
-        if !observation.skip {
-            match self.config.turned_moments {
-                TurnedMoments::Restarted if self.is_turned() => self.moments.begin_anew(step.time),
-                _ => self.moments.begin(step.time),
-            }
-            if self.config.estimate == DiagonalEstimate::Samples {
-                self.check_samples(signal)?;
-            }
-        }
-        observation.scale = Some(self.moments.scale());
-        *self.progress.split().1 = next;
-        self.progress.propose();
-        Ok(observation)
+        let proposed = self.propose(step);
+        self.left.statistic.release();
+        self.right.statistic.release();
+        proposed
     }
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
@@ -405,7 +413,9 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
         if self.config.turned_moments == TurnedMoments::Transported {
             apply = apply.and(self.left.turn_needs().or(self.right.turn_needs()));
         }
-        self.left.needs(&self.config).or(self.right.needs(&self.config)).or(apply)
+        let formed = self.left.statistic.needs().and(self.right.statistic.needs());
+        let refresh = self.left.needs(&self.config).or(self.right.needs(&self.config));
+        formed.and(refresh).or(apply)
     }
 }
 

@@ -248,10 +248,9 @@ impl<A: Scalar> Kronecker<A> {
             }
         }
     }
-}
 
-impl<A: Scalar> Stage<A> for Kronecker<A> {
-    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+    /// Proposes statistics and, where a refresh is due, roots.
+    fn propose(&mut self, step: &Step<'_, A>) -> Result<Observation> {
         Persist::discard(self);
         let signal = &step.signal;
         check_shape("gradient", &signal.gradient(), self.shape)?;
@@ -273,6 +272,17 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
         *self.progress.split().1 = next;
         self.progress.propose();
         Ok(observation)
+    }
+}
+
+impl<A: Scalar> Stage<A> for Kronecker<A> {
+    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+        let proposed = self.propose(step);
+        if !self.gives_curvature {
+            self.left.release();
+            self.right.release();
+        }
+        proposed
     }
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
@@ -366,6 +376,8 @@ impl<A: Scalar> Bounded<A> for Kronecker<A> {
         // The whitened gradient, and the product between both sides.
         let arrays =
             usize::from(self.config.whitens()) + usize::from(forms || self.gives_curvature);
-        roots.or(turned(&self.left)).or(turned(&self.right)).or(Needs::arrays(arrays, self.shape))
+        let formed = self.left.needs().and(self.right.needs());
+        let refresh = roots.or(turned(&self.left)).or(turned(&self.right));
+        formed.and(refresh.or(Needs::arrays(arrays, self.shape)))
     }
 }
