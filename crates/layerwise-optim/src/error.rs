@@ -103,6 +103,26 @@ pub enum OptimError {
         /// Its columns.
         cols: usize,
     },
+    /// An array for which there is no memory.
+    #[error("there is no memory for {what} of {rows} × {cols}, {bytes} bytes")]
+    OutOfMemory {
+        /// The array.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+        /// What was asked for.
+        bytes: usize,
+    },
+    /// A parameter with which a set would hold more than it may.
+    #[error("the set would hold {bytes} bytes with it, and may hold {limit}")]
+    MemoryLimit {
+        /// What it would hold.
+        bytes: usize,
+        /// What it may hold.
+        limit: usize,
+    },
     /// An array of another shape than the optimizer was built for.
     #[error("{what} is {} × {}, expected {} × {}", found.0, found.1, expected.0, expected.1)]
     Shape {

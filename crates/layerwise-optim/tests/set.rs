@@ -6,10 +6,12 @@ mod common;
 use std::sync::Mutex;
 
 use common::{Case, Quadratic, cases, generator, normal};
-use layerwise_optim::ndarray::{Array1, Array2};
+use layerwise_optim::chain::Partition;
+use layerwise_optim::ndarray::{Array1, Array2, Array3, Array4};
+use layerwise_optim::set::matrix_shape;
 use layerwise_optim::{
     Adam, AdamW, Chain, Control, Factor, Group, Kfac, Lion, Method, Muon, OptimError, OptimizerSet,
-    RmsProp, Scalar, Selector, Sgd, Signals, Soap, StepReport, Update,
+    Refresh, RmsProp, Scalar, Selector, Sgd, Signals, Soap, StepReport, Update,
 };
 
 /// Layers of very different cost, together above the size from which threads are used.
@@ -335,4 +337,117 @@ fn vectors_are_given_as_vectors() {
     set.step(&mut [Update::new("bias", Array2::ones((1, 5)).view_mut(), signal)]).unwrap();
     set.step(&mut []).unwrap();
     assert_eq!(set.report("bias").unwrap().step, 2);
+}
+
+/// Kernels and stacked experts are matrices; stacked ones have factors of their own.
+#[test]
+fn weights_of_several_axes_are_matrices() {
+    let soap = Soap { refresh: Refresh::every(2), ..Soap::default() };
+    let experts = Partition { row_blocks: 3, ..Partition::for_networks() };
+    let stacked = Soap { partition: experts, ..soap.clone() };
+    let mut set = OptimizerSet::<f64>::new(vec![
+        Group::new(Selector::named(["experts"]), &stacked),
+        Group::new(Selector::All, &soap),
+    ]);
+    set.register("experts", matrix_shape(&[3, 4, 5], 2).unwrap(), Signals::GRADIENT).unwrap();
+    set.register("kernel", matrix_shape(&[4, 3, 2, 2], 1).unwrap(), Signals::GRADIENT).unwrap();
+    for name in ["0", "1", "2"] {
+        set.register(name, (4, 5), Signals::GRADIENT).unwrap();
+    }
+    set.register("flat", (4, 12), Signals::GRADIENT).unwrap();
+    let mut rng = generator(17);
+    let mut stack = Array3::<f64>::zeros((3, 4, 5));
+    let mut kernel = Array4::<f64>::zeros((4, 3, 2, 2));
+    let mut apart = vec![Array2::<f64>::zeros((4, 5)); 3];
+    let mut flat = Array2::<f64>::zeros((4, 12));
+    for _ in 0..5 {
+        let of_stack = normal(&mut rng, (12, 5)).into_shape_with_order((3, 4, 5)).unwrap();
+        let of_flat = normal(&mut rng, (4, 12));
+        let of_kernel = of_flat.clone().into_shape_with_order((4, 3, 2, 2)).unwrap();
+        let mut updates = vec![
+            Update::tensor("experts", 2, stack.view_mut(), of_stack.view()).unwrap(),
+            Update::tensor("kernel", 1, kernel.view_mut(), of_kernel.view()).unwrap(),
+            Update::new("flat", flat.view_mut(), of_flat.view()),
+        ];
+        for ((name, weight), gradient) in
+            ["0", "1", "2"].iter().zip(&mut apart).zip(of_stack.outer_iter())
+        {
+            updates.push(Update::new(name, weight.view_mut(), gradient));
+        }
+        set.step(&mut updates).unwrap();
+    }
+    for (of_stack, alone) in stack.outer_iter().zip(&apart) {
+        assert_eq!(of_stack, alone);
+    }
+    assert_eq!(kernel.into_shape_with_order((4, 12)).unwrap(), flat);
+
+    assert_eq!(matrix_shape(&[], 0).unwrap(), (1, 1));
+    assert_eq!(matrix_shape(&[7], 0).unwrap(), (1, 7));
+    let error = matrix_shape(&[7], 2).unwrap_err().to_string();
+    assert!(error.starts_with("a weight 7 has to be of at least 2 axes"), "{error}");
+    assert!(matrix_shape(&[usize::MAX, 2], 2).is_err());
+    let gradient = Array3::<f64>::zeros((3, 5, 4));
+    let error = Update::tensor("experts", 2, stack.view_mut(), gradient.view()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the weight 3 × 4 × 5 has to be of the axes of its gradient, [3, 5, 4]"
+    );
+    let gradient = gradient.permuted_axes([0, 2, 1]);
+    let error = Update::tensor("experts", 2, stack.view_mut(), gradient.view()).unwrap_err();
+    assert!(error.to_string().ends_with("has to be stored row by row"), "{error}");
+}
+
+/// From the second round on, at most one layer in so many refreshes at a step, and each as often as before.
+#[test]
+fn staggered_refreshes_fall_on_different_steps() {
+    for published in [false, true] {
+        let soap = if published { Soap::as_published() } else { Soap::default() };
+        let soap = Soap { refresh: Refresh::every(4), ..soap };
+        let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &soap).staggered()]);
+        let names = ["0", "1", "2", "3", "4", "5", "6", "7"];
+        for name in names {
+            set.register(name, (3, 4), Signals::GRADIENT).unwrap();
+        }
+        let mut weights = vec![Array2::<f64>::zeros((3, 4)); names.len()];
+        let gradient = normal(&mut generator(5), (3, 4));
+        for step in 1..=20 {
+            let mut updates: Vec<_> = names
+                .iter()
+                .zip(&mut weights)
+                .map(|(name, weight)| Update::new(name, weight.view_mut(), gradient.view()))
+                .collect();
+            set.step(&mut updates).unwrap();
+            let refreshed = set.reports().filter(|(_, report)| report.refreshed).count();
+            assert_eq!(refreshed, if step == 1 { 8 } else { 2 }, "step {step}");
+        }
+    }
+}
+
+#[test]
+fn what_has_no_room_is_refused_by_name() {
+    let soap = Soap { partition: Partition::default(), ..Soap::default() };
+    let mut set = OptimizerSet::<f32>::new(vec![Group::new(Selector::All, &soap)]);
+    // A square of 2⁵⁰ bytes.
+    let error = set.register("embedding", (2, 1 << 24), Signals::GRADIENT).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "parameter \"embedding\": there is no memory for a factor of 16777216 × 16777216, \
+         1125899906842624 bytes"
+    );
+    set.limit_memory(Some(1 << 20));
+    set.register("small", (100, 100), Signals::GRADIENT).unwrap();
+    let held = set.memory_bytes();
+    let error = set.register("large", (300, 400), Signals::GRADIENT).unwrap_err().to_string();
+    assert!(error.starts_with("parameter \"large\": the set would hold "), "{error}");
+    assert!(error.ends_with(" bytes with it, and may hold 1048576"), "{error}");
+    assert_eq!(set.names().collect::<Vec<_>>(), ["small"]);
+    set.limit_memory(None);
+    set.register("large", (300, 400), Signals::GRADIENT).unwrap();
+    assert!(set.memory_bytes() > held + (300 * 300 + 400 * 400) * 16);
+
+    // By default the large side of an embedding is left alone: moments, and factors of the other side.
+    let mut set = OptimizerSet::<f32>::new(vec![Group::new(Selector::All, &Soap::default())]);
+    set.register("embedding", (50_257, 768), Signals::GRADIENT).unwrap();
+    let entries = 5 * 50_257 * 768 + 16 * 768 * 768;
+    assert!(set.memory_bytes() < 4 * entries, "{}", set.memory_bytes());
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::factor::FactorConfig;
 use crate::config::growth::NonExhaustive;
 use crate::config::statistic::Statistic;
-use crate::error::{OptimError, Result};
+use crate::error::Result;
 use crate::schedule::check_number;
 
 /// How a weight is laid out for a stage, which bounds the size of its factors.
@@ -14,6 +14,11 @@ use crate::schedule::check_number;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Partition {
+    /// How many matrices stand above one another in the weight, each with factors of its own: experts, or the
+    /// heads of a projection into them; ≥ 1, and a divisor of the rows.
+    pub row_blocks: usize,
+    /// How many stand side by side, as heads in a projection out of them; ≥ 1, and a divisor of the columns.
+    pub column_blocks: usize,
     /// The largest dimension of a factor, ≥ 1; `None` for any.
     pub max_dimension: Option<usize>,
     /// What happens to larger dimensions.
@@ -36,6 +41,8 @@ impl Default for Partition {
     /// No limit, no merging; vectors, where they are asked for, with exponent ½.
     fn default() -> Self {
         Partition {
+            row_blocks: 1,
+            column_blocks: 1,
             max_dimension: None,
             large: LargeDimension::Blocks,
             merging: Merging::None,
@@ -86,12 +93,12 @@ impl Partition {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.max_dimension == Some(0) {
-            return Err(OptimError::InvalidHyperparameter {
-                name: "partition.max_dimension",
-                value: 0.0,
-                allowed: "at least 1",
-            });
+        for (name, value) in [
+            ("partition.max_dimension", self.max_dimension.unwrap_or(1)),
+            ("partition.row_blocks", self.row_blocks),
+            ("partition.column_blocks", self.column_blocks),
+        ] {
+            check_number(name, value as f64, "at least 1", |x| x >= 1.0)?;
         }
         check_number("partition.vector_exponent", self.vector_exponent, "finite and ≥ 0", |x| {
             x >= 0.0

@@ -32,6 +32,9 @@ pub struct Refresh {
     /// eigendecompositions. It does not see eigenvalues change, on which roots depend, so that for
     /// these `every` should not be large.
     pub drift: Option<f64>,
+    /// How many steps earlier a refresh comes than the rule says, but for the first: layers with different
+    /// offsets do not all refresh at one step.
+    pub offset: u64,
     #[doc(hidden)]
     #[serde(skip)]
     pub non_exhaustive: NonExhaustive,
@@ -45,6 +48,7 @@ impl Default for Refresh {
             start: 1,
             tolerated_failures: 0,
             drift: None,
+            offset: 0,
             non_exhaustive: NonExhaustive::default(),
         }
     }
@@ -82,6 +86,7 @@ impl Refresh {
 
     /// Whether step `step`, counted from 1, refreshes.
     pub(crate) fn is_due(&self, step: u64) -> bool {
-        step == self.start || (step > self.start && step.is_multiple_of(self.every))
+        step == self.start
+            || (step > self.start && step.saturating_add(self.offset).is_multiple_of(self.every))
     }
 }

@@ -24,13 +24,16 @@ pub(crate) fn check_weight<A>((rows, cols): (usize, usize)) -> Result<()> {
     check_size::<A>("a weight", (rows, cols))
 }
 
-/// Refuses an array of more bytes than can be addressed.
+/// Refuses an array of more bytes than can be addressed, or than there is memory for (an allocation that fails
+/// would end the process).
 pub(crate) fn check_size<A>(what: &'static str, (rows, cols): (usize, usize)) -> Result<()> {
     let most = isize::MAX as usize / size_of::<A>();
-    match rows.checked_mul(cols) {
-        Some(entries) if entries <= most => Ok(()),
-        _ => Err(OptimError::TooLarge { what, rows, cols }),
-    }
+    let Some(entries) = rows.checked_mul(cols).filter(|&entries| entries <= most) else {
+        return Err(OptimError::TooLarge { what, rows, cols });
+    };
+    let bytes = entries * size_of::<A>();
+    let reserved = Vec::<A>::new().try_reserve_exact(entries);
+    reserved.map_err(|_| OptimError::OutOfMemory { what, rows, cols, bytes })
 }
 
 /// Refuses NaN and infinities; names the first, in row order.

@@ -2,79 +2,29 @@
 
 mod checkpoint;
 mod clipping;
+mod group;
 mod selector;
+mod update;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use layerwise_linalg::Scalar;
-use ndarray::{ArrayView1, ArrayViewMut1, ArrayViewMut2, Axis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use serde::{Deserialize, Serialize};
 
-use crate::config::chain::Chain;
 use crate::error::{OptimError, Result};
 use crate::numeric::pool::Pool;
 use crate::schedule::{Schedule, When};
 use crate::set::clipping::norm_of_all;
+pub use crate::set::group::Group;
 pub use crate::set::selector::Selector;
-use crate::signal::{Signal, Signals};
+pub use crate::set::update::{Update, matrix_shape};
+use crate::signal::Signals;
 use crate::stages::norm_constraint::shrinkage;
 use crate::state::saved::{OptimizerSetState, Resume};
 use crate::step::control::Control;
-use crate::step::method::Method;
 use crate::step::optimizer::{Optimizer, Prepared};
 use crate::step::report::StepReport;
-
-/// Parameters that share a method.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Group {
-    /// Which parameters.
-    pub selector: Selector,
-    /// Their method.
-    pub chain: Chain,
-}
-
-impl Group {
-    /// Parameters by a method: a named one, or a chain.
-    #[must_use]
-    pub fn new(selector: Selector, method: &impl Method) -> Self {
-        Group { selector, chain: method.chain() }
-    }
-}
-
-/// One parameter's part of a step.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Update<'w, 's, A> {
-    /// Its name.
-    pub name: &'s str,
-    /// Its weight; a vector is a 1 × n matrix (`view_mut().insert_axis(Axis(0))`).
-    pub weight: ArrayViewMut2<'w, A>,
-    /// What its layer reports.
-    pub signal: Signal<'s, A>,
-}
-
-impl<'w, 's, A: Scalar> Update<'w, 's, A> {
-    /// A matrix, and its gradient (a view of it will do) or all that its layer reports.
-    pub fn new(
-        name: &'s str,
-        weight: ArrayViewMut2<'w, A>,
-        signal: impl Into<Signal<'s, A>>,
-    ) -> Self {
-        Update { name, weight, signal: signal.into() }
-    }
-
-    /// A vector and its gradient; to the set it is a 1 × n matrix.
-    pub fn vector(
-        name: &'s str,
-        weight: ArrayViewMut1<'w, A>,
-        gradient: ArrayView1<'s, A>,
-    ) -> Self {
-        Update { name, weight: weight.insert_axis(Axis(0)), signal: gradient.into() }
-    }
-}
 
 /// Optimizers of named matrices and vectors.
 ///
@@ -134,6 +84,8 @@ pub struct OptimizerSet<A> {
     gradient_norm: Option<f64>,
     /// The error by which loading broke off, until the set is loaded as a whole.
     half_loaded: Option<OptimError>,
+    /// Bytes that registered parameters may hold.
+    memory_limit: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -146,6 +98,8 @@ struct Parameter<A> {
     /// Which update of the step under way is its, and what that led to.
     update: Option<usize>,
     state: Progress,
+    /// Which group it joined.
+    group: usize,
 }
 
 /// How far a parameter has come with the step under way.
@@ -178,15 +132,22 @@ impl<A: Scalar> OptimizerSet<A> {
             constraint: None,
             gradient_norm: None,
             half_loaded: None,
+            memory_limit: None,
         }
+    }
+
+    /// Refuses, from now on, to register a parameter with which optimizers and workspace would hold more than so
+    /// many bytes; `None` for no limit, as at the start.
+    pub fn limit_memory(&mut self, bytes: Option<usize>) {
+        self.memory_limit = bytes;
     }
 
     /// Adds a parameter of this shape, whose layer gives these signals beyond the gradient.
     ///
     /// # Errors
     ///
-    /// A name that is taken, a parameter that no group selects, and, under the parameter's name,
-    /// whatever [`Chain::build_for`] refuses.
+    /// A name that is taken, a parameter that no group selects, and, under the parameter's name, one with which
+    /// a [limit](Self::limit_memory) of memory would be passed, and whatever [`Chain::build_for`] refuses.
     pub fn register(
         &mut self,
         name: impl Into<String>,
@@ -197,14 +158,21 @@ impl<A: Scalar> OptimizerSet<A> {
         if self.index.contains_key(&name) {
             return Err(OptimError::DuplicateParameter { name });
         }
-        let Some(group) = self.groups.iter().find(|group| group.selector.selects(&name, shape))
-        else {
+        let is_selected = |group: &Group| group.selector.selects(&name, shape);
+        let Some((at, group)) = self.groups.iter().enumerate().find(|(_, g)| is_selected(g)) else {
             return Err(OptimError::NoGroup { name, rows: shape.0, cols: shape.1 });
         };
+        let index = self.parameters.iter().filter(|parameter| parameter.group == at).count();
         let available = group.chain.required().check_available(available);
-        let built = available.and_then(|()| group.chain.build_in(shape, &self.pool));
+        let built = available.and_then(|()| group.chain_of(index).build_in(shape, &self.pool));
         let mut optimizer = built.map_err(|source| named(&name, source))?;
         self.pool.reserve(&[&optimizer.needs], 1);
+        if let Some(limit) = self.memory_limit {
+            let bytes = self.memory_bytes().saturating_add(optimizer.memory_bytes());
+            if bytes > limit {
+                return Err(named(&name, OptimError::MemoryLimit { bytes, limit }));
+            }
+        }
         self.at_once = 1;
         if self.clip.is_some() {
             optimizer.reserve_gradient();
@@ -219,6 +187,7 @@ impl<A: Scalar> OptimizerSet<A> {
             is_constrained,
             update: None,
             state: Progress::Idle,
+            group: at,
         });
         Ok(())
     }

@@ -89,7 +89,7 @@ impl<S> Blocks<S> {
         shape: (usize, usize),
         build: impl Fn(&StageConfig, (usize, usize)) -> Result<S>,
     ) -> Result<Self> {
-        let extents = partition.extents(shape);
+        let extents = partition.extents(shape)?;
         let is_whole = extents.iter().all(|extent| extent.shape() == shape);
         if !is_whole && stage.required() != Signals::GRADIENT {
             return Err(OptimError::Incompatible {

@@ -23,7 +23,35 @@ pub(crate) struct Extent {
 
 impl Partition {
     /// The parts of a weight of this shape, which cover it once.
-    pub(crate) fn extents(&self, (rows, cols): (usize, usize)) -> Vec<Extent> {
+    ///
+    /// # Errors
+    ///
+    /// Numbers of blocks that do not divide the rows or columns.
+    pub(crate) fn extents(&self, (rows, cols): (usize, usize)) -> Result<Vec<Extent>> {
+        for (name, blocks, side) in [
+            ("partition.row_blocks", self.row_blocks, rows),
+            ("partition.column_blocks", self.column_blocks, cols),
+        ] {
+            if side % blocks != 0 {
+                return Err(OptimError::InvalidHyperparameter {
+                    name,
+                    value: blocks as f64,
+                    allowed: "a divisor of the weight's rows, or columns",
+                });
+            }
+        }
+        let block = (rows / self.row_blocks, cols / self.column_blocks);
+        let mut all = Vec::new();
+        for row in 0..self.row_blocks {
+            for column in 0..self.column_blocks {
+                let corner = (row * block.0, column * block.1);
+                all.extend(self.extents_of_block(block).into_iter().map(|e| e.moved_by(corner)));
+            }
+        }
+        Ok(all)
+    }
+
+    fn extents_of_block(&self, (rows, cols): (usize, usize)) -> Vec<Extent> {
         let limit = self.max_dimension.unwrap_or(usize::MAX);
         let vector = match self.merging {
             Merging::None => false,
@@ -70,6 +98,11 @@ impl Partition {
 }
 
 impl Extent {
+    fn moved_by(self, (row, col): (usize, usize)) -> Self {
+        let moved = |range: Range<usize>, by: usize| range.start + by..range.end + by;
+        Extent { rows: moved(self.rows, row), cols: moved(self.cols, col), ..self }
+    }
+
     /// The shape in which the stage sees it.
     pub(crate) fn shape(&self) -> (usize, usize) {
         let (rows, cols) = (self.rows.len(), self.cols.len());
@@ -125,19 +158,35 @@ mod tests {
     use super::*;
 
     fn shapes(partition: &Partition, shape: (usize, usize)) -> Vec<(usize, usize)> {
-        partition.extents(shape).iter().map(Extent::shape).collect()
+        partition.extents(shape).unwrap().iter().map(Extent::shape).collect()
     }
 
     #[test]
     fn blocks_cover_a_weight_once() {
         let partition = Partition { max_dimension: Some(3), ..Partition::default() };
         let mut counts = ndarray::Array2::<f64>::zeros((7, 5));
-        for extent in partition.extents((7, 5)) {
+        for extent in partition.extents((7, 5)).unwrap() {
             counts.slice_mut(s![extent.rows, extent.cols]).mapv_inplace(|x| x + 1.0);
         }
         assert_eq!(counts, ndarray::Array2::<f64>::ones((7, 5)));
         let expected = [(3, 3), (3, 2), (3, 3), (3, 2), (1, 3), (1, 2)];
         assert_eq!(shapes(&partition, (7, 5)), expected);
+    }
+
+    #[test]
+    fn stacked_matrices_are_told_apart() {
+        let partition = Partition { row_blocks: 2, max_dimension: Some(3), ..Partition::default() };
+        let expected = [(3, 3), (3, 1), (1, 3), (1, 1), (3, 3), (3, 1), (1, 3), (1, 1)];
+        assert_eq!(shapes(&partition, (8, 4)), expected);
+        let heads = Partition { row_blocks: 2, column_blocks: 3, ..Partition::default() };
+        let extents = heads.extents((4, 9)).unwrap();
+        assert_eq!(
+            (extents.len(), extents[4].rows.clone(), extents[4].cols.clone()),
+            (6, 2..4, 3..6)
+        );
+        for shape in [(5, 9), (4, 8)] {
+            assert!(matches!(heads.extents(shape), Err(OptimError::InvalidHyperparameter { .. })));
+        }
     }
 
     #[test]
@@ -150,7 +199,7 @@ mod tests {
         assert_eq!(shapes(&partition, (20, 1)), [(1, 15), (1, 5)]);
         let vectors = Partition { merging: Merging::Vectors, ..partition.clone() };
         assert_eq!(shapes(&vectors, (5, 3)), [(5, 3)]);
-        let column = &vectors.extents((4, 1))[0];
+        let column = &vectors.extents((4, 1)).unwrap()[0];
         assert_eq!((column.shape(), column.alone), ((1, 4), (true, false)));
     }
 
@@ -161,7 +210,7 @@ mod tests {
             large: LargeDimension::LeftAlone,
             ..Partition::default()
         };
-        let alone = |shape| partition.extents(shape)[0].alone;
+        let alone = |shape| partition.extents(shape).unwrap()[0].alone;
         assert_eq!(alone((4, 4)), (false, false));
         assert_eq!(alone((5, 4)), (true, false));
         assert_eq!(alone((4, 5)), (false, true));

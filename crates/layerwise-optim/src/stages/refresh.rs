@@ -42,6 +42,12 @@ impl Progress {
         refresh.is_due(step) || (step > refresh.start && !self.ready)
     }
 
+    /// As [`is_due`](Self::is_due) where the first step takes the first basis, and the rule holds from then on.
+    pub(crate) fn is_due_before(&self, refresh: &Refresh) -> bool {
+        let steps = self.steps.saturating_add(refresh.offset);
+        self.steps == 0 || steps.is_multiple_of(refresh.every)
+    }
+
     /// What each part of a refresh gave, `None` where it failed and the former serves on; beside each
     /// result stands whether there is a former. Counts refreshes that failed in a row.
     pub(crate) fn settle<T, const PARTS: usize>(

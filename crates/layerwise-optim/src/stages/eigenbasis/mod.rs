@@ -248,7 +248,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         let refresh = &self.config.refresh;
         let due = match self.config.basis_use {
             BasisUse::Refreshed => progress.is_due(refresh),
-            BasisUse::Previous => progress.steps.is_multiple_of(refresh.every),
+            BasisUse::Previous => progress.is_due_before(refresh),
         };
         let reading =
             if due || refresh.drift.is_some() { Reading::Moment } else { Reading::Nothing };
