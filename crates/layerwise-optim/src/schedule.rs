@@ -120,6 +120,13 @@ impl fmt::Debug for NamedSchedule {
     }
 }
 
+impl Default for Schedule {
+    /// 0 at every step.
+    fn default() -> Self {
+        Schedule::Constant(0.0)
+    }
+}
+
 impl From<f64> for Schedule {
     fn from(value: f64) -> Self {
         Schedule::Constant(value)

@@ -71,6 +71,42 @@ fn derivatives_of_a_mean_loss_give_the_same_report() {
     assert_eq!(second_moment(each.output()), second_moment(mean.output()));
 }
 
+/// A mean over all tokens is that of as many samples, in whichever shape it comes.
+#[test]
+fn a_mean_over_positions_is_one_over_samples() {
+    let inputs: Array3<f64> = normals(9, (4, 8, 5));
+    let derivatives: Array3<f64> = normals(10, (4, 8, 3));
+    let flat = |array: &Array3<f64>| {
+        let width = array.dim().2;
+        array.clone().into_shape_with_order((32, width)).unwrap()
+    };
+    let (flat_inputs, flat_derivatives) = (flat(&inputs), flat(&derivatives));
+    for sharing in [WeightSharing::Expand, WeightSharing::Reduce] {
+        let layer = || Linear::new(3, 5).with_bias().with_sharing(sharing);
+        let (mut sequences, mut tokens) = (layer(), layer());
+        let found = sequences
+            .report(inputs.view(), Derivatives::OfMeanOverPositions(derivatives.view()))
+            .unwrap();
+        let expected = tokens
+            .report(flat_inputs.view(), Derivatives::OfMeanLoss(flat_derivatives.view()))
+            .unwrap();
+        assert_eq!(found.gradient(), expected.gradient());
+        assert_eq!(second_moment(found.input()), second_moment(expected.input()));
+        assert_eq!(second_moment(found.output()), second_moment(expected.output()));
+        // Curvature from each token's own loss, for labels that the model draws.
+        let drawn = &derivatives * 32.0;
+        let mut other = layer();
+        let with_own = other
+            .report_with(
+                inputs.view(),
+                Derivatives::OfMeanOverPositions(derivatives.view()),
+                Derivatives::OfEachLoss(drawn.view()),
+            )
+            .unwrap();
+        assert_eq!(second_moment(with_own.output()), second_moment(expected.output()));
+    }
+}
+
 /// Both conventions on sequences, by their sums over samples n and places t.
 #[test]
 fn places_of_a_sample_expand_or_reduce() {
@@ -191,7 +227,7 @@ fn a_convolution_has_the_gradient_of_finite_differences() {
         let rows = derivatives.view().permuted_axes([0, 2, 3, 1]);
         let rows = rows.as_standard_layout().into_owned();
         let rows = rows.into_shape_with_order((2 * size.0 * size.1, 3)).unwrap();
-        let by_inputs = layer.scatter(rows.dot(&weight).view(), (2, (6, 7))).unwrap();
+        let by_inputs = layer.scatter(rows.dot(&weight).view(), 2, (6, 7)).unwrap();
         for at in [(0, 0, 0, 0), (1, 1, 3, 4), (0, 1, 5, 6)] {
             let moved = |by: f64| {
                 let mut inputs = inputs.clone();
@@ -316,6 +352,17 @@ fn what_does_not_fit_a_layer_is_refused() {
     ] {
         assert!(report(layer, [1, 2, 1, 1]).contains("does not fit"));
     }
+    for layer in [
+        conv((1, 1)).with_padding((1 << 40, 1 << 40)),
+        conv((1, 1)).with_padding((1 << 25, 1 << 25)),
+    ] {
+        let error = report(layer.clone(), [1, 2, 1, 1]);
+        assert!(error.contains("larger than") || error.contains("no memory"), "{error}");
+        let patches = array![[0.0]];
+        assert!(layer.scatter(patches.view(), usize::MAX, (4, 5)).is_err());
+    }
+    let huge = Conv2d::<f64>::new(2, 1 << 40, (1 << 40, 1)).with_bias();
+    assert_eq!(huge.weight_shape(), (2, usize::MAX));
     assert_eq!(
         report(conv((2, 2)), [1, 2, 4, 4]),
         "derivatives 1 × 2 × 4 × 4 has to be 1 × 2 × 3 × 4"
@@ -326,7 +373,7 @@ fn what_does_not_fit_a_layer_is_refused() {
         "inputs 1 × 3 × 4 × 5 has to be N × 1 × H × W"
     );
     let patches = array![[0.0]];
-    assert!(conv((1, 1)).scatter(patches.view(), (1, (4, 5))).is_err());
+    assert!(conv((1, 1)).scatter(patches.view(), 1, (4, 5)).is_err());
 
     // A NaN is found where it enters an optimizer.
     let mut layer = Linear::<f64>::new(1, 2);

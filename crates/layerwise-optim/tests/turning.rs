@@ -5,11 +5,11 @@ mod common;
 
 use common::{generator, largest_difference, normal};
 use layerwise_optim::chain::{EigenbasisConfig, StageConfig, TurnedMoments};
-use layerwise_optim::factor::Statistic;
+use layerwise_optim::factor::{BasisMethod, Statistic};
 use layerwise_optim::ndarray::{Array2, array, s};
 use layerwise_optim::parity::BasisUse;
 use layerwise_optim::{
-    Averaging, Chain, Ekfac, Factor, Method, OptimError, Refresh, Scalar, Side, Signal, Soap,
+    Averaging, Chain, Ekfac, Factor, Method, OptimError, Refresh, Scalar, Side, Signal, Soap, suite,
 };
 
 const MODES: [TurnedMoments; 3] =
@@ -145,6 +145,60 @@ fn transport_keeps_the_sum_of_wide_moments_in_single_precision() {
         // Rotations of single precision lose some ε √n of a square, and there are four at a step.
         let tolerance = 8.0 * f64::from(f32::EPSILON) * 160.0_f64.sqrt() * f64::from(step);
         assert!((found / sum - 1.0).abs() < tolerance, "step {step}: {found} for {sum}");
+    }
+}
+
+/// What every stage promises, refusals and resumed runs among it, across refreshes that turn the bases, by each
+/// way to find them.
+#[test]
+fn moments_that_turn_keep_the_promises_of_a_stage() {
+    for turned_moments in MODES {
+        for (basis, refresh) in [
+            (BasisMethod::default(), Refresh::every(2)),
+            (BasisMethod::qr_step(0.0), Refresh::every(1)),
+            (BasisMethod::default(), Refresh::on_drift(0.05)),
+        ] {
+            let stage = StageConfig::Eigenbasis(EigenbasisConfig {
+                turned_moments,
+                basis,
+                refresh,
+                ..EigenbasisConfig::new(Statistic::Gradient, Statistic::Gradient)
+            });
+            suite::check::<f32>(&stage, (5, 7)).unwrap();
+            suite::check::<f64>(&stage, (6, 4)).unwrap();
+        }
+    }
+}
+
+/// A step that is refused where the bases turn leaves no trace: later steps are those of a run without it.
+#[test]
+fn a_refused_turn_leaves_no_trace() {
+    for turned_moments in MODES {
+        let ekfac = Ekfac { turned_moments, refresh: Refresh::every(2), ..Ekfac::default() };
+        let (mut with, mut without) =
+            (ekfac.build::<f32>((4, 6)).unwrap(), ekfac.build::<f32>((4, 6)).unwrap());
+        let mut weights = [Array2::<f32>::zeros((4, 6)), Array2::zeros((4, 6))];
+        let mut rng = generator(14);
+        for _ in 0..8 {
+            let inputs = normal::<f32>(&mut rng, (5, 6));
+            let outputs = normal::<f32>(&mut rng, (5, 4));
+            let gradient = outputs.t().dot(&inputs) / 5.0;
+            let signal = Signal::new(gradient.view())
+                .with_input(Factor::Samples(inputs.view()))
+                .with_output(Factor::Samples(outputs.view()));
+            // Finite, and of squares that are not.
+            let (large, small) = (&outputs * 1e25, &inputs * 1e-25);
+            let overflowing = Signal::new(gradient.view())
+                .with_input(Factor::Samples(small.view()))
+                .with_output(Factor::Samples(large.view()));
+            let before = (with.state(), weights[0].clone());
+            with.step(&mut weights[0].view_mut(), &overflowing).unwrap_err();
+            assert_eq!((with.state(), weights[0].clone()), before);
+            with.step(&mut weights[0].view_mut(), &signal).unwrap();
+            without.step(&mut weights[1].view_mut(), &signal).unwrap();
+            assert_eq!(weights[0], weights[1]);
+        }
+        assert_eq!(with.state(), without.state());
     }
 }
 

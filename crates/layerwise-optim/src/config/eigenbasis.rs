@@ -33,8 +33,10 @@ pub struct EigenbasisConfig {
     /// times the largest, which is what rotations may leave of zero, but where it and `ε` are both zero.
     pub diagonal: DiagonalConfig,
     /// `λ` ≥ 0: `v̂` counts as `v̂ + λ mean(v̂)`, a damping that does not depend on the scale of gradients.
+    #[serde(default)]
     pub relative_damping: Schedule,
-    /// What becomes of `v` when a refresh turns the bases.
+    /// What becomes of `v` when a refresh turns the bases. (One that is set from outside does not.)
+    #[serde(default)]
     pub turned_moments: TurnedMoments,
     /// What `v` is estimated from.
     pub estimate: DiagonalEstimate,
@@ -67,7 +69,7 @@ pub enum TurnedMoments {
     /// places, an entry is divided by the other's root until the average has forgotten.
     #[default]
     Kept,
-    /// It begins anew (George et al. 2018, EKFAC).
+    /// It begins anew (George et al. 2018, EKFAC): with a refresh at every step it has no memory.
     Restarted,
     /// `|U₊ᵀU|² v |VᵀV₊|²` with entry-wise squares (our choice): the second moments in the new bases, where the
     /// coordinates in the former ones were uncorrelated. Two vectors that change their places take their
@@ -114,6 +116,13 @@ impl EigenbasisConfig {
                 first: "second moments that turn with the bases",
                 second: "the basis from before the step, or a maximum of second moments",
                 why: "the former follows the columns' order already, and the latter is no second moment",
+            });
+        }
+        if self.turned_moments == TurnedMoments::Restarted && self.diagonal.initial != 0.0 {
+            return Err(OptimError::Incompatible {
+                first: "second moments that begin anew",
+                second: "an initial value",
+                why: "they begin from nothing",
             });
         }
         self.basis.check(when)?;

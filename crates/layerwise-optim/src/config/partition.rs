@@ -27,7 +27,8 @@ pub struct Partition {
     pub merging: Merging,
     /// Weights with a single row or column are left to the diagonal method that a step takes its length from,
     /// or to the entry-wise second moment of an eigenbasis, without a rotation; and so are weights of which both
-    /// dimensions are too large and left alone.
+    /// dimensions are too large and left alone. Where a step takes its length from no diagonal method, they are
+    /// stepped by the direction that arrives.
     pub diagonal_vectors: bool,
     /// The exponent of that factor's root, ≥ 0; with 0 the vector is left alone. (A diagonal in an
     /// eigenbasis keeps its own.)
@@ -84,10 +85,14 @@ impl Partition {
     /// decomposition of such a factor takes some ten seconds on a core).
     #[must_use]
     pub fn for_networks() -> Self {
+        Partition { diagonal_vectors: true, ..Partition::leaving_large_sides() }
+    }
+
+    /// As [`for_networks`](Self::for_networks), but that vectors are matrices.
+    pub(crate) fn leaving_large_sides() -> Self {
         Partition {
             max_dimension: Some(4096),
             large: LargeDimension::LeftAlone,
-            diagonal_vectors: true,
             ..Partition::default()
         }
     }

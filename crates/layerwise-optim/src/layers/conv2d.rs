@@ -1,11 +1,12 @@
 //! Convolutions of two dimensions.
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, Array4, ArrayView2, ArrayView4, Ix4};
+use ndarray::{Array4, ArrayView2, ArrayView4, ArrayViewMut2, Ix4};
 
 use crate::error::{OptimError, Result};
-use crate::layers::samples::{Samples, refuse, resize};
+use crate::layers::samples::{Samples, refuse};
 use crate::layers::{Derivatives, WeightSharing};
+use crate::numeric::finite::check_size;
 use crate::signal::Signal;
 
 /// A convolution of C × H × W inputs with a kernel O × C × h × w; its weight is O × (C·h·w), the kernel row by
@@ -41,7 +42,7 @@ impl<A: Scalar> Conv2d<A> {
             geometry,
             has_bias: false,
             sharing: WeightSharing::default(),
-            samples: Samples::new(),
+            samples: Samples::new((outputs, geometry.patch())),
         }
     }
 
@@ -66,7 +67,8 @@ impl<A: Scalar> Conv2d<A> {
     /// The same with a bias.
     #[must_use]
     pub fn with_bias(self) -> Self {
-        Conv2d { has_bias: true, ..self }
+        let samples = Samples::new((self.outputs, self.geometry.patch().saturating_add(1)));
+        Conv2d { has_bias: true, samples, ..self }
     }
 
     /// The same with another rule for the places of a sample.
@@ -78,7 +80,7 @@ impl<A: Scalar> Conv2d<A> {
     /// The shape of the weight.
     #[must_use]
     pub fn weight_shape(&self) -> (usize, usize) {
-        (self.outputs, self.geometry.patch() + usize::from(self.has_bias))
+        (self.outputs, self.geometry.patch().saturating_add(usize::from(self.has_bias)))
     }
 
     /// Height and width of the outputs for inputs of this height and width.
@@ -98,7 +100,7 @@ impl<A: Scalar> Conv2d<A> {
     /// Inputs with other channels, without a sample, or too small.
     pub fn patches(&mut self, inputs: ArrayView4<'_, A>) -> Result<ArrayView2<'_, A>> {
         self.write_patches(inputs)?;
-        Ok(self.samples.inputs.view())
+        Ok(self.samples.patches())
     }
 
     /// Writes the patches; returns the size of the outputs.
@@ -110,10 +112,8 @@ impl<A: Scalar> Conv2d<A> {
         }
         let size = (height, width);
         let outputs = self.output_size(size)?;
-        let places = outputs.0 * outputs.1;
-        let width_of_patch = self.weight_shape().1;
-        let patches = &mut self.samples.inputs;
-        resize(patches, (samples * places, width_of_patch));
+        let places = rows(1, outputs)?;
+        let mut patches = self.samples.inputs(rows(samples, outputs)?)?;
         patches.fill(A::zero());
         if self.has_bias {
             patches.column_mut(self.geometry.patch()).fill(A::one());
@@ -131,20 +131,23 @@ impl<A: Scalar> Conv2d<A> {
     ///
     /// # Errors
     ///
-    /// Derivatives of another shape than the patches of inputs of this size.
+    /// Derivatives of another shape than the patches of this many inputs of this size.
     pub fn scatter(
         &self,
         patches: ArrayView2<'_, A>,
-        (samples, size): (usize, (usize, usize)),
+        samples: usize,
+        size: (usize, usize),
     ) -> Result<Array4<A>> {
         let outputs = self.output_size(size)?;
-        let places = outputs.0 * outputs.1;
-        let expected = (samples * places, self.weight_shape().1);
+        let places = rows(1, outputs)?;
+        let expected = (rows(samples, outputs)?, self.weight_shape().1);
         if patches.dim() != expected {
             let expected = format!("{} × {}", expected.0, expected.1);
             return refuse("derivatives by patches", expected, patches.shape());
         }
-        let mut derivatives = Array4::zeros((samples, self.geometry.channels, size.0, size.1));
+        let channels = self.geometry.channels;
+        check_size::<A>("derivatives by inputs", (rows(samples, size)?, channels))?;
+        let mut derivatives = Array4::zeros((samples, channels, size.0, size.1));
         for (sample, mut input) in derivatives.outer_iter_mut().enumerate() {
             self.geometry.for_each_entry(size, outputs, |(place, column), at| {
                 input[at] += patches[[sample * places + place, column]];
@@ -163,8 +166,7 @@ impl<A: Scalar> Conv2d<A> {
         inputs: ArrayView4<'_, A>,
         derivatives: Derivatives<'_, A, Ix4>,
     ) -> Result<Signal<'_, A>> {
-        let curvature = derivatives;
-        self.report_with(inputs, derivatives, curvature)
+        self.signal(inputs, derivatives, None)
     }
 
     /// As [`Linear::report_with`](crate::layers::Linear::report_with), of inputs N × C × H × W and derivatives
@@ -180,32 +182,50 @@ impl<A: Scalar> Conv2d<A> {
         derivatives: Derivatives<'_, A, Ix4>,
         curvature: Derivatives<'_, A, Ix4>,
     ) -> Result<Signal<'_, A>> {
+        self.signal(inputs, derivatives, Some(curvature))
+    }
+
+    fn signal(
+        &mut self,
+        inputs: ArrayView4<'_, A>,
+        derivatives: Derivatives<'_, A, Ix4>,
+        curvature: Option<Derivatives<'_, A, Ix4>>,
+    ) -> Result<Signal<'_, A>> {
         let samples = inputs.dim().0;
         let (height, width) = self.write_patches(inputs)?;
-        let (of_loss, of_curvature) = (derivatives.view().shape(), curvature.view().shape());
+        let of_loss = Some(derivatives.view().shape());
+        let of_curvature = curvature.as_ref().map(|curvature| curvature.view().shape());
         for (what, found) in [("derivatives", of_loss), ("derivatives for curvature", of_curvature)]
         {
+            let Some(found) = found else { continue };
             if found != [samples, self.outputs, height, width] {
                 let expected = format!("{samples} × {} × {height} × {width}", self.outputs);
                 return refuse(what, expected, found);
             }
         }
         // Channels come second, and a row is a place.
-        let write = |view: &ArrayView4<'_, A>, rows: &mut Array2<A>| {
+        let write = |view: &ArrayView4<'_, A>, rows: &mut ArrayViewMut2<'_, A>| {
             let places = view.view().permuted_axes([0, 2, 3, 1]);
             for (mut row, place) in rows.rows_mut().into_iter().zip(places.rows()) {
                 row.assign(&place);
             }
         };
         let counts = (samples, height * width);
-        self.samples.signal(counts, self.sharing, &derivatives, &curvature, self.outputs, write)
+        self.samples.signal(counts, self.sharing, &derivatives, curvature.as_ref(), write)
     }
 }
 
+/// Places of so many samples.
+fn rows(samples: usize, (height, width): (usize, usize)) -> Result<usize> {
+    let places = height.checked_mul(width).and_then(|places| places.checked_mul(samples));
+    let what = "places of a convolution";
+    places.ok_or(OptimError::TooLarge { what, rows: height, cols: width })
+}
+
 impl Geometry {
-    /// Entries of a patch without the bias.
+    /// Entries of a patch without the bias. (One that cannot be counted is refused when patches are made.)
     fn patch(self) -> usize {
-        self.channels * self.kernel.0 * self.kernel.1
+        self.channels.saturating_mul(self.kernel.0).saturating_mul(self.kernel.1)
     }
 
     fn output_size(self, size: (usize, usize)) -> Result<(usize, usize)> {
@@ -227,17 +247,23 @@ impl Geometry {
         outputs: (usize, usize),
         mut entry: impl FnMut((usize, usize), (usize, usize, usize)),
     ) {
-        for place in 0..outputs.0 * outputs.1 {
-            let corner = (place / outputs.1 * self.stride.0, place % outputs.1 * self.stride.1);
-            for column in 0..self.patch() {
-                let (i, j) = (column / self.kernel.1 % self.kernel.0, column % self.kernel.1);
-                let row = corner.0 + i * self.dilation.0;
-                let col = corner.1 + j * self.dilation.1;
-                let (row, col) =
-                    (row.wrapping_sub(self.padding.0), col.wrapping_sub(self.padding.1));
-                if row < size.0 && col < size.1 {
-                    let channel = column / (self.kernel.0 * self.kernel.1);
-                    entry((place, column), (channel, row, col));
+        let Geometry { channels, kernel, stride, padding, dilation } = self;
+        for y in 0..outputs.0 {
+            for x in 0..outputs.1 {
+                let place = y * outputs.1 + x;
+                let mut column = 0;
+                for channel in 0..channels {
+                    for i in 0..kernel.0 {
+                        // Above the inputs it wraps beyond them.
+                        let row = (y * stride.0 + i * dilation.0).wrapping_sub(padding.0);
+                        for j in 0..kernel.1 {
+                            let col = (x * stride.1 + j * dilation.1).wrapping_sub(padding.1);
+                            if row < size.0 && col < size.1 {
+                                entry((place, column), (channel, row, col));
+                            }
+                            column += 1;
+                        }
+                    }
                 }
             }
         }

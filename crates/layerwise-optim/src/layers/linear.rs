@@ -1,10 +1,10 @@
 //! Dense layers, at one place of a sample or at many.
 
 use layerwise_linalg::Scalar;
-use ndarray::{Array2, ArrayView, Dimension, s};
+use ndarray::{ArrayView, ArrayViewMut2, Dimension, s};
 
 use crate::error::Result;
-use crate::layers::samples::{Samples, refuse, resize, rows_of};
+use crate::layers::samples::{Samples, refuse};
 use crate::layers::{Derivatives, WeightSharing};
 use crate::signal::Signal;
 
@@ -23,13 +23,20 @@ impl<A: Scalar> Linear<A> {
     #[must_use]
     pub fn new(outputs: usize, inputs: usize) -> Self {
         let sharing = WeightSharing::default();
-        Linear { outputs, inputs, has_bias: false, sharing, samples: Samples::new() }
+        Linear {
+            outputs,
+            inputs,
+            has_bias: false,
+            sharing,
+            samples: Samples::new((outputs, inputs)),
+        }
     }
 
     /// The same with a bias.
     #[must_use]
     pub fn with_bias(self) -> Self {
-        Linear { has_bias: true, ..self }
+        let samples = Samples::new((self.outputs, self.inputs + 1));
+        Linear { has_bias: true, samples, ..self }
     }
 
     /// The same with another rule for the places of a sample.
@@ -55,8 +62,7 @@ impl<A: Scalar> Linear<A> {
         inputs: ArrayView<'_, A, D>,
         derivatives: Derivatives<'_, A, D>,
     ) -> Result<Signal<'_, A>> {
-        let curvature = derivatives.clone();
-        self.report_with(inputs, derivatives, curvature)
+        self.signal(inputs, derivatives, None)
     }
 
     /// As [`report`](Self::report), with the output factor from other derivatives: of losses for labels that
@@ -73,6 +79,15 @@ impl<A: Scalar> Linear<A> {
         derivatives: Derivatives<'_, A, D>,
         curvature: Derivatives<'_, A, D>,
     ) -> Result<Signal<'_, A>> {
+        self.signal(inputs, derivatives, Some(curvature))
+    }
+
+    fn signal<D: Dimension>(
+        &mut self,
+        inputs: ArrayView<'_, A, D>,
+        derivatives: Derivatives<'_, A, D>,
+        curvature: Option<Derivatives<'_, A, D>>,
+    ) -> Result<Signal<'_, A>> {
         let shape = inputs.shape();
         let [samples, places @ .., width] = shape else {
             return refuse("inputs", format!("N × {}", self.inputs), shape);
@@ -82,17 +97,18 @@ impl<A: Scalar> Linear<A> {
             return refuse("inputs", format!("N × … × {}", self.inputs), shape);
         }
         let rest = &shape[..shape.len() - 1];
-        let (of_loss, of_curvature) = (derivatives.view().shape(), curvature.view().shape());
+        let of_loss = Some(derivatives.view().shape());
+        let of_curvature = curvature.as_ref().map(|curvature| curvature.view().shape());
         for (what, found) in [("derivatives", of_loss), ("derivatives for curvature", of_curvature)]
         {
+            let Some(found) = found else { continue };
             if found.split_last() != Some((&self.outputs, rest)) {
                 let axes: Vec<_> = rest.iter().map(usize::to_string).collect();
                 return refuse(what, format!("{} × {}", axes.join(" × "), self.outputs), found);
             }
         }
         let counts = (*samples, places);
-        let rows = &mut self.samples.inputs;
-        resize(rows, (samples * places, self.inputs + usize::from(self.has_bias)));
+        let mut rows = self.samples.inputs(samples * places)?;
         if self.has_bias {
             rows.column_mut(self.inputs).fill(A::one());
         }
@@ -100,7 +116,11 @@ impl<A: Scalar> Linear<A> {
         for (mut row, lane) in part.rows_mut().into_iter().zip(inputs.rows()) {
             row.assign(&lane);
         }
-        let write = |view: &ArrayView<'_, A, D>, rows: &mut Array2<A>| rows_of(view, rows);
-        self.samples.signal(counts, self.sharing, &derivatives, &curvature, self.outputs, write)
+        let write = |view: &ArrayView<'_, A, D>, rows: &mut ArrayViewMut2<'_, A>| {
+            for (mut row, lane) in rows.rows_mut().into_iter().zip(view.rows()) {
+                row.assign(&lane);
+            }
+        };
+        self.samples.signal(counts, self.sharing, &derivatives, curvature.as_ref(), write)
     }
 }

@@ -8,9 +8,9 @@
 //!
 //! With a bias the weight has one more column, the last, for an input that is always 1.
 //!
-//! Derivatives are those of each sample's own loss, or those of the mean loss, as autograd of a mean gives
-//! them; [`Derivatives`] says which. The latter are N times smaller, and a factor made of them as they are
-//! would be N² times smaller.
+//! Derivatives are those of each sample's own loss, or those of a mean loss, as autograd gives them;
+//! [`Derivatives`] says which. Those of a mean over N samples are N times smaller, and a factor made of them as
+//! they are would be N² times smaller.
 //!
 //! ```
 //! use layerwise_optim::layers::{Derivatives, Linear};
@@ -49,8 +49,7 @@ pub use linear::Linear;
 
 use ndarray::{ArrayView, Dimension};
 
-/// Derivatives of losses by a layer's outputs; the first axis is the samples, and the losses are not divided by
-/// anything but, where they are so called, their number.
+/// Derivatives of losses by a layer's outputs; the first axis is the samples.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Derivatives<'a, A, D: Dimension> {
@@ -58,20 +57,34 @@ pub enum Derivatives<'a, A, D: Dimension> {
     OfEachLoss(ArrayView<'a, A, D>),
     /// Of the mean of the samples' losses.
     OfMeanLoss(ArrayView<'a, A, D>),
+    /// Of the mean over all positions of all samples of losses that each position has for itself, as of a
+    /// language model's tokens: every position is a sample, whatever the rule for sharing.
+    OfMeanOverPositions(ArrayView<'a, A, D>),
 }
 
 impl<'a, A, D: Dimension> Derivatives<'a, A, D> {
     fn view(&self) -> &ArrayView<'a, A, D> {
         match self {
-            Derivatives::OfEachLoss(view) | Derivatives::OfMeanLoss(view) => view,
+            Derivatives::OfEachLoss(view)
+            | Derivatives::OfMeanLoss(view)
+            | Derivatives::OfMeanOverPositions(view) => view,
         }
     }
 
-    /// What they are multiplied by to be those of each sample's own loss.
-    fn to_each(&self, samples: usize) -> f64 {
+    /// What they are multiplied by to be those of each loss.
+    fn to_each(&self, samples: usize, places: usize) -> f64 {
         match self {
             Derivatives::OfEachLoss(_) => 1.0,
             Derivatives::OfMeanLoss(_) => samples as f64,
+            Derivatives::OfMeanOverPositions(_) => (samples * places) as f64,
+        }
+    }
+
+    /// How many samples there are, each with how many places.
+    fn count(&self, samples: usize, places: usize) -> (usize, usize) {
+        match self {
+            Derivatives::OfMeanOverPositions(_) => (samples * places, 1),
+            Derivatives::OfEachLoss(_) | Derivatives::OfMeanLoss(_) => (samples, places),
         }
     }
 }

@@ -1,37 +1,52 @@
 //! Inputs and derivatives of a layer, as samples of its factors.
 
 use layerwise_linalg::{Scalar, gemm};
-use ndarray::{Array2, ArrayView, ArrayView2, Axis, Dimension, s};
+use ndarray::{Array2, ArrayView, ArrayView2, ArrayViewMut2, Axis, Dimension, s};
 
 use crate::error::{OptimError, Result};
 use crate::layers::{Derivatives, WeightSharing};
+use crate::numeric::finite::check_size;
 use crate::signal::{Factor, Signal};
 
-/// Storage for what a layer reports; it grows with the number of samples.
+/// Storage for what a layer reports, as large as its largest batch.
 #[derive(Clone, Debug)]
 pub(super) struct Samples<A> {
     /// What the weight multiplies, a row for each place of each sample.
-    pub(super) inputs: Array2<A>,
-    derivatives: Array2<A>,
-    curvature: Array2<A>,
+    inputs: Rows<A>,
+    derivatives: Rows<A>,
+    curvature: Rows<A>,
     /// Sums over the places of a sample.
-    reduced: (Array2<A>, Array2<A>),
+    reduced: [Rows<A>; 2],
     gradient: Array2<A>,
+    /// The shape of the weight.
+    weight: (usize, usize),
 }
 
-/// Gives an array this shape; its contents are to be overwritten.
-pub(super) fn resize<A: Scalar>(array: &mut Array2<A>, shape: (usize, usize)) {
-    if array.dim() != shape {
-        *array = Array2::zeros(shape);
+/// As many rows as are asked for, of storage that only grows.
+#[derive(Clone, Debug)]
+pub(super) struct Rows<A> {
+    storage: Array2<A>,
+    width: usize,
+    count: usize,
+}
+
+impl<A: Scalar> Rows<A> {
+    fn new(width: usize) -> Self {
+        Rows { storage: Array2::zeros((0, 0)), width, count: 0 }
     }
-}
 
-/// Writes what has its channels last, row by row.
-pub(super) fn rows_of<A: Scalar, D: Dimension>(view: &ArrayView<'_, A, D>, rows: &mut Array2<A>) {
-    let channels = rows.ncols();
-    let lanes = view.lanes(Axis(view.ndim() - 1));
-    for (mut row, lane) in rows.rows_mut().into_iter().zip(lanes) {
-        row.slice_mut(s![..channels]).assign(&lane);
+    /// Makes room; the contents are to be overwritten.
+    pub(super) fn resize(&mut self, count: usize) -> Result<ArrayViewMut2<'_, A>> {
+        if self.storage.nrows() < count {
+            check_size::<A>("a layer's samples", (count, self.width))?;
+            self.storage = Array2::zeros((count, self.width));
+        }
+        self.count = count;
+        Ok(self.storage.slice_mut(s![..count, ..]))
+    }
+
+    pub(super) fn view(&self) -> ArrayView2<'_, A> {
+        self.storage.slice(s![..self.count, ..])
     }
 }
 
@@ -40,50 +55,69 @@ pub(super) fn refuse<T>(what: &'static str, expected: String, found: &[usize]) -
 }
 
 impl<A: Scalar> Samples<A> {
-    pub(super) fn new() -> Self {
-        let empty = || Array2::zeros((0, 0));
+    /// For a layer with this many outputs and columns of its weight.
+    pub(super) fn new((outputs, columns): (usize, usize)) -> Self {
         Samples {
-            inputs: empty(),
-            derivatives: empty(),
-            curvature: empty(),
-            reduced: (empty(), empty()),
-            gradient: empty(),
+            inputs: Rows::new(columns),
+            derivatives: Rows::new(outputs),
+            curvature: Rows::new(outputs),
+            reduced: [Rows::new(columns), Rows::new(outputs)],
+            gradient: Array2::zeros((0, 0)),
+            weight: (outputs, columns),
         }
     }
 
-    /// The signal of a layer whose inputs are in place: `write` writes derivatives of each place a row.
+    /// The place of so many rows of inputs.
+    pub(super) fn inputs(&mut self, count: usize) -> Result<ArrayViewMut2<'_, A>> {
+        self.inputs.resize(count)
+    }
+
+    pub(super) fn patches(&self) -> ArrayView2<'_, A> {
+        self.inputs.view()
+    }
+
+    /// The signal of a layer whose inputs are in place. `write` writes derivatives, those of each place a row;
+    /// without `curvature` the factor is of the same derivatives as the gradient.
     pub(super) fn signal<D: Dimension>(
         &mut self,
         (samples, places): (usize, usize),
         sharing: WeightSharing,
         derivatives: &Derivatives<'_, A, D>,
-        curvature: &Derivatives<'_, A, D>,
-        outputs: usize,
-        write: impl Fn(&ArrayView<'_, A, D>, &mut Array2<A>),
+        curvature: Option<&Derivatives<'_, A, D>>,
+        write: impl Fn(&ArrayView<'_, A, D>, &mut ArrayViewMut2<'_, A>),
     ) -> Result<Signal<'_, A>> {
         let rows = samples * places;
-        resize(&mut self.derivatives, (rows, outputs));
-        resize(&mut self.curvature, (rows, outputs));
-        resize(&mut self.gradient, (outputs, self.inputs.ncols()));
-        write(derivatives.view(), &mut self.derivatives);
-        write(curvature.view(), &mut self.curvature);
-        let mean = A::from_f64(derivatives.to_each(samples) / samples as f64);
+        write(derivatives.view(), &mut self.derivatives.resize(rows)?);
+        let (count, each) = derivatives.count(samples, places);
+        if self.gradient.dim() != self.weight {
+            check_size::<A>("a layer's gradient", self.weight)?;
+            self.gradient = Array2::zeros(self.weight);
+        }
+        let mean = A::from_f64(derivatives.to_each(samples, places) / count as f64);
+        let of_loss = self.derivatives.view();
         let gradient = &mut self.gradient.view_mut();
-        gemm(mean, self.derivatives.t(), self.inputs.view(), A::zero(), gradient)?;
-        let each = curvature.to_each(samples);
-        let (inputs, outputs) = match sharing {
-            WeightSharing::Expand => {
-                // Second moments divide by samples and places; that of derivatives is a sum over places.
-                let scale = A::from_f64(each * (places as f64).sqrt());
-                self.curvature.mapv_inplace(|x| x * scale);
-                (&self.inputs, &self.curvature)
+        gemm(mean, of_loss.t(), self.inputs.view(), A::zero(), gradient)?;
+        // Without a curvature of their own, the derivatives serve for both.
+        let (of_curvature, to_each) = match curvature {
+            None => (&mut self.derivatives, derivatives.to_each(samples, places)),
+            Some(curvature) => {
+                write(curvature.view(), &mut self.curvature.resize(rows)?);
+                (&mut self.curvature, curvature.to_each(samples, places))
             }
-            WeightSharing::Reduce => {
-                let (inputs, outputs) = &mut self.reduced;
-                let mean = A::from_f64(1.0 / places as f64);
-                reduce(self.inputs.view(), samples, mean, inputs);
-                reduce(self.curvature.view(), samples, A::from_f64(each), outputs);
+        };
+        let (inputs, outputs) = match sharing {
+            WeightSharing::Reduce if each > 1 => {
+                let [inputs, outputs] = &mut self.reduced;
+                let mean = A::from_f64(1.0 / each as f64);
+                reduce(self.inputs.view(), mean, &mut inputs.resize(count)?);
+                reduce(of_curvature.view(), A::from_f64(to_each), &mut outputs.resize(count)?);
                 (&*inputs, &*outputs)
+            }
+            _ => {
+                // Second moments divide by samples and places; that of derivatives is a sum over places.
+                let scale = A::from_f64(to_each * (each as f64).sqrt());
+                of_curvature.resize(rows)?.mapv_inplace(|x| x * scale);
+                (&self.inputs, &*of_curvature)
             }
         };
         Ok(Signal::new(self.gradient.view())
@@ -93,9 +127,8 @@ impl<A: Scalar> Samples<A> {
 }
 
 /// Sums over the places of each sample, times a factor.
-fn reduce<A: Scalar>(rows: ArrayView2<'_, A>, samples: usize, factor: A, sums: &mut Array2<A>) {
-    resize(sums, (samples, rows.ncols()));
-    let places = rows.nrows() / samples;
+fn reduce<A: Scalar>(rows: ArrayView2<'_, A>, factor: A, sums: &mut ArrayViewMut2<'_, A>) {
+    let places = rows.nrows() / sums.nrows();
     for (mut sum, places) in sums.rows_mut().into_iter().zip(rows.axis_chunks_iter(Axis(0), places))
     {
         sum.fill(A::zero());

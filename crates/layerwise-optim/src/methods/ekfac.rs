@@ -9,6 +9,7 @@ use crate::config::diagonal::DiagonalConfig;
 use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig, TurnedMoments};
 use crate::config::growth::NonExhaustive;
 use crate::config::momentum::Momentum;
+use crate::config::partition::Partition;
 use crate::config::refresh::Refresh;
 use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
@@ -45,7 +46,7 @@ pub struct Ekfac {
     /// `λ` ≥ 0, added to `v̂`.
     pub damping: Schedule,
     /// `λ` ≥ 0, added to `v̂` as a multiple of its mean, so that the scale of inputs and losses does not
-    /// matter.
+    /// matter, as long as gradients are far above 10⁻¹⁰.
     pub relative_damping: Schedule,
     /// How factors remember.
     pub averaging: Averaging,
@@ -64,6 +65,8 @@ pub struct Ekfac {
     pub norm_constraint: Option<Schedule>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Up to which dimension a side is rotated; it is not cut, as the layer's factors are whole.
+    pub partition: Partition,
     /// Adaptation of the damping; the predicted reduction is in the report where `v` is estimated from
     /// samples.
     pub damping_adaptation: Option<LevenbergMarquardt>,
@@ -82,6 +85,7 @@ impl Ekfac {
             relative_damping: 0.0.into(),
             turned_moments: TurnedMoments::Kept,
             norm_constraint: None,
+            partition: Partition::default(),
             ..Ekfac::default()
         }
     }
@@ -91,7 +95,7 @@ impl Default for Ekfac {
     /// For networks (our choice): `η` = 0.1, damping of 0.1 of the mean of `v̂` (and of
     /// 10⁻²⁰, with which a step in place is known to stay in range), averages with β = 0.95
     /// corrected, estimates from samples, which turn with the bases, bases at the first step and then at each multiple of 10, norm
-    /// constraint 10⁻³.
+    /// constraint 10⁻³; sides above 4096 left alone.
     fn default() -> Self {
         let averaging = Averaging::Ema { beta: 0.95.into(), bias_correction: true };
         Ekfac {
@@ -106,6 +110,7 @@ impl Default for Ekfac {
             momentum: None,
             norm_constraint: Some(1e-3.into()),
             weight_decay: WeightDecay::None,
+            partition: Partition::leaving_large_sides(),
             damping_adaptation: None,
             non_exhaustive: NonExhaustive::default(),
         }
@@ -118,20 +123,23 @@ impl Method for Ekfac {
             damping_adaptation: self.damping_adaptation,
             ..Chain::new(self.learning_rate.clone())
                 .then_maybe(self.momentum.clone())
-                .then(EigenbasisConfig {
-                    averaging: self.averaging.clone(),
-                    refresh: self.refresh.clone(),
-                    diagonal: DiagonalConfig {
-                        averaging: self.diagonal_averaging.clone(),
-                        epsilon: self.damping.clone(),
-                        exponent: 1.0,
-                        ..DiagonalConfig::default()
-                    },
-                    relative_damping: self.relative_damping.clone(),
-                    estimate: self.estimate,
-                    turned_moments: self.turned_moments,
-                    ..EigenbasisConfig::new(Statistic::Signal, Statistic::Signal)
-                })
+                .then(
+                    StageConfig::Eigenbasis(EigenbasisConfig {
+                        averaging: self.averaging.clone(),
+                        refresh: self.refresh.clone(),
+                        diagonal: DiagonalConfig {
+                            averaging: self.diagonal_averaging.clone(),
+                            epsilon: self.damping.clone(),
+                            exponent: 1.0,
+                            ..DiagonalConfig::default()
+                        },
+                        relative_damping: self.relative_damping.clone(),
+                        estimate: self.estimate,
+                        turned_moments: self.turned_moments,
+                        ..EigenbasisConfig::new(Statistic::Signal, Statistic::Signal)
+                    })
+                    .in_parts(&self.partition),
+                )
                 .then_maybe(self.norm_constraint.clone().map(StageConfig::NormConstraint))
                 .with_weight_decay(&self.weight_decay)
         }

@@ -10,6 +10,7 @@ use crate::config::factor::FactorConfig;
 use crate::config::growth::NonExhaustive;
 use crate::config::kronecker::KroneckerConfig;
 use crate::config::momentum::{HeavyBall, Momentum};
+use crate::config::partition::Partition;
 use crate::config::refresh::Refresh;
 use crate::config::root::RootMethod;
 use crate::config::stage::StageConfig;
@@ -70,6 +71,8 @@ pub struct Kfac {
     pub norm_constraint: Option<Schedule>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Up to which dimension a side has a factor; it is not cut, as the layer's factors are whole.
+    pub partition: Partition,
     /// Adaptation of the dampings.
     pub damping_adaptation: Option<LevenbergMarquardt>,
     #[doc(hidden)]
@@ -152,6 +155,7 @@ impl Kfac {
             averaging: Averaging::None,
             refresh: Refresh::default(),
             norm_constraint: None,
+            partition: Partition::default(),
             ..Kfac::default()
         }
     }
@@ -160,7 +164,7 @@ impl Kfac {
 impl Default for Kfac {
     /// For networks (our choice, after Martens and Grosse 2015 and Ba et al. 2017): `η` = 0.1, damping of 0.3
     /// of each factor's mean eigenvalue, averages with β = 0.95 corrected, inverted at the first
-    /// step and then at each multiple of 10, norm constraint 10⁻³, no momentum.
+    /// step and then at each multiple of 10, norm constraint 10⁻³, no momentum; sides above 4096 left alone.
     fn default() -> Self {
         Kfac {
             learning_rate: 0.1.into(),
@@ -172,6 +176,7 @@ impl Default for Kfac {
             momentum: None,
             norm_constraint: Some(1e-3.into()),
             weight_decay: WeightDecay::None,
+            partition: Partition::leaving_large_sides(),
             damping_adaptation: None,
             non_exhaustive: NonExhaustive::default(),
         }
@@ -189,10 +194,14 @@ impl Kfac {
         &self,
         (output_damping, input_damping, joint_damping): (Damping, Damping, JointDamping),
     ) -> Chain {
+        let root = match self.damping {
+            KfacDamping::Exact(_) => RootMethod::default(),
+            _ => self.root.clone(),
+        };
         let factor = |damping| FactorConfig {
             averaging: self.averaging.clone(),
             damping,
-            root: self.root.clone(),
+            root: root.clone(),
             ..FactorConfig::of(Statistic::Signal)
         };
         let left = match self.output {
@@ -203,11 +212,14 @@ impl Kfac {
             damping_adaptation: self.damping_adaptation,
             ..Chain::new(self.learning_rate.clone())
                 .then_maybe(self.momentum.clone())
-                .then(KroneckerConfig {
-                    damping: joint_damping,
-                    refresh: self.refresh.clone(),
-                    ..KroneckerConfig::new(left, factor(input_damping))
-                })
+                .then(
+                    StageConfig::Kronecker(KroneckerConfig {
+                        damping: joint_damping,
+                        refresh: self.refresh.clone(),
+                        ..KroneckerConfig::new(left, factor(input_damping))
+                    })
+                    .in_parts(&self.partition),
+                )
                 .then_maybe(self.norm_constraint.clone().map(StageConfig::NormConstraint))
                 .with_weight_decay(&self.weight_decay)
         }
@@ -258,6 +270,8 @@ pub struct OneSidedKfac {
     pub norm_constraint: Option<Schedule>,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
+    /// Up to which dimension the input side has a factor.
+    pub partition: Partition,
     /// Adaptation of the damping.
     pub damping_adaptation: Option<LevenbergMarquardt>,
     #[doc(hidden)]
@@ -276,6 +290,7 @@ impl OneSidedKfac {
             averaging: Averaging::None,
             refresh: Refresh::default(),
             momentum: None,
+            partition: Partition::default(),
             ..OneSidedKfac::default()
         }
     }
@@ -294,6 +309,7 @@ impl Default for OneSidedKfac {
             momentum: Some(HeavyBall::new(0.9).into()),
             norm_constraint: None,
             weight_decay: WeightDecay::None,
+            partition: Partition::leaving_large_sides(),
             damping_adaptation: None,
             non_exhaustive: NonExhaustive::default(),
         }
@@ -311,6 +327,7 @@ impl Method for OneSidedKfac {
             momentum: self.momentum.clone(),
             norm_constraint: self.norm_constraint.clone(),
             weight_decay: self.weight_decay.clone(),
+            partition: self.partition.clone(),
             damping_adaptation: self.damping_adaptation,
             ..Kfac::default()
         }

@@ -32,8 +32,10 @@ pub struct EigenbasisDiagonal<A> {
     right: BasisSide<A>,
     moments: SecondMoments<A>,
     progress: Staged<Progress>,
-    /// A bound of the norm of the samples' mean square, of the latest observation.
+    /// A bound of the norm of the samples' mean square, and of the squares of each side, of the latest
+    /// observation.
     squares: f64,
+    largest_square: f64,
     pool: Pool<A>,
 }
 
@@ -56,6 +58,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             moments: SecondMoments::new(&config.diagonal, shape),
             progress: Staged::twice(Progress::default()),
             squares: 0.0,
+            largest_square: 0.0,
             config: config.clone(),
             shape,
             pool: pool.clone(),
@@ -164,8 +167,10 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         check_finite("output samples", &outputs)?;
         check_finite("input samples", &inputs)?;
         // Σ ‖δ‖² ‖x‖² ≤ Σ ‖δ‖² Σ ‖x‖².
-        let norm = frobenius_norm(&outputs) * frobenius_norm(&inputs);
-        self.squares = norm * norm / count as f64;
+        let norms = [frobenius_norm(&outputs), frobenius_norm(&inputs)];
+        self.squares = (norms[0] * norms[1]).powi(2) / count as f64;
+        // Squares of one side alone are formed too.
+        self.largest_square = norms[0].max(norms[1]).powi(2);
         Ok(())
     }
 
@@ -394,7 +399,10 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
     fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
         let stretch = self.left.stretch() * self.right.stretch();
         let squares = match self.config.estimate {
-            DiagonalEstimate::Samples => self.squares * (stretch * stretch),
+            DiagonalEstimate::Samples => {
+                within_limit::<A>(self.largest_square * (stretch * stretch))?;
+                self.squares * (stretch * stretch)
+            }
             _ => (measured.gradient * stretch) * (measured.gradient * stretch),
         };
         // Entries of |U₊ᵀU|² are at most so large, and its rows and columns sum to no more.

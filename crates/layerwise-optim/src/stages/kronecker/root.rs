@@ -380,7 +380,8 @@ impl<A: Scalar> FactorRoot<A> {
     }
 }
 
-/// From the least damping that a precision carries, some 10⁻⁶ in `f32`, to a hundred times the factor.
+/// From the least damping that single precision carries, some 10⁻⁶, to a hundred times the factor; of double
+/// precision to a ten-millionth, beyond which no rounding makes a factor indefinite.
 const MOST_RAISES: usize = 8;
 
 fn is_indefinite(error: &LinalgError) -> bool {
