@@ -14,7 +14,9 @@ const GUIDE: &str = include_str!("../docs/guide.md");
 
 /// What a layer holds in a set, and what the set holds once, in the guide's table for a method.
 fn stated(row: &str) -> [&'static str; 2] {
-    let line = GUIDE.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap();
+    let is_row =
+        |line: &&str| line.starts_with(&format!("| {row} |")) && line.matches('|').count() == 6;
+    let line = GUIDE.lines().find(is_row).unwrap();
     [4, 5].map(|column| line.split('|').nth(column).unwrap().trim())
 }
 
