@@ -133,7 +133,7 @@ pub enum OptimError {
         /// Rows and columns found.
         found: (usize, usize),
     },
-    /// What a layer was given has not the layer's axes.
+    /// An array with other axes than a layer or a weight has.
     #[error("{what} {} has to be {expected}", axes(found))]
     LayerShape {
         /// The array.
@@ -357,7 +357,7 @@ pub enum OptimError {
 
 fn axes(shape: &[usize]) -> String {
     let axes: Vec<_> = shape.iter().map(usize::to_string).collect();
-    axes.join(" × ")
+    if axes.is_empty() { "without axes".to_owned() } else { axes.join(" × ") }
 }
 
 impl OptimError {

@@ -18,9 +18,9 @@
 //!
 //! These named methods are structs of hyperparameters, by the names of the literature, and
 //! [stand for](Method::chain) chains. A chain can be changed, put together otherwise, and joined by
-//! stages of one's own, behind the trait [`Stage`](stage::Stage); it [builds](Chain::build) a checked [`Optimizer`]
-//! of one weight. What a layer reports at a step is a [`Signal`]. An [`OptimizerSet`] steps many named
-//! matrices and vectors at once.
+//! stages of one's own, behind the trait [`Stage`](stage::Stage); it [builds](Chain::build) a checked
+//! [`Optimizer`] of one weight. What a layer reports at a step is a [`Signal`]. An [`OptimizerSet`] steps
+//! many named matrices and vectors at once.
 //!
 //! ```
 //! use layerwise_optim::ndarray::array;

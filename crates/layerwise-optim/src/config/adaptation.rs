@@ -12,8 +12,9 @@ use crate::schedule::check_number;
 /// loss fell by more than ¾ of what the model predicted, and divides by `ω` where by less than ¼. The next
 /// step is damped so already: roots are computed anew for it, whether a refresh is due or not.
 ///
-/// What the model predicted is in the report of each step ([`StepReport::model`](crate::StepReport::model)), where the factors
-/// are the layer's. For a set, the predictions of its parameters are summed:
+/// What the model predicted is in the report of each step
+/// ([`StepReport::model`](crate::StepReport::model)), where the factors are the layer's. For a set, the
+/// predictions of its parameters are summed:
 ///
 /// ```
 /// use layerwise_optim::ndarray::{Array2, array};

@@ -41,8 +41,8 @@ pub trait CustomStage: Serialize + Send + Sync + 'static {
     }
 
     /// What of the hyperparameters shapes the state or gives it its meaning, as text: a state is taken
-    /// under [`Resume::NewHyperparameters`](crate::checkpoint::Resume::NewHyperparameters) where these are equal. All
-    /// of them, where it is not written.
+    /// under [`Resume::NewHyperparameters`](crate::checkpoint::Resume::NewHyperparameters) where these are
+    /// equal. All of them, where it is not written.
     fn structure(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -56,8 +56,9 @@ pub trait CustomStage: Serialize + Send + Sync + 'static {
 }
 
 /// A [`CustomStage`] in a chain. Its name, its hyperparameters as JSON and its
-/// [structure](CustomStage::structure) are all that is compared and serialised: a saved state keeps them, and fits an optimizer whose chain has an equal stage. What is
-/// deserialised cannot be built, and is refused when an optimizer is built of it.
+/// [structure](CustomStage::structure) are all that is compared and serialised: a saved state keeps them,
+/// and fits an optimizer whose chain has an equal stage. What is deserialised cannot be built, and is
+/// refused when an optimizer is built of it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Custom {
     name: String,

@@ -14,10 +14,10 @@ pub enum Damping {
     /// `λ I`, `λ` ≥ 0.
     Absolute(Schedule),
     /// `ε λ_max I`, `ε` ≥ 0; needs eigenvalues. As of every relative damping, an `ε` > 0 counts as no less than
-    /// `√n ε₀`, with `ε₀` the scalar's machine epsilon. Where the damped factor is not positive definite all the
-    /// same, the damping is raised tenfold, up to eight times, which the step's report counts among its
-    /// fallbacks; a factor that is indefinite beyond that is refused. Where the factor is zero, as before the first
-    /// gradient that is not, its side keeps the root that it had (the identity at first).
+    /// `√n ε₀`, with `ε₀` the scalar's machine epsilon. Where the damped factor is not positive definite
+    /// all the same, the damping is raised tenfold, up to eight times, which the step's report counts among
+    /// its fallbacks; a factor that is indefinite beyond that is refused. Where the factor is zero, as
+    /// before the first gradient that is not, its side keeps the root that it had (the identity at first).
     RelativeToLargest(Schedule),
     /// `ε (tr S/n) I`, `ε` ≥ 0, no less than `√n ε₀ tr S`; zero factors as above.
     RelativeToTrace(Schedule),

@@ -12,8 +12,8 @@ use crate::error::{OptimError, Result};
 use crate::schedule::{Schedule, When};
 use crate::signal::Signals;
 
-/// `D ← U [(UᵀDV) / (√v̂ + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right factor
-/// and `v` the entry-wise second moment of the gradient in that basis (Vyas et al. 2024, SOAP).
+/// `D ← U [(UᵀDV) / (√(v̂ + λ mean v̂) + ε)] Vᵀ`, with `U` and `V` the eigenvectors of the left and right
+/// factor and `v` the entry-wise second moment of the gradient in that basis (Vyas et al. 2024, SOAP).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EigenbasisConfig {
@@ -30,7 +30,7 @@ pub struct EigenbasisConfig {
     /// When bases are computed anew.
     pub refresh: Refresh,
     /// The statistic in the basis. Of an m × n weight, a second moment counts as no smaller than (m + n) ε²
-    /// times the largest, which is what rotations may leave of zero, but where it and `ε` are both zero.
+    /// times the largest, which is what rotations may leave of zero, but where it, `ε` and `λ` are all zero.
     pub diagonal: DiagonalConfig,
     /// `λ` ≥ 0: `v̂` counts as `v̂ + λ mean(v̂)`, a damping that does not depend on the scale of gradients.
     #[serde(default)]

@@ -26,9 +26,9 @@ pub struct Partition {
     /// Which weights are taken as one vector, row by row, with a single factor.
     pub merging: Merging,
     /// Weights with a single row or column are left to the diagonal method that a step takes its length from,
-    /// or to the entry-wise second moment of an eigenbasis, without a rotation; and so are weights of which both
-    /// dimensions are too large and left alone. Where a step takes its length from no diagonal method, they are
-    /// stepped by the direction that arrives.
+    /// or to the entry-wise second moment of an eigenbasis, without a rotation; and so are weights of which
+    /// both dimensions are too large and left alone. Where a step takes its length from no diagonal method,
+    /// they are stepped by the direction that arrives.
     pub diagonal_vectors: bool,
     /// The exponent of that factor's root, ≥ 0; with 0 the vector is left alone. (A diagonal in an
     /// eigenbasis keeps its own.)

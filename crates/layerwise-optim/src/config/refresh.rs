@@ -19,11 +19,11 @@ pub struct Refresh {
     /// The first step with a refresh, ≥ 1. Where no side has a root then, for factors that are zero
     /// under a damping relative to them, it is the first later step where one has.
     pub start: u64,
-    /// How many refreshes in a row may fail, on either side, on a factor that is indefinite or singular, or whose
-    /// decomposition does not converge: its side keeps the last good root, and the failure is counted
-    /// in the step's report. One more is an error. 0: the first failure is an error. A first refresh
-    /// that fails is always one, there being nothing to keep; and so is whatever is wrong with the
-    /// signal itself.
+    /// How many refreshes in a row may fail, on either side, on a factor that is indefinite or singular, or
+    /// whose decomposition does not converge: its side keeps the last good root, and the failure is counted
+    /// in the step's report. One more is an error. 0: the first failure is an error. A first refresh that
+    /// fails is always one, there being nothing to keep; and so is whatever is wrong with the signal
+    /// itself.
     pub tolerated_failures: u32,
     /// `Some(τ)`, `τ` in (0, 1): refresh also at each step after the first refresh where the basis
     /// has drifted, that is where for one side the off-diagonal part of `VᵀSV` is more than `τ` of

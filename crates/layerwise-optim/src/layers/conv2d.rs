@@ -87,13 +87,14 @@ impl<A: Scalar> Conv2d<A> {
     ///
     /// # Errors
     ///
-    /// [`Geometry`](OptimError::Geometry) for a kernel that does not fit, and a stride, dilation or kernel of 0.
+    /// [`Geometry`](OptimError::Geometry) for a kernel that does not fit, and a stride, dilation or kernel
+    /// of 0.
     pub fn output_size(&self, size: (usize, usize)) -> Result<(usize, usize)> {
         self.geometry.output_size(size)
     }
 
-    /// The patches that the weight multiplies, (N·H′·W′) × (C·h·w), or one column more, which is 1, with a bias;
-    /// the outputs are their products with the weight's transpose.
+    /// The patches that the weight multiplies, (N·H′·W′) × (C·h·w), or one column more, which is 1, with a
+    /// bias; the outputs are their products with the weight's transpose.
     ///
     /// # Errors
     ///
@@ -126,8 +127,8 @@ impl<A: Scalar> Conv2d<A> {
         Ok(outputs)
     }
 
-    /// The transpose of [`patches`](Self::patches): derivatives by the inputs (N × C × H × W), from those by the
-    /// patches.
+    /// The transpose of [`patches`](Self::patches): derivatives by the inputs (N × C × H × W), from those
+    /// by the patches.
     ///
     /// # Errors
     ///
@@ -174,8 +175,9 @@ impl<A: Scalar> Conv2d<A> {
     ///
     /// # Errors
     ///
-    /// [`Geometry`](OptimError::Geometry) for a kernel that does not fit, [`LayerShape`](OptimError::LayerShape) for
-    /// other channels, and derivatives that are not of the outputs' shape.
+    /// [`Geometry`](OptimError::Geometry) for a kernel that does not fit,
+    /// [`LayerShape`](OptimError::LayerShape) for other channels, and derivatives that are not of the
+    /// outputs' shape.
     pub fn report_with(
         &mut self,
         inputs: ArrayView4<'_, A>,

@@ -71,8 +71,8 @@ impl<A: Scalar> Linear<A> {
     ///
     /// # Errors
     ///
-    /// [`LayerShape`](crate::OptimError::LayerShape) where the last axes are not those of the layer, or the others do
-    /// not agree; no sample or no place.
+    /// [`LayerShape`](crate::OptimError::LayerShape) where the last axes are not those of the layer, or the
+    /// others do not agree; no sample or no place.
     pub fn report_with<D: Dimension>(
         &mut self,
         inputs: ArrayView<'_, A, D>,

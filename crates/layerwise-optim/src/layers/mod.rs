@@ -1,4 +1,4 @@
-//! Layers as people have them: what each reports to an optimizer, made of what a backward pass has.
+//! Common layers, and what each reports to an optimizer: a signal made of what a backward pass has.
 //!
 //! | layer | inputs | derivatives by outputs | weight |
 //! |---|---|---|---|

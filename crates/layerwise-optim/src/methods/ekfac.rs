@@ -92,10 +92,10 @@ impl Ekfac {
 }
 
 impl Default for Ekfac {
-    /// For networks (our choice): `η` = 0.1, damping of 0.1 of the mean of `v̂` (and of
-    /// 10⁻²⁰, with which a step in place is known to stay in range), averages with β = 0.95
-    /// corrected, estimates from samples, which turn with the bases, bases at the first step and then at each multiple of 10, norm
-    /// constraint 10⁻³; sides above 4096 left alone.
+    /// For networks (our choice): `η` = 0.1, damping of 0.1 of the mean of `v̂` (and an absolute 10⁻²⁰, so that
+    /// no quotient overflows), averages with β = 0.95 corrected, estimates from samples, which turn with the
+    /// bases, bases at the first step and then at each multiple of 10, norm constraint 10⁻³; sides above 4096
+    /// left alone.
     fn default() -> Self {
         let averaging = Averaging::Ema { beta: 0.95.into(), bias_correction: true };
         Ekfac {

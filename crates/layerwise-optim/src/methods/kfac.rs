@@ -23,7 +23,8 @@ use crate::step::method::Method;
 /// `W ← W − η (P + λ_P I)⁻¹ D (Q + λ_Q I)⁻¹`, with `P` the layer's output factor and `Q` its input
 /// factor; by Cholesky solves, where [`Kfac::root`] does not say otherwise.
 ///
-/// The defaults are for networks: averaged factors, damping relative to them, and a norm constraint. [`Kfac::stylised`] is the update of Zhang et al. 2025, eq. (1), for one layer.
+/// The defaults are for networks: averaged factors, damping relative to them, and a norm constraint.
+/// [`Kfac::stylised`] is the update of Zhang et al. 2025, eq. (1), for one layer.
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;
@@ -145,8 +146,8 @@ impl From<f64> for KfacDamping {
 }
 
 impl Kfac {
-    /// The stylised update of Zhang et al. 2025, eq. (1): `η` = 0.1, an absolute damping of 10⁻⁶ on each factor,
-    /// the latest factors at every step by Cholesky solves, and nothing else.
+    /// The stylised update of Zhang et al. 2025, eq. (1): `η` = 0.1, an absolute damping of 10⁻⁶ on each
+    /// factor, the latest factors at every step by Cholesky solves, and nothing else.
     #[must_use]
     pub fn stylised() -> Self {
         Kfac {
@@ -162,9 +163,9 @@ impl Kfac {
 }
 
 impl Default for Kfac {
-    /// For networks (our choice, after Martens and Grosse 2015 and Ba et al. 2017): `η` = 0.1, damping of 0.3
-    /// of each factor's mean eigenvalue, averages with β = 0.95 corrected, inverted at the first
-    /// step and then at each multiple of 10, norm constraint 10⁻³, no momentum; sides above 4096 left alone.
+    /// For networks (our choice, after Martens and Grosse 2015 and Ba et al. 2017): `η` = 0.1, damping of
+    /// 0.3 of each factor's mean eigenvalue, averages with β = 0.95 corrected, inverted at the first step
+    /// and then at each multiple of 10, norm constraint 10⁻³, no momentum; sides above 4096 left alone.
     fn default() -> Self {
         Kfac {
             learning_rate: 0.1.into(),
@@ -297,8 +298,8 @@ impl OneSidedKfac {
 }
 
 impl Default for OneSidedKfac {
-    /// For networks (our choice): `η` = 0.01, momentum 0.9, and else as [`Kfac`]'s, but no norm constraint, which
-    /// is for a whole inverse curvature.
+    /// For networks (our choice): `η` = 0.01, momentum 0.9, and else as [`Kfac`]'s, but without a norm
+    /// constraint, as the step is not one by an inverse Fisher matrix.
     fn default() -> Self {
         OneSidedKfac {
             learning_rate: 0.01.into(),

@@ -174,8 +174,8 @@ impl KlShampoo {
 }
 
 impl Default for KlShampoo {
-    /// For networks (our choice): as [`Shampoo`]'s, with exponent ½, factors that are normalized, and a ridge of
-    /// 10⁻⁶ λ_max.
+    /// For networks (our choice): as [`Shampoo`]'s, with exponent ½, factors that are normalized, and a
+    /// ridge of 10⁻⁶ λ_max.
     fn default() -> Self {
         KlShampoo {
             learning_rate: 0.003.into(),
@@ -235,9 +235,9 @@ impl Shampoo {
 }
 
 impl Default for Shampoo {
-    /// For networks (our choice, after Distributed Shampoo): `η` = 0.003, Adam's first moment (β = 0.9) and step
-    /// length, averages with β = 0.95 corrected, exponent ¼, ridge 10⁻⁸ λ_max, roots at the first step and
-    /// then at each multiple of 10, [`Partition::for_networks`].
+    /// For networks (our choice, after Distributed Shampoo): `η` = 0.003, Adam's first moment (β = 0.9) and
+    /// step length, averages with β = 0.95 corrected, exponent ¼, ridge 10⁻⁸ λ_max, roots at the first step
+    /// and then at each multiple of 10, [`Partition::for_networks`].
     fn default() -> Self {
         Shampoo {
             learning_rate: 0.003.into(),

@@ -27,8 +27,9 @@ impl Group {
     }
 
     /// The same with refreshes one step later for each parameter than for the one registered before it
-    /// ([`Refresh::offset`](crate::Refresh::offset)), so that a step never computes many decompositions. The first
-    /// refreshes are not moved. A saved state fits a set that registers its parameters in the same order.
+    /// ([`Refresh::offset`](crate::Refresh::offset)), so that a step never computes many decompositions.
+    /// The first refreshes are not moved. A saved state fits a set that registers its parameters in the
+    /// same order.
     #[must_use]
     pub fn staggered(self) -> Self {
         Group { staggered: true, ..self }

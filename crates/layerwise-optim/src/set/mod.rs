@@ -136,8 +136,8 @@ impl<A: Scalar> OptimizerSet<A> {
         }
     }
 
-    /// Refuses, from now on, to register a parameter with which optimizers and workspace would hold more than so
-    /// many bytes; `None` for no limit, as at the start.
+    /// Refuses, from now on, to register a parameter with which optimizers and workspace would hold more
+    /// than so many bytes; `None` for no limit, as at the start.
     pub fn limit_memory(&mut self, bytes: Option<usize>) {
         self.memory_limit = bytes;
     }
@@ -147,7 +147,8 @@ impl<A: Scalar> OptimizerSet<A> {
     /// # Errors
     ///
     /// A name that is taken, a parameter that no group selects, and, under the parameter's name, one with which
-    /// a [limit](Self::limit_memory) of memory would be passed, and whatever [`build_for`](crate::Chain::build_for) refuses.
+    /// a [limit](Self::limit_memory) of memory would be passed, and whatever
+    /// [`build_for`](crate::Chain::build_for) refuses.
     pub fn register(
         &mut self,
         name: impl Into<String>,
@@ -357,8 +358,8 @@ impl<A: Scalar> OptimizerSet<A> {
     /// Bounds each call's step by the norm constraint of KFAC (KL clip; Ba, Grosse and Martens 2017): the
     /// directions `D` that `η` multiplies are scaled by `min(1, √(κ / |Σ η² ⟨g, D⟩|))`, with the sum over
     /// those parameters of the call that the selector takes, and `g` their gradients; others stay as they
-    /// are. `None` for no constraint, as at the start. It is not part of the state. The defaults of KFAC and EKFAC
-    /// bound each layer's step already: set their `norm_constraint` to `None` beside it.
+    /// are. `None` for no constraint, as at the start. It is not part of the state. The defaults of KFAC
+    /// and EKFAC bound each layer's step already: set their `norm_constraint` to `None` beside it.
     ///
     /// # Errors
     ///

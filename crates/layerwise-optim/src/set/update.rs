@@ -40,13 +40,13 @@ impl<'w, 's, A: Scalar> Update<'w, 's, A> {
     /// A weight of any number of axes, seen as a matrix: the first `row_axes` axes are its rows, the others its
     /// columns. A kernel out × in × h × w with `row_axes` 1 is an out × (in·h·w) matrix; experts of
     /// e × out × in with `row_axes` 2 are (e·out) × in, of which
-    /// [`Partition::row_blocks`](crate::chain::Partition::row_blocks) tells the factors apart. Without an axis on one
-    /// side, that side is 1. No entry is copied.
+    /// [`Partition::row_blocks`](crate::chain::Partition::row_blocks) tells the factors apart. Without an
+    /// axis on one side, that side is 1. No entry is copied.
     ///
     /// # Errors
     ///
-    /// [`LayerShape`](OptimError::LayerShape) for arrays that are not stored row by row, of different axes, or with
-    /// fewer axes than `row_axes`.
+    /// [`LayerShape`](OptimError::LayerShape) for arrays that are not stored row by row, of different axes,
+    /// or with fewer axes than `row_axes`.
     pub fn tensor<D: Dimension>(
         name: &'s str,
         row_axes: usize,

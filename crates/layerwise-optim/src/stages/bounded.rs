@@ -10,8 +10,9 @@ pub(crate) trait Bounded<A: Scalar>: Stage<A> {
     /// A bound of the Frobenius norm of what the stage makes of a direction, given one of what
     /// arrives. `None` where the stage cannot tell, may fail, or may leave the scalar's range on the way.
     ///
-    /// It comes after `observe`. A step of which every stage gives a bound [within the limit](crate::numeric::finite::within_limit) changes state
-    /// and weight in place, as none of it can fail.
+    /// It comes after `observe`. A step of which every stage gives a bound [within the
+    /// limit](crate::numeric::finite::within_limit) changes state and weight in place, as none of it can
+    /// fail.
     fn bound(&mut self, _arrives: f64, _measured: &Measured) -> Option<f64> {
         None
     }

@@ -203,7 +203,8 @@ impl<A: Scalar> Iteration<A> {
         Ok(found)
     }
 
-    /// The quotients of these columns by `S` itself, as values; returns the columns in their order. Those of `S + r I` do not tell eigenvalues that are small beside `r`.
+    /// The quotients of these columns by `S` itself, as values; returns the columns in their order. Those
+    /// of `S + r I` do not tell eigenvalues that are small beside `r`.
     fn measure(
         &mut self,
         moment: ArrayView2<'_, A>,

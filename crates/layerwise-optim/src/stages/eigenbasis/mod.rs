@@ -377,7 +377,7 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
         Persist::commit(self);
     }
 
-    /// `ε` is the damping of `v`.
+    /// `ε` and the relative damping are those of `v`.
     fn set_damping_factor(&mut self, factor: f64) {
         self.moments.set_epsilon_factor(factor);
     }
