@@ -1,13 +1,14 @@
 //! A network of dense layers on data as people have them: anisotropic, with inputs that are always zero.
+#![allow(dead_code, reason = "each test file uses a part")]
+#![expect(clippy::expect_used, reason = "shapes that are made to fit")]
 
 use layerwise_optim::ndarray::{Array2, ArrayView2, Axis, Zip};
 use layerwise_optim::{
     Chain, Factor, Group, OptimError, OptimizerSet, Scalar, Selector, Signal, Signals, Update,
 };
-use rand::Rng;
+use rand::{Rng, SeedableRng};
+use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
-
-use super::{generator, normal};
 
 /// Inputs (N × d) with their classes.
 pub(crate) struct Classes<A> {
@@ -218,4 +219,12 @@ fn product<A: Scalar>(a: &ArrayView2<'_, A>, b: &ArrayView2<'_, A>) -> Array2<A>
     layerwise_linalg::gemm(A::one(), *a, *b, A::zero(), &mut out.view_mut())
         .expect("shapes that fit");
     out
+}
+
+fn normal<A: Scalar>(rng: &mut Xoshiro256PlusPlus, shape: (usize, usize)) -> Array2<A> {
+    Array2::from_shape_simple_fn(shape, || A::from_f64(rng.sample(StandardNormal)))
+}
+
+fn generator(seed: u64) -> Xoshiro256PlusPlus {
+    Xoshiro256PlusPlus::seed_from_u64(seed)
 }
