@@ -12,6 +12,8 @@ use layerwise_optim::{
 
 const GUIDE: &str = include_str!("../docs/guide.md");
 
+const OPENBLAS: bool = cfg!(any(feature = "openblas-system", feature = "openblas-static"));
+
 /// What a layer holds in a set, and what the set holds once, in the guide's table for a method.
 fn stated(row: &str) -> [&'static str; 2] {
     let is_row =
@@ -74,10 +76,9 @@ fn check<A: Scalar>(row: &str, chain: &Chain) {
         // Decompositions are left out by 31 entries of padding for each of up to 6 arrays' columns, and
         // vectors of numbers and indices, fewer than 64 in all: at 800 × 800 less than a third of m² + n².
         let omitted = if DECOMPOSE.contains(&row) { 250 * (m + n) } else { 0 };
-        let openblas = cfg!(any(feature = "openblas-system", feature = "openblas-static"));
-        let less = if openblas && omitted > 0 { 3 * (m * m + n * n) } else { 0 };
+        let less = if OPENBLAS && omitted > 0 { 3 * (m * m + n * n) } else { 0 };
         assert!(
-            (expected - less..=expected + omitted).contains(&shared),
+            (expected.saturating_sub(less)..=expected + omitted).contains(&shared),
             "{row}, {m} × {n}, {}: {shared} entries, {expected} in the table",
             A::NAME
         );
@@ -123,7 +124,9 @@ fn a_set_holds_workspace_once_for_each_thread_and_size() {
     set.register("smaller", smaller, Signals::GRADIENT).unwrap();
     let other = set.optimizer("smaller").unwrap().memory_bytes();
     let added = set.memory_bytes() - 6 * layer - 5 * shared - other;
-    assert!(added > 6 * 90 * 90 * 8 && added < 7 * 90 * 90 * 8 + 250 * 90 * 8, "{added}");
+    // OpenBLAS's decompositions work in up to three squares less.
+    let least = if OPENBLAS { 3 } else { 6 };
+    assert!(added > least * 90 * 90 * 8 && added < 7 * 90 * 90 * 8 + 250 * 90 * 8, "{added}");
 }
 
 #[test]
