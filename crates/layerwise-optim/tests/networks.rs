@@ -5,6 +5,7 @@
 mod common;
 
 use common::network::{Classes, Network};
+use layerwise_optim::chain::TurnedMoments;
 use layerwise_optim::{
     Adagrad, Adam, AdamW, Chain, Ekfac, Kfac, KlShampoo, Lion, Method, Muon, OneSidedKfac,
     OptimError, Refresh, RmsProp, Scalar, Sgd, Shampoo, Soap,
@@ -51,7 +52,23 @@ fn candidates() -> Vec<Candidate> {
         candidate!("ekfac", Ekfac, 0.1, true, 0, refresh),
         candidate!("shampoo", Shampoo, 0.003, false, 1, refresh),
         candidate!("kl-shampoo", KlShampoo, 0.003, false, 1, refresh),
-        candidate!("soap", Soap, 0.003, false, 1, refresh),
+        Candidate {
+            name: "soap",
+            make: |rate, refresh| {
+                let default = Soap::default();
+                let refresh = refresh.unwrap_or(default.refresh.clone());
+                // A decomposition gives dead directions any basis: where each step has a new one, moments that
+                // stay are those of other directions, and how far a step goes depends on the last bits.
+                let turned_moments = match refresh.every {
+                    1 => TurnedMoments::Transported,
+                    _ => default.turned_moments,
+                };
+                Soap { learning_rate: rate.into(), refresh, turned_moments, ..default }.chain()
+            },
+            rate: 0.003,
+            follows_gradient: false,
+            power: 1,
+        },
     ]
 }
 

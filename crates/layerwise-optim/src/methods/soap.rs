@@ -60,7 +60,8 @@ pub struct Soap {
     pub basis_use: BasisUse,
     /// When bases are computed anew.
     pub refresh: Refresh,
-    /// What becomes of the average of squares when a refresh turns the bases.
+    /// What becomes of the average of squares when a refresh turns the bases; where it stays and bases are decomposed
+    /// at every step, directions without a gradient can make steps of any length.
     pub turned_moments: TurnedMoments,
     /// How the weight shrinks.
     pub weight_decay: WeightDecay,
