@@ -16,6 +16,7 @@ pub struct Group {
     /// Their method.
     pub chain: Chain,
     /// Refreshes are staggered; see [`Group::staggered`].
+    #[serde(default)]
     pub staggered: bool,
 }
 

@@ -167,7 +167,7 @@ impl<A: Scalar> FactorRoot<A> {
     }
 
     /// Proposes the root of `source/correction + damping`. A damping relative to a factor that does not make it
-    /// positive definite is raised tenfold until it does.
+    /// positive definite is raised tenfold, up to [`MOST_RAISES`] times.
     pub(crate) fn refresh(
         &mut self,
         source: &Source<'_, A>,
