@@ -8,7 +8,7 @@
 //! | symmetric positive definite systems | [`Cholesky`], [`check_symmetric`] |
 //! | symmetric eigenproblems, inverse roots | [`SymmetricEigen`], [`inverse_root`], [`RootOptions`], [`Ridge`], [`Cutoff`], [`CoupledNewton`] |
 //! | orthonormal rows | [`RowOrthonormalizer`], [`orthonormal_rows`] |
-//! | polar factors | [`NewtonSchulz`], [`PolarWorkspace`], [`ExactPolar`], [`polar_factor_exact`] |
+//! | polar factors | [`NewtonSchulz`], [`minimax_polynomials`], [`PolarWorkspace`], [`ExactPolar`], [`polar_factor_exact`] |
 //! | singular values | [`singular_values`], [`thin_svd`], [`leading_right_singular_vector`] |
 //! | the backend itself | [`backend()`], [`Backend`], [`set_backend_threads`] |
 //!
@@ -60,6 +60,7 @@ mod coupled_newton;
 mod eigen;
 mod error;
 mod inverse_root;
+mod minimax;
 mod orthonormal;
 mod polar;
 mod product;
@@ -76,6 +77,7 @@ pub use coupled_newton::{CoupledNewton, CoupledNewtonWorkspace};
 pub use eigen::SymmetricEigen;
 pub use error::{LinalgError, Result};
 pub use inverse_root::{Cutoff, Ridge, RootOptions, inverse_root};
+pub use minimax::{Margins, OddDegree, minimax_polynomials};
 pub use orthonormal::{RowOrthonormalizer, orthonormal_rows};
 pub use polar::{ExactPolar, NewtonSchulz, PolarWorkspace, polar_factor_exact};
 pub use product::{

@@ -10,20 +10,21 @@ use crate::{
     scaling::Scaling,
 };
 
-/// The quintic Newton-Schulz iteration towards the orthogonal polar factor, as used by Muon.
+/// Newton-Schulz iterations towards the orthogonal polar factor, as used by Muon.
 ///
 /// X₀ = M / (‖M‖_F + epsilon), or with `epsilon_is_floor` M / max(‖M‖_F, epsilon); then `steps`
-/// times A = X Xᵀ, X ← a X + (b A + c A²) X. It acts on each singular value alone, as
-/// s ↦ a s + b s³ + c s⁵. The default coefficients trade exactness for speed: after five steps the
-/// singular values lie near 1, roughly in [0.7, 1.2], except those
-/// that started very small; zero stays zero.
+/// times A = X Xᵀ, X ← a X + (b A + c A²) X, each with its own polynomial. A step acts on each singular
+/// value alone, as s ↦ a s + b s³ + c s⁵. The default trades exactness for speed: after five steps the
+/// singular values lie near 1, roughly in [0.7, 1.2], except those that started very small; zero stays
+/// zero. [`minimax_polynomials`](crate::minimax_polynomials) has those that come closest to 1.
 ///
 /// Source of iteration and defaults: K. Jordan and others, *Muon: an optimizer for hidden layers in
 /// neural networks*, 2024 (function `zeropower_via_newtonschulz5`).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NewtonSchulz {
-    /// a, b, c; finite.
-    pub coefficients: [f64; 3],
+    /// a, b, c of each step, finite; the last serves all steps after it. At least one, unless there are no
+    /// steps.
+    pub polynomials: Vec<[f64; 3]>,
     /// Number of steps; 0 only normalizes.
     pub steps: usize,
     /// Added to the Frobenius norm before the division; finite and at least 0.
@@ -36,7 +37,7 @@ impl Default for NewtonSchulz {
     /// Muon's: (3.4445, −4.7750, 2.0315), 5 steps, 10⁻⁷.
     fn default() -> Self {
         Self {
-            coefficients: [3.4445, -4.7750, 2.0315],
+            polynomials: vec![[3.4445, -4.7750, 2.0315]],
             steps: 5,
             epsilon: 1e-7,
             epsilon_is_floor: false,
@@ -76,6 +77,12 @@ impl<A: Scalar> PolarWorkspace<A> {
 }
 
 impl NewtonSchulz {
+    /// a, b, c of each step in turn.
+    pub fn sequence(&self) -> impl Iterator<Item = [f64; 3]> + '_ {
+        let at = |step: usize| self.polynomials.get(step).or(self.polynomials.last()).copied();
+        (0..self.steps).map_while(at)
+    }
+
     /// M ← the iterate after `steps` steps, without allocating. Works on Mᵀ where M has more rows
     /// than columns, as Muon does.
     ///
@@ -92,7 +99,14 @@ impl NewtonSchulz {
         work: &mut PolarWorkspace<A>,
     ) -> Result<()> {
         check::non_negative("epsilon", self.epsilon)?;
-        if let Some(&value) = self.coefficients.iter().find(|c| !c.is_finite()) {
+        if self.polynomials.is_empty() && self.steps > 0 {
+            return Err(LinalgError::InvalidParameter {
+                name: "number of polynomials",
+                value: 0.0,
+                allowed: "at least 1",
+            });
+        }
+        if let Some(&value) = self.polynomials.iter().flatten().find(|c| !c.is_finite()) {
             return Err(LinalgError::InvalidParameter {
                 name: "coefficients",
                 value,
@@ -112,12 +126,16 @@ impl NewtonSchulz {
         }
         self.normalize(&mut work.x)?;
 
-        let [a, b, c] = self.coefficients.map(A::from_f64);
-        for _ in 0..self.steps {
+        for polynomial in self.sequence() {
+            let [a, b, c] = polynomial.map(A::from_f64);
             gram(A::one(), work.x.view(), A::zero(), &mut work.square.view_mut())?;
-            // A is symmetric: A Aᵀ = A².
-            work.polynomial.assign(&work.square);
-            gram(c, work.square.view(), b, &mut work.polynomial.view_mut())?;
+            if c == A::zero() {
+                work.polynomial.zip_mut_with(&work.square, |p, &s| *p = b * s);
+            } else {
+                // A is symmetric: A Aᵀ = A².
+                work.polynomial.assign(&work.square);
+                gram(c, work.square.view(), b, &mut work.polynomial.view_mut())?;
+            }
             work.polynomial.diag_mut().mapv_inplace(|x| x + a);
             let next = &mut work.next.view_mut();
             gemm(A::one(), work.polynomial.view(), work.x.view(), A::zero(), next)?;

@@ -191,6 +191,11 @@ pub enum OptimError {
         /// The side without a signal.
         side: Side,
     },
+    /// A method that needs the diagonal of the loss's second derivative, of a layer that never reports it.
+    #[error(
+        "this method needs the diagonal of the loss's second derivative, which the layer does not report"
+    )]
+    MissingDiagonal,
     /// A method that needs a layer's samples, where their second moment is given.
     #[error("this method needs the samples of the {side} factor, not their second moment")]
     MissingSamples {

@@ -79,14 +79,17 @@ pub mod chain {
     pub use crate::config::averaging::Averaging;
     pub use crate::config::chain::Chain;
     pub use crate::config::clipping::Clipping;
+    pub use crate::config::curvature_diagonal::CurvatureDiagonalConfig;
     pub use crate::config::custom::{Custom, CustomStage};
-    pub use crate::config::diagonal::DiagonalConfig;
+    pub use crate::config::diagonal::{DiagonalConfig, MomentSharing};
     pub use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig, TurnedMoments};
     pub use crate::config::grafting::Grafting;
     pub use crate::config::kronecker::KroneckerConfig;
     pub use crate::config::momentum::{Filter, HeavyBall, Momentum};
     pub use crate::config::partition::{LargeDimension, Merging, Partition};
-    pub use crate::config::polar::{PolarConfig, PolarMethod, PolarScale};
+    pub use crate::config::polar::{PolarConfig, PolarMethod};
+    pub use crate::config::psgd::PsgdConfig;
+    pub use crate::config::shape_scale::ShapeScale;
     pub use crate::config::stage::StageConfig;
     pub use crate::config::weight_averaging::WeightAveraging;
     pub use crate::config::weight_decay::{DecoupledDecay, WeightDecay};
@@ -130,8 +133,8 @@ pub use error::{OptimError, Result, Side};
 pub use factor::{Damping, Refresh};
 pub use layerwise_linalg::{Scalar, ndarray};
 pub use methods::{
-    Adagrad, Adam, AdamW, Ekfac, Kfac, KlShampoo, Lion, Method, Muon, OneSidedKfac, RmsProp, Sgd,
-    Shampoo, Soap,
+    Adafactor, Adagrad, Adam, AdamW, Ekfac, Kfac, KlShampoo, Lion, Mars, Method, Muon, NorMuon,
+    OneSidedKfac, PsgdKron, RmsProp, SPlus, Sgd, Shampoo, Soap, Sophia,
 };
 pub use schedule::Schedule;
 pub use set::{Group, OptimizerSet, Selector, Update};

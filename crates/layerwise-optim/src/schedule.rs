@@ -63,6 +63,26 @@ pub enum Schedule {
         /// ≥ 0.
         decay: f64,
     },
+    /// `min(largest, scale · (t+1)^(−exponent))`.
+    Power {
+        /// The most that it is.
+        largest: f64,
+        /// Where it is below that: its value at step 0.
+        scale: f64,
+        /// ≥ 0.
+        exponent: f64,
+    },
+    /// `max(least, start · exp(−rate · t))`.
+    Exponential {
+        /// The value at step 0, ≥ `least`.
+        start: f64,
+        /// The value in the end, ≥ 0.
+        least: f64,
+        /// ≥ 0.
+        rate: f64,
+    },
+    /// One less another schedule's value: the decay of an average, given the share of what is new.
+    OneMinus(Box<Schedule>),
     /// `(t+1)/steps` times the first value of what follows, for `steps` steps; then what follows,
     /// from its own step 0.
     WarmUp {
@@ -162,6 +182,25 @@ impl Schedule {
         Schedule::Step { start, factor, every }
     }
 
+    /// `min(largest, scale/√(t+1))`.
+    #[must_use]
+    pub fn inverse_root(largest: f64, scale: f64) -> Self {
+        Schedule::Power { largest, scale, exponent: 0.5 }
+    }
+
+    /// `max(least, start · exp(−rate · t))`.
+    #[must_use]
+    pub fn exponential(start: f64, least: f64, rate: f64) -> Self {
+        Schedule::Exponential { start, least, rate }
+    }
+
+    /// `1 − (t+1)^(−exponent)`: the decay of an average whose memory grows with the run, 0 at the first step
+    /// (Shazeer and Stern 2018, §7.2, with an exponent of 0.8).
+    #[must_use]
+    pub fn growing_memory(exponent: f64) -> Self {
+        Schedule::OneMinus(Box::new(Schedule::Power { largest: 1.0, scale: 1.0, exponent }))
+    }
+
     /// A linear warm-up to `peak` over `warmup` steps, and half a cosine down to 0, which step `total`
     /// would have: the run ends after `total` steps, warm-up included. `warmup` < `total`.
     #[must_use]
@@ -212,6 +251,13 @@ impl Schedule {
                 start * factor.powf((step / (*every).max(1)) as f64)
             }
             Schedule::InverseTime { start, decay } => start / (1.0 + step as f64 * decay),
+            Schedule::Power { largest, scale, exponent } => {
+                largest.min(scale * ((step as f64) + 1.0).powf(-exponent))
+            }
+            Schedule::Exponential { start, least, rate } => {
+                least.max(start * (-rate * step as f64).exp())
+            }
+            Schedule::OneMinus(schedule) => 1.0 - schedule.value(step),
             Schedule::WarmUp { steps, then } => match step.checked_sub(*steps) {
                 Some(later) => then.value(later),
                 None => then.value(0) * ((step + 1) as f64 / *steps as f64),
@@ -252,6 +298,15 @@ impl Schedule {
             }
             Schedule::Step { start, factor, .. } => towards_zero(*start, *factor == 1.0),
             Schedule::InverseTime { start, decay } => towards_zero(*start, *decay == 0.0),
+            Schedule::Power { exponent, .. } => towards_zero(self.value(0), *exponent == 0.0),
+            Schedule::Exponential { least, .. } => {
+                between(self.value(0), steps.map_or(*least, |n| self.value(n - 1)))
+            }
+            Schedule::OneMinus(schedule) => {
+                let (low, high) = schedule.range(steps);
+                let nearest = 1.0 - f64::EPSILON / 2.0;
+                (1.0 - high, if low > 0.0 { (1.0 - low).min(nearest) } else { 1.0 - low })
+            }
             Schedule::WarmUp { steps: n, then } => {
                 let rise = between(self.value(0), self.value(steps.map_or(*n, |s| s.min(*n)) - 1));
                 after(*n).map_or(rise, |rest| hull(rise, then.range(rest)))
@@ -293,6 +348,17 @@ impl Schedule {
                 finite(*start)?;
                 check_number("schedule.decay", *decay, "finite and ≥ 0", |x| x >= 0.0)
             }
+            Schedule::Power { largest, scale, exponent } => {
+                finite(*largest)?;
+                finite(*scale)?;
+                check_number("schedule.exponent", *exponent, "finite and ≥ 0", |x| x >= 0.0)
+            }
+            Schedule::Exponential { start, least, rate } => {
+                check_number("schedule.rate", *rate, "finite and ≥ 0", |x| x >= 0.0)?;
+                check_number("schedule.least", *least, "finite and ≥ 0", |x| x >= 0.0)?;
+                check_number("schedule.start", *start, "no less than the least", |x| x >= *least)
+            }
+            Schedule::OneMinus(schedule) => schedule.check_form(),
             Schedule::WarmUp { steps: n, then } => {
                 steps(*n)?;
                 then.check_form()

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{OptimError, Result, Side};
 
 /// What a layer with weight `W` (m × n, outputs × inputs) reports at a step: its gradient and,
-/// where known, the second moments of its input and of its output.
+/// where known, the second moments of its input and of its output, and the diagonal of its loss's second
+/// derivative.
 ///
 /// A vector (a bias, a norm's gain) is a 1 × n matrix.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +16,14 @@ pub struct Signal<'a, A> {
     gradient: ArrayView2<'a, A>,
     input: Option<Factor<'a, A>>,
     output: Option<Factor<'a, A>>,
+    diagonal: Option<ArrayView2<'a, A>>,
 }
 
 impl<'a, A: Scalar> Signal<'a, A> {
     /// A signal of a gradient (m × n) alone.
     #[must_use]
     pub fn new(gradient: ArrayView2<'a, A>) -> Self {
-        Signal { gradient, input: None, output: None }
+        Signal { gradient, input: None, output: None, diagonal: None }
     }
 
     /// Adds the input factor (n × n): the second moment `Ê[xxᵀ]` of what the layer multiplies.
@@ -36,6 +38,14 @@ impl<'a, A: Scalar> Signal<'a, A> {
     #[must_use]
     pub fn with_output(self, output: Factor<'a, A>) -> Self {
         Signal { output: Some(output), ..self }
+    }
+
+    /// Adds an estimate of the diagonal of the loss's second derivative (m × n), at steps where there is one:
+    /// for Sophia-G `N g̃ ⊙ g̃`, with `g̃` the gradient of the mean loss of N samples for labels that the model
+    /// draws; or Hutchinson's `u ⊙ H u` with random signs `u`.
+    #[must_use]
+    pub fn with_diagonal(self, diagonal: ArrayView2<'a, A>) -> Self {
+        Signal { diagonal: Some(diagonal), ..self }
     }
 
     /// The gradient (m × n).
@@ -56,6 +66,12 @@ impl<'a, A: Scalar> Signal<'a, A> {
         self.output.as_ref()
     }
 
+    /// The diagonal of the loss's second derivative, if given.
+    #[must_use]
+    pub fn diagonal(&self) -> Option<ArrayView2<'a, A>> {
+        self.diagonal
+    }
+
     /// The same signal for a shorter time. (Views of ndarray do not shorten by themselves.)
     #[must_use]
     pub fn reborrow<'b>(&self) -> Signal<'b, A>
@@ -74,6 +90,7 @@ impl<'a, A: Scalar> Signal<'a, A> {
             gradient,
             input: self.input.map(Factor::reborrow),
             output: self.output.map(Factor::reborrow),
+            diagonal: self.diagonal.map(ArrayView2::reborrow),
         }
     }
 
@@ -146,35 +163,48 @@ pub struct Signals {
     pub input: bool,
     /// The second moment of derivatives with respect to the layer's output.
     pub output: bool,
+    /// The diagonal of the loss's second derivative, at some steps.
+    pub diagonal: bool,
 }
 
 impl Signals {
     /// The gradient alone.
-    pub const GRADIENT: Signals = Signals { input: false, output: false };
+    pub const GRADIENT: Signals = Signals { input: false, output: false, diagonal: false };
     /// The gradient and the input factor.
-    pub const INPUT: Signals = Signals { input: true, output: false };
+    pub const INPUT: Signals = Signals { input: true, ..Signals::GRADIENT };
     /// The gradient and the output factor.
-    pub const OUTPUT: Signals = Signals { input: false, output: true };
+    pub const OUTPUT: Signals = Signals { output: true, ..Signals::GRADIENT };
     /// The gradient, the input factor and the output factor.
-    pub const ALL: Signals = Signals { input: true, output: true };
+    pub const FACTORS: Signals = Signals { input: true, output: true, diagonal: false };
+    /// The gradient, and now and then the diagonal of the loss's second derivative.
+    pub const DIAGONAL: Signals = Signals { diagonal: true, ..Signals::GRADIENT };
+    /// All of them.
+    pub const ALL: Signals = Signals { input: true, output: true, diagonal: true };
 
     /// What either needs.
     #[must_use]
     pub fn and(self, other: Signals) -> Signals {
-        Signals { input: self.input | other.input, output: self.output | other.output }
+        Signals {
+            input: self.input | other.input,
+            output: self.output | other.output,
+            diagonal: self.diagonal | other.diagonal,
+        }
     }
 
     /// Refuses a layer that does not give all of these.
     ///
     /// # Errors
     ///
-    /// [`OptimError::MissingSignal`] with the side that is missing.
+    /// [`OptimError::MissingSignal`] with the side that is missing, [`OptimError::MissingDiagonal`].
     pub fn check_available(self, available: Signals) -> Result<()> {
         if self.output && !available.output {
             return Err(OptimError::MissingSignal { side: Side::Left });
         }
         if self.input && !available.input {
             return Err(OptimError::MissingSignal { side: Side::Right });
+        }
+        if self.diagonal && !available.diagonal {
+            return Err(OptimError::MissingDiagonal);
         }
         Ok(())
     }

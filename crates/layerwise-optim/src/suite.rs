@@ -178,6 +178,7 @@ struct Layer<A> {
     gradient: Array2<A>,
     outputs: Array2<A>,
     inputs: Array2<A>,
+    curvature: Array2<A>,
 }
 
 impl<A: Scalar> Layer<A> {
@@ -194,19 +195,22 @@ impl<A: Scalar> Layer<A> {
             gradient: numbers(rows, cols, 1.0, scale),
             outputs: numbers(count, rows, 2.0, 1.0),
             inputs: numbers(count, cols, 3.0, 1.0),
+            curvature: numbers(rows, cols, 4.0, 1.0),
         }
     }
 
     fn with_last(&self, value: A) -> Self {
         let mut gradient = self.gradient.clone();
         Run::last(&mut gradient, value);
-        Layer { gradient, outputs: self.outputs.clone(), inputs: self.inputs.clone() }
+        let (outputs, inputs) = (self.outputs.clone(), self.inputs.clone());
+        Layer { gradient, outputs, inputs, curvature: self.curvature.clone() }
     }
 
     fn signal(&self) -> Signal<'_, A> {
         Signal::new(self.gradient.view())
             .with_output(Factor::Samples(self.outputs.view()))
             .with_input(Factor::Samples(self.inputs.view()))
+            .with_diagonal(self.curvature.view())
     }
 }
 

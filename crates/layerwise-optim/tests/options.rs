@@ -9,7 +9,7 @@ use common::{
 use layerwise_linalg::{Ridge, RootOptions, inverse_root, polar_factor_exact, singular_values};
 use layerwise_optim::chain::{
     Clipping, DiagonalEstimate, Filter, Grafting, HeavyBall, LevenbergMarquardt, Merging,
-    Partition, PolarConfig, PolarMethod, PolarScale, WeightAveraging,
+    Partition, PolarConfig, PolarMethod, ShapeScale, WeightAveraging,
 };
 use layerwise_optim::methods::KfacDamping;
 use layerwise_optim::ndarray::{Array2, s};
@@ -206,7 +206,10 @@ fn an_average_of_weights_changes_no_step() {
     let decay = Schedule::linear(0.5, 0.9, 4);
     let method = Sgd { learning_rate: 0.2.into(), momentum: 0.7.into(), ..Sgd::default() };
     let averaged = Chain {
-        weight_averaging: Some(WeightAveraging::Ema { decay: decay.clone() }),
+        weight_averaging: Some(WeightAveraging::Ema {
+            decay: decay.clone(),
+            bias_correction: false,
+        }),
         ..method.chain()
     };
     let (mut alone, mut weight) = (start((3, 4)), start((3, 4)));
@@ -647,11 +650,11 @@ fn polar_factors_are_scaled_by_shape_and_nuclear_norm() {
         let nuclear = singular_values(gradient.view()).unwrap().sum();
         for (method, multiple) in [(exact(false), 1.0), (exact(true), nuclear)] {
             for (scale, by_shape) in [
-                (PolarScale::Number(1.0), 1.0),
-                (PolarScale::Number(0.25), 0.25),
-                (PolarScale::Tall, (m / n).max(1.0).sqrt()),
-                (PolarScale::Ratio, (m / n).sqrt()),
-                (PolarScale::RootMeanSquare, 0.2 * m.max(n).sqrt()),
+                (ShapeScale::Number(1.0), 1.0),
+                (ShapeScale::Number(0.25), 0.25),
+                (ShapeScale::Tall, (m / n).max(1.0).sqrt()),
+                (ShapeScale::Ratio, (m / n).sqrt()),
+                (ShapeScale::RootMeanSquare, 0.2 * m.max(n).sqrt()),
             ] {
                 let found = direction(PolarConfig {
                     method: method.clone(),
@@ -666,11 +669,11 @@ fn polar_factors_are_scaled_by_shape_and_nuclear_norm() {
         // Newton-Schulz with coefficients of slope one at one comes to the same.
         let found = direction(PolarConfig {
             method: PolarMethod::NewtonSchulz {
-                coefficients: [15.0 / 8.0, -10.0 / 8.0, 3.0 / 8.0],
+                polynomials: vec![[15.0 / 8.0, -10.0 / 8.0, 3.0 / 8.0]],
                 steps: 40,
                 divisor: PolarDivisor::AtLeast(1e-8),
             },
-            scale: PolarScale::Number(1.0),
+            scale: ShapeScale::Number(1.0),
             ..PolarConfig::default()
         });
         assert!(largest_difference(found.view(), factor.view()) < ROUNDING * 10.0, "{shape:?}");

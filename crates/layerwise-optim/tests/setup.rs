@@ -6,7 +6,7 @@ mod common;
 use common::{cases, generator, normal};
 use layerwise_optim::chain::{
     Clipping, DiagonalConfig, EigenbasisConfig, HeavyBall, KroneckerConfig, LevenbergMarquardt,
-    Merging, Partition, PolarConfig, PolarMethod, PolarScale, StageConfig, WeightAveraging,
+    Merging, Partition, PolarConfig, PolarMethod, ShapeScale, StageConfig, WeightAveraging,
 };
 use layerwise_optim::checkpoint::OptimizerState;
 use layerwise_optim::factor::{
@@ -55,7 +55,7 @@ fn newton(order: u32, max_steps: usize, tolerance: f64, residual: f64) -> Chain 
 }
 
 fn newton_schulz(coefficients: [f64; 3], steps: usize, divisor: PolarDivisor) -> Chain {
-    let method = PolarMethod::NewtonSchulz { coefficients, steps, divisor };
+    let method = PolarMethod::NewtonSchulz { polynomials: vec![coefficients], steps, divisor };
     let polar = PolarConfig { method, ..PolarConfig::default() };
     Muon { polar, ..Muon::default() }.chain()
 }
@@ -145,7 +145,7 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         ..Chain::new(0.01)
     });
     check("weight_averaging.decay", &decays, &|x| Chain {
-        weight_averaging: Some(WeightAveraging::Ema { decay: x.into() }),
+        weight_averaging: Some(WeightAveraging::Ema { decay: x.into(), bias_correction: false }),
         ..Chain::new(0.01)
     });
     check("factor.root.pseudo_inverse.relative", &[-0.1, 1.0], &|x| {
@@ -188,11 +188,9 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
     for divisor in [PolarDivisor::Plus, PolarDivisor::AtLeast] {
         check("polar.divisor", &[0.0, -1.0], &|x| newton_schulz([1.0; 3], 5, divisor(x)));
     }
-    check("polar.coefficients", &[], &|x| {
-        newton_schulz([1.0, x, 1.0], 5, PolarDivisor::Plus(1e-7))
-    });
+    check("polar.polynomials", &[], &|x| newton_schulz([1.0, x, 1.0], 5, PolarDivisor::Plus(1e-7)));
     check("polar.scale", &[0.0, -1.0], &|x| {
-        let polar = PolarConfig { scale: PolarScale::Number(x), ..PolarConfig::default() };
+        let polar = PolarConfig { scale: ShapeScale::Number(x), ..PolarConfig::default() };
         Muon { polar, ..Muon::default() }.chain()
     });
     check("momentum", &shares, &|x| Chain::new(0.01).then(Momentum::HeavyBall(HeavyBall::new(x))));

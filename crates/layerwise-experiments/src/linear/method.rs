@@ -1,6 +1,6 @@
 //! The methods that figures compare, with their fixed hyperparameters.
 
-use layerwise_optim::chain::{PolarConfig, PolarMethod, PolarScale};
+use layerwise_optim::chain::{PolarConfig, PolarMethod, ShapeScale};
 use layerwise_optim::methods::OutputFactor;
 use layerwise_optim::parity::PolarDivisor;
 use layerwise_optim::{
@@ -162,11 +162,11 @@ fn muon(rate: f64) -> Muon {
         nesterov: true,
         polar: PolarConfig {
             method: PolarMethod::NewtonSchulz {
-                coefficients: [3.4445, -4.7750, 2.0315],
+                polynomials: vec![[3.4445, -4.7750, 2.0315]],
                 steps: 5,
                 divisor: PolarDivisor::Plus(1e-7),
             },
-            scale: PolarScale::Tall,
+            scale: ShapeScale::Tall,
             ..PolarConfig::default()
         },
         ..Muon::default()

@@ -224,7 +224,7 @@ fn parameters() {
         "epsilon = -1 is not allowed: it must be finite and at least 0",
     );
     let method =
-        NewtonSchulz { coefficients: [1.0, f64::INFINITY, 0.0], ..NewtonSchulz::default() };
+        NewtonSchulz { polynomials: vec![[1.0, f64::INFINITY, 0.0]], ..NewtonSchulz::default() };
     refused(
         method.apply(&mut m.view_mut(), &mut work),
         LinalgError::InvalidParameter {

@@ -9,6 +9,7 @@ mod errors;
 mod families;
 mod golden;
 mod inverse_root;
+mod minimax;
 mod orthonormal;
 mod polar;
 mod product;

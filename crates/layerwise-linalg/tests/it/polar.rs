@@ -11,7 +11,7 @@ use crate::common::{
 
 /// The scalar recursion that Newton-Schulz applies to each singular value.
 fn scalar_iterate(method: &NewtonSchulz, s: f64, norm: f64) -> f64 {
-    let [a, b, c] = method.coefficients;
+    let [a, b, c] = method.polynomials[0];
     (0..method.steps)
         .fold(s / (norm + method.epsilon), |s, _| a * s + b * s.powi(3) + c * s.powi(5))
 }
@@ -83,18 +83,18 @@ fn zero_matrices_stay_zero_and_need_an_epsilon() {
 #[test]
 fn a_floor_only_acts_below_it() {
     let m = normal(&mut generator(8), 3, 5);
-    let exact = NewtonSchulz { epsilon: 0.0, ..NewtonSchulz::default() };
+    let exact = || NewtonSchulz { epsilon: 0.0, ..NewtonSchulz::default() };
     let apply = |method: &NewtonSchulz, m: &Array2<f64>| {
         let mut m = m.clone();
         method.apply(&mut m.view_mut(), &mut PolarWorkspace::with_shape(3, 5)).unwrap();
         m
     };
     let norm = frobenius(&m);
-    let floor = NewtonSchulz { epsilon: norm / 2.0, epsilon_is_floor: true, ..exact };
-    assert_eq!(apply(&floor, &m), apply(&exact, &m));
+    let floor = NewtonSchulz { epsilon: norm / 2.0, epsilon_is_floor: true, ..exact() };
+    assert_eq!(apply(&floor, &m), apply(&exact(), &m));
     // Above the norm it is the divisor, as the sum would be for ε less the norm.
-    let floor = NewtonSchulz { epsilon: 3.0 * norm, epsilon_is_floor: true, ..exact };
-    let added = NewtonSchulz { epsilon: 2.0 * norm, ..exact };
+    let floor = NewtonSchulz { epsilon: 3.0 * norm, epsilon_is_floor: true, ..exact() };
+    let added = NewtonSchulz { epsilon: 2.0 * norm, ..exact() };
     // An input rounded to ε, amplified 4⁵ times.
     let tolerance = 1024.0 * 10.0 * f64::EPSILON;
     assert!(relative_error(apply(&floor, &m).view(), &apply(&added, &m)) <= tolerance);
@@ -108,7 +108,7 @@ fn a_diverging_iteration_leaves_the_matrix() {
     let mut m = normal(rng, 3, 3);
     let before = m.clone();
     let method = NewtonSchulz {
-        coefficients: [100.0, 100.0, 100.0],
+        polynomials: vec![[100.0, 100.0, 100.0]],
         steps: 9,
         epsilon: 0.0,
         epsilon_is_floor: false,

@@ -63,6 +63,17 @@ pub enum BasisUse {
     /// `v`, the other stages of the update and averaged weights start, and their bias corrections count,
     /// from the next.
     Previous,
+    /// Steps use the basis from before the step, and the first, which no other comes before, the coordinates
+    /// as they are; then they update factors and, where [`Refresh`](crate::Refresh) says so, the basis.
+    /// (SPlus.)
+    PreviousOrIdentity,
+}
+
+impl BasisUse {
+    /// Whether a step uses the basis from before it.
+    pub(crate) fn is_former(self) -> bool {
+        self != BasisUse::Refreshed
+    }
 }
 
 impl Default for BasisMethod {

@@ -11,6 +11,8 @@ use crate::schedule::{Schedule, When};
 pub enum Clipping {
     /// `D ← D min(1, c/‖D‖_F)`, `c` > 0.
     Norm(Schedule),
+    /// `D ← D min(1, c/rms(D))` with the root mean square of the entries, `c` > 0.
+    RootMeanSquare(Schedule),
     /// Each entry into `[−c, c]`, `c` > 0.
     Value(Schedule),
 }
@@ -18,7 +20,7 @@ pub enum Clipping {
 impl Clipping {
     pub(crate) fn check(&self, when: When) -> Result<()> {
         match self {
-            Clipping::Norm(bound) | Clipping::Value(bound) => {
+            Clipping::Norm(bound) | Clipping::RootMeanSquare(bound) | Clipping::Value(bound) => {
                 bound.check_positive(when, "clipping")
             }
         }

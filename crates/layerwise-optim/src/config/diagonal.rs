@@ -27,6 +27,8 @@ pub struct DiagonalConfig {
     pub centered: bool,
     /// What `v` starts from, ≥ 0 (Adagrad's initial accumulator).
     pub initial: f64,
+    /// What shares an entry of `v`.
+    pub sharing: MomentSharing,
     #[doc(hidden)]
     #[serde(skip)]
     pub non_exhaustive: NonExhaustive,
@@ -43,9 +45,26 @@ impl Default for DiagonalConfig {
             maximum: false,
             centered: false,
             initial: 0.0,
+            sharing: MomentSharing::None,
             non_exhaustive: NonExhaustive::default(),
         }
     }
+}
+
+/// What shares an entry of a second moment `v`: the mean of whose squares it takes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum MomentSharing {
+    /// Nothing: every entry has its own.
+    #[default]
+    None,
+    /// A row, that is an output (Li et al. 2025, NorMuon).
+    Rows,
+    /// A column, that is an input.
+    Columns,
+    /// `v_ij = r_i c_j / mean(r)`, with the second moments `r` of rows and `c` of columns: the memory of a
+    /// row and a column (Shazeer and Stern 2018, Adafactor).
+    RowsTimesColumns,
 }
 
 /// Where `ε` enters relative to the bias correction `c`. They agree where `c = 1`.
@@ -78,6 +97,23 @@ impl DiagonalConfig {
                 why: "the square of a mean is taken off the mean of squares",
             });
         }
+        let is_plain = !self.centered && !self.maximum && self.initial == 0.0;
+        if self.sharing != MomentSharing::None && !is_plain {
+            return Err(OptimError::Incompatible {
+                first: "a second moment that entries share",
+                second: "its maximum, a centred one, or an initial value",
+                why: "these are of single entries",
+            });
+        }
         Ok(())
+    }
+
+    /// Refuses a second moment that entries share, where each needs its own.
+    pub(crate) fn check_unshared(&self, second: &'static str) -> Result<()> {
+        if self.sharing == MomentSharing::None {
+            return Ok(());
+        }
+        let (first, why) = ("a second moment that entries share", "every entry has its own there");
+        Err(OptimError::Incompatible { first, second, why })
     }
 }

@@ -53,6 +53,9 @@ pub enum DiagonalEstimate {
     /// than the mean of the samples' squares, and dominated by noise where gradients cancel.
     #[default]
     Gradient,
+    /// The squares of the entries of the direction that arrives. Without averaging, each entry is divided by
+    /// its own modulus: what is left is its sign (Frans, Levine and Abbeel 2025, SPlus).
+    Direction,
     /// The layer's samples, where its signal has them on both sides, row by row of one another: the
     /// mean of `(Uᵀδ)ᵢ² (Vᵀx)ⱼ²` over outputs' derivatives `δ` and inputs `x`, which is the diagonal
     /// of the samples' second moment `Ê[vec(δxᵀ) vec(δxᵀ)ᵀ]` in the eigenbases, exactly (George et
@@ -110,7 +113,7 @@ impl EigenbasisConfig {
             });
         }
         if self.turned_moments != TurnedMoments::Kept
-            && (self.basis_use == BasisUse::Previous || self.diagonal.maximum)
+            && (self.basis_use.is_former() || self.diagonal.maximum)
         {
             return Err(OptimError::Incompatible {
                 first: "second moments that turn with the bases",
@@ -126,19 +129,19 @@ impl EigenbasisConfig {
             });
         }
         self.basis.check(when)?;
-        if self.basis_use == BasisUse::Previous && !self.basis.is_one_descending_step() {
+        if self.basis_use.is_former() && !self.basis.is_one_descending_step() {
             return Err(OptimError::Incompatible {
                 first: "the basis from before the step",
                 second: "several QR steps, a tolerance, or an ascending order",
                 why: "its columns are put in descending order, before a single step",
             });
         }
-        let whitened = |statistic| matches!(statistic, Statistic::Whitened { .. });
-        if whitened(self.left) || whitened(self.right) {
+        self.diagonal.check_unshared("eigenbases")?;
+        if self.whitens() && self.averaging == Averaging::None {
             return Err(OptimError::Incompatible {
-                first: "eigenbases",
-                second: "statistics of whitened gradients",
-                why: "these need the roots of factors",
+                first: "eigenbases of whitened gradients",
+                second: "factors that are not averaged",
+                why: "one side is whitened by what the other holds from before the step",
             });
         }
         if self.basis_use == BasisUse::Previous && self.refresh.start != 1 {
@@ -149,6 +152,11 @@ impl EigenbasisConfig {
             });
         }
         Ok(())
+    }
+
+    pub(crate) fn whitens(&self) -> bool {
+        let is_whitened = |statistic| matches!(statistic, Statistic::Whitened { .. });
+        is_whitened(self.left) || is_whitened(self.right)
     }
 
     /// Whether the diagonal is that of the samples' curvature in the bases.
@@ -163,6 +171,7 @@ impl EigenbasisConfig {
         Signals {
             input: samples || self.right == Statistic::Signal,
             output: samples || self.left == Statistic::Signal,
+            ..Signals::GRADIENT
         }
     }
 }

@@ -23,7 +23,10 @@ impl Grafting {
     pub(crate) fn check(&self, when: When) -> Result<()> {
         match self {
             Grafting::Sgd => Ok(()),
-            Grafting::Diagonal(config) => config.check(when),
+            Grafting::Diagonal(config) => {
+                config.check(when)?;
+                config.check_unshared("grafting")
+            }
         }
     }
 }

@@ -121,6 +121,7 @@ impl KroneckerConfig {
         Signals {
             input: self.right.statistic == Statistic::Signal,
             output: self.left.statistic == Statistic::Signal,
+            ..Signals::GRADIENT
         }
     }
 }

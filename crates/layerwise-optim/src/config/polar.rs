@@ -1,9 +1,10 @@
 //! The polar factor, as data.
 
-use layerwise_linalg::NewtonSchulz;
+use layerwise_linalg::{Margins, NewtonSchulz, OddDegree, minimax_polynomials};
 use serde::{Deserialize, Serialize};
 
 use crate::config::growth::NonExhaustive;
+use crate::config::shape_scale::ShapeScale;
 use crate::error::Result;
 use crate::schedule::check_number;
 
@@ -14,7 +15,7 @@ pub struct PolarConfig {
     /// How the polar factor is computed.
     pub method: PolarMethod,
     /// What it is multiplied by.
-    pub scale: PolarScale,
+    pub scale: ShapeScale,
     #[doc(hidden)]
     #[serde(skip)]
     pub non_exhaustive: NonExhaustive,
@@ -25,10 +26,11 @@ pub struct PolarConfig {
 #[non_exhaustive]
 pub enum PolarMethod {
     /// Approximately, by steps `X ← a X + (b (XXᵀ) + c (XXᵀ)²) X` from `D` by its norm
-    /// (Jordan et al. 2024, Muon).
+    /// (Jordan et al. 2024, Muon). [`polar_express`](Self::polar_express) and [`cans`](Self::cans) are
+    /// lists that come nearer to it.
     NewtonSchulz {
-        /// `(a, b, c)`.
-        coefficients: [f64; 3],
+        /// `(a, b, c)` of each step; the last serves all steps after it. At least one.
+        polynomials: Vec<[f64; 3]>,
         /// Number of steps, ≥ 1.
         steps: usize,
         /// What `D` is divided by.
@@ -52,50 +54,56 @@ pub enum PolarDivisor {
     AtLeast(f64),
 }
 
-/// What the polar factor of an m × n direction is multiplied by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum PolarScale {
-    /// `√max(1, m/n)`, so that a tall matrix changes outputs as much as a square one (Muon's author).
-    #[default]
-    Tall,
-    /// `√(m/n)`.
-    Ratio,
-    /// `0.2 √max(m, n)`: entries of root mean square 0.2, as Adam's (Liu et al. 2025).
-    RootMeanSquare,
-    /// A number > 0, the same for every shape; 1 for nothing.
-    Number(f64),
-}
-
 impl Default for PolarMethod {
     /// Muon's: (3.4445, −4.7750, 2.0315), five steps, `‖D‖_F + 10⁻⁷`.
     fn default() -> Self {
-        let NewtonSchulz { coefficients, steps, epsilon, .. } = NewtonSchulz::default();
-        PolarMethod::NewtonSchulz { coefficients, steps, divisor: PolarDivisor::Plus(epsilon) }
+        let NewtonSchulz { polynomials, steps, epsilon, .. } = NewtonSchulz::default();
+        PolarMethod::NewtonSchulz { polynomials, steps, divisor: PolarDivisor::Plus(epsilon) }
     }
 }
 
-impl PolarScale {
-    pub(crate) fn of_shape(self, (m, n): (usize, usize)) -> f64 {
-        match self {
-            PolarScale::Tall => (m as f64 / n as f64).max(1.0).sqrt(),
-            PolarScale::Ratio => (m as f64 / n as f64).sqrt(),
-            PolarScale::RootMeanSquare => 0.2 * (m.max(n) as f64).sqrt(),
-            PolarScale::Number(scale) => scale,
-        }
+impl PolarMethod {
+    /// The first steps of the eight of Polar Express (Amsel et al. 2025), as its authors publish them: the best
+    /// polynomials of degree five for singular values from 10⁻³ of the norm, with a cushion of 0.02 and 1 % of
+    /// room for rounding. Steps after the eighth repeat it. `steps` ≥ 1.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn polar_express(steps: usize) -> Result<Self> {
+        let margins = Margins { cushion: 0.02, safety: 1.01 };
+        let mut polynomials = minimax_polynomials(OddDegree::Five, 1e-3, 8, margins)?;
+        polynomials.truncate(steps.max(1));
+        Ok(PolarMethod::by(polynomials, steps))
+    }
+
+    /// The best polynomials of degree three for singular values from `smallest` of the norm, in [10⁻⁸, 1]
+    /// (Grishina et al. 2025, CANS): a step is a product cheaper than one of degree five. `steps` ≥ 1.
+    ///
+    /// # Errors
+    ///
+    /// A smallest value out of range.
+    pub fn cans(smallest: f64, steps: usize) -> Result<Self> {
+        check_number("smallest", smallest, "in [1e-8, 1]", |x| (1e-8..=1.0).contains(&x))?;
+        let polynomials = minimax_polynomials(OddDegree::Three, smallest, steps, Margins::NONE)?;
+        Ok(PolarMethod::by(polynomials, steps))
+    }
+
+    fn by(polynomials: Vec<[f64; 3]>, steps: usize) -> Self {
+        PolarMethod::NewtonSchulz { polynomials, steps, divisor: PolarDivisor::Plus(1e-7) }
     }
 }
 
 impl PolarConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        if let PolarScale::Number(scale) = self.scale {
-            check_number("polar.scale", scale, "finite and > 0", |x| x > 0.0)?;
-        }
-        let PolarMethod::NewtonSchulz { coefficients, steps, divisor } = &self.method else {
+        self.scale.check("polar.scale")?;
+        let PolarMethod::NewtonSchulz { polynomials, steps, divisor } = &self.method else {
             return Ok(());
         };
-        for coefficient in coefficients {
-            check_number("polar.coefficients", *coefficient, "finite", |_| true)?;
+        let count = polynomials.len() as f64;
+        check_number("polar.polynomials", count, "at least one", |count| count >= 1.0)?;
+        for coefficient in polynomials.iter().flatten() {
+            check_number("polar.polynomials", *coefficient, "finite", |_| true)?;
         }
         check_number("polar.steps", *steps as f64, "at least 1", |steps| steps >= 1.0)?;
         let (PolarDivisor::Plus(epsilon) | PolarDivisor::AtLeast(epsilon)) = *divisor;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::basis::BasisUse;
 use crate::config::clipping::Clipping;
+use crate::config::curvature_diagonal::CurvatureDiagonalConfig;
 use crate::config::custom::{Custom, CustomStage};
 use crate::config::diagonal::DiagonalConfig;
 use crate::config::eigenbasis::EigenbasisConfig;
@@ -12,6 +13,8 @@ use crate::config::kronecker::KroneckerConfig;
 use crate::config::momentum::Momentum;
 use crate::config::partition::Partition;
 use crate::config::polar::PolarConfig;
+use crate::config::psgd::PsgdConfig;
+use crate::config::shape_scale::ShapeScale;
 use crate::config::sign::SignScale;
 use crate::error::{OptimError, Result};
 use crate::schedule::{Schedule, When};
@@ -39,10 +42,26 @@ pub enum StageConfig {
     Kronecker(KroneckerConfig),
     /// Entry by entry in the factors' eigenbases.
     Eigenbasis(EigenbasisConfig),
+    /// `Q₁ᵀQ₁ D Q₂ᵀQ₂`, with factors that are fitted to whiten what arrives.
+    Psgd(PsgdConfig),
+    /// `D / max(ĥ, ε)` entry by entry, with `h` the diagonal of the loss's second derivative.
+    CurvatureDiagonal(CurvatureDiagonalConfig),
     /// The polar factor of `D`.
     Polar(PolarConfig),
     /// The signs of `D`'s entries.
     Sign(SignScale),
+    /// `D` times a factor that depends on the weight's shape.
+    Scale(ShapeScale),
+    /// `D max(ε, rms(W))`, with `ε` ≥ 0 and the root mean square of the weight's entries: steps relative to
+    /// the weight (Shazeer and Stern 2018, Adafactor).
+    RelativeToWeight(Schedule),
+    /// `D`, where it points down the gradient; zero where it points up, with the rest so much longer as there
+    /// is less of it: `D_ij [D_ij g_ij > 0] / max(share, 10⁻³)`, with the share of entries that are left
+    /// (Liang et al. 2024, Cautious optimizers).
+    Cautious,
+    /// `D + γ (D − D⁻)`, with `γ` ≥ 0 and what arrived at the step before, `D⁻`; nothing is added at the
+    /// first step (Yuan et al. 2024, MARS, whose `γ` is this over `β₁/(1−β₁)`).
+    AddDifference(Schedule),
     /// `D / (rms(D) + 10⁻³⁰)`, without the bias corrections of the stages before, which multiply the
     /// result (`normalize_grads` of SOAP's authors).
     NormalizeRms,
@@ -106,8 +125,14 @@ impl StageConfig {
             StageConfig::DiagonalOfDirection(_) => "diagonal_of_direction",
             StageConfig::Kronecker(_) => "kronecker",
             StageConfig::Eigenbasis(_) => "eigenbasis",
+            StageConfig::Psgd(_) => "psgd",
+            StageConfig::CurvatureDiagonal(_) => "curvature_diagonal",
             StageConfig::Polar(_) => "polar",
             StageConfig::Sign(_) => "sign",
+            StageConfig::Scale(_) => "scale",
+            StageConfig::RelativeToWeight(_) => "relative_to_weight",
+            StageConfig::Cautious => "cautious",
+            StageConfig::AddDifference(_) => "add_difference",
             StageConfig::NormalizeRms => "normalize_rms",
             StageConfig::NormConstraint(_) => "norm_constraint",
             StageConfig::Graft { .. } => "graft",
@@ -166,6 +191,7 @@ impl StageConfig {
             StageConfig::Kronecker(config) => config.required(),
             StageConfig::Eigenbasis(config) => config.required(),
             StageConfig::Custom(custom) => custom.required(),
+            StageConfig::CurvatureDiagonal(_) => Signals::DIAGONAL,
             _ => Signals::GRADIENT,
         }
     }
@@ -184,7 +210,17 @@ impl StageConfig {
     /// each; it does not allocate.
     pub(crate) fn check(&self, when: When) -> Result<()> {
         match self {
-            StageConfig::Negate | StageConfig::Sign(_) | StageConfig::NormalizeRms => Ok(()),
+            StageConfig::Negate
+            | StageConfig::Sign(_)
+            | StageConfig::NormalizeRms
+            | StageConfig::Cautious => Ok(()),
+            StageConfig::Scale(scale) => scale.check("scale"),
+            StageConfig::RelativeToWeight(least) => {
+                least.check_non_negative(when, "relative_to_weight")
+            }
+            StageConfig::AddDifference(factor) => factor.check_non_negative(when, "add_difference"),
+            StageConfig::Psgd(config) => config.check(when),
+            StageConfig::CurvatureDiagonal(config) => config.check(when),
             StageConfig::Clip(clipping) => clipping.check(when),
             StageConfig::NormConstraint(bound) => bound.check_positive(when, "norm_constraint"),
             StageConfig::AddWeight(rate) => rate.check_non_negative(when, "weight_decay"),
@@ -230,6 +266,9 @@ macro_rules! stages {
     (@variant KroneckerConfig) => { StageConfig::Kronecker };
     (@variant EigenbasisConfig) => { StageConfig::Eigenbasis };
     (@variant PolarConfig) => { StageConfig::Polar };
+    (@variant PsgdConfig) => { StageConfig::Psgd };
+    (@variant CurvatureDiagonalConfig) => { StageConfig::CurvatureDiagonal };
+    (@variant ShapeScale) => { StageConfig::Scale };
     (@variant SignScale) => { StageConfig::Sign };
 }
 stages!(
@@ -239,5 +278,8 @@ stages!(
     KroneckerConfig,
     EigenbasisConfig,
     PolarConfig,
+    PsgdConfig,
+    CurvatureDiagonalConfig,
+    ShapeScale,
     SignScale
 );

@@ -4,6 +4,7 @@ use crate::config::averaging::Averaging;
 use crate::config::basis::{BasisMethod, ColumnOrder};
 use crate::config::chain::Chain;
 use crate::config::clipping::Clipping;
+use crate::config::curvature_diagonal::CurvatureDiagonalConfig;
 use crate::config::damping::{Damping, JointDamping};
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::config::eigenbasis::TurnedMoments;
@@ -12,8 +13,10 @@ use crate::config::grafting::Grafting;
 use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, HeavyBall, Momentum};
 use crate::config::polar::PolarConfig;
+use crate::config::psgd::PsgdConfig;
 use crate::config::refresh::Refresh;
 use crate::config::root::RootMethod;
+use crate::config::shape_scale::ShapeScale;
 use crate::config::sign::SignScale;
 use crate::config::stage::StageConfig;
 use crate::config::weight_averaging::WeightAveraging;
@@ -44,10 +47,22 @@ impl Chain {
 fn of_stage(stage: &StageConfig) -> StageConfig {
     let mut stage = stage.clone();
     match &mut stage {
-        StageConfig::Negate | StageConfig::NormalizeRms => {}
+        StageConfig::Negate | StageConfig::NormalizeRms | StageConfig::Cautious => {}
         StageConfig::Clip(clipping) => *clipping = Clipping::Norm(FREE),
-        StageConfig::AddWeight(schedule) | StageConfig::NormConstraint(schedule) => {
-            *schedule = FREE
+        StageConfig::AddWeight(schedule)
+        | StageConfig::NormConstraint(schedule)
+        | StageConfig::RelativeToWeight(schedule)
+        | StageConfig::AddDifference(schedule) => *schedule = FREE,
+        StageConfig::CurvatureDiagonal(config) => {
+            *config = CurvatureDiagonalConfig {
+                averaging: of_averaging(&config.averaging),
+                ..CurvatureDiagonalConfig::default()
+            };
+        }
+        StageConfig::Psgd(config) => {
+            // Which sides are triangular; and signs go on from the seed.
+            let PsgdConfig { max_dimension, seed, .. } = *config;
+            *config = PsgdConfig { max_dimension, seed, ..PsgdConfig::default() };
         }
         StageConfig::Momentum(momentum) => *momentum = of_momentum(momentum),
         StageConfig::Diagonal(config) | StageConfig::DiagonalOfDirection(config) => {
@@ -75,6 +90,7 @@ fn of_stage(stage: &StageConfig) -> StageConfig {
         }
         StageConfig::Polar(config) => *config = PolarConfig::default(),
         StageConfig::Sign(scale) => *scale = SignScale::default(),
+        StageConfig::Scale(scale) => *scale = ShapeScale::default(),
         StageConfig::Graft { stage, length } => {
             **stage = of_stage(stage);
             if let Grafting::Diagonal(config) = length {
@@ -114,6 +130,7 @@ fn of_diagonal(config: &mut DiagonalConfig) {
         maximum: config.maximum,
         centered: config.centered,
         initial: 0.0,
+        sharing: config.sharing,
         non_exhaustive: NonExhaustive::default(),
     };
 }
@@ -154,6 +171,8 @@ fn of_weight_averaging(averaging: &WeightAveraging) -> WeightAveraging {
         WeightAveraging::ScheduleFree { power, .. } => {
             WeightAveraging::ScheduleFree { train: FREE, power: *power }
         }
-        WeightAveraging::Ema { .. } => WeightAveraging::Ema { decay: FREE },
+        WeightAveraging::Ema { bias_correction, .. } => {
+            WeightAveraging::Ema { decay: FREE, bias_correction: *bias_correction }
+        }
     }
 }

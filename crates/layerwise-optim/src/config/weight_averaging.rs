@@ -38,6 +38,9 @@ pub enum WeightAveraging {
     Ema {
         /// `β`.
         decay: Schedule,
+        /// Start from zero instead, and divide by `1 − Π β` what is evaluated, so that the weight before
+        /// the first step has no part in it.
+        bias_correction: bool,
     },
 }
 
@@ -53,7 +56,7 @@ impl WeightAveraging {
             WeightAveraging::ScheduleFree { power, .. } => {
                 Schedule::from(*power).check_non_negative(when, "weight_averaging.power")
             }
-            WeightAveraging::Ema { decay } => decay.check_decay(when, "weight_averaging.decay"),
+            WeightAveraging::Ema { decay, .. } => decay.check_decay(when, "weight_averaging.decay"),
         }
     }
 

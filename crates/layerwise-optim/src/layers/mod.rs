@@ -40,10 +40,12 @@
 //! # Ok::<(), OptimError>(())
 //! ```
 
+mod attention;
 mod conv2d;
 mod linear;
 mod samples;
 
+pub use attention::QkClip;
 pub use conv2d::Conv2d;
 pub use linear::Linear;
 

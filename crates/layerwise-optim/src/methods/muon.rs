@@ -6,6 +6,7 @@ use crate::config::chain::Chain;
 use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, Momentum};
 use crate::config::polar::PolarConfig;
+use crate::config::shape_scale::ShapeScale;
 use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
@@ -54,6 +55,20 @@ impl Default for Muon {
             polar: PolarConfig::default(),
             weight_decay: 0.0.into(),
             non_exhaustive: NonExhaustive::default(),
+        }
+    }
+}
+
+impl Muon {
+    /// As for large models (Liu et al. 2025): entries of root mean square 0.2, so that Adam's rates serve,
+    /// here 0.002, and decoupled decay 0.1.
+    #[must_use]
+    pub fn at_scale() -> Self {
+        Muon {
+            learning_rate: 0.002.into(),
+            polar: PolarConfig { scale: ShapeScale::RootMeanSquare, ..PolarConfig::default() },
+            weight_decay: 0.1.into(),
+            ..Muon::default()
         }
     }
 }

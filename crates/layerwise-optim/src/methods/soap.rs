@@ -10,6 +10,7 @@ use crate::config::eigenbasis::{EigenbasisConfig, TurnedMoments};
 use crate::config::growth::NonExhaustive;
 use crate::config::momentum::{Filter, Momentum};
 use crate::config::partition::{LargeDimension, Partition};
+use crate::config::polar::PolarConfig;
 use crate::config::refresh::Refresh;
 use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
@@ -67,12 +68,18 @@ pub struct Soap {
     pub weight_decay: WeightDecay,
     /// The exponent of the squares' average, > 0: ½ for Adam's.
     pub exponent: f64,
+    /// What the factors are of: of gradients, or for KL-SOAP (Lin et al. 2025) of gradients that the other
+    /// side's factor has [whitened](Statistic::Whitened).
+    pub statistic: Statistic,
     /// The only side that is rotated into an eigenbasis; without, both are.
     pub one_sided: Option<Side>,
     /// How the weight is laid out: limits of the factors' size, merging.
     pub partition: Partition,
     /// Normalize the direction that comes out of the bases ([`StageConfig::NormalizeRms`]).
     pub normalize: bool,
+    /// The polar factor of the direction in the bases. (It is the one outside of them, rotated, so that the
+    /// stage comes after.)
+    pub polar: Option<PolarConfig>,
     #[doc(hidden)]
     #[serde(skip)]
     pub non_exhaustive: NonExhaustive,
@@ -96,15 +103,25 @@ impl Default for Soap {
             turned_moments: TurnedMoments::Kept,
             weight_decay: WeightDecay::None,
             exponent: 0.5,
+            statistic: Statistic::Gradient,
             one_sided: None,
             partition: Partition::for_networks(),
             normalize: false,
+            polar: None,
             non_exhaustive: NonExhaustive::default(),
         }
     }
 }
 
 impl Soap {
+    /// KL-SOAP (Lin et al. 2025): the eigenbases of the Kronecker product that is nearest to the gradients'
+    /// second moment in the sense of Kullback and Leibler. Its factors are of gradients that the other side's
+    /// factor has whitened, along the basis and by the eigenvalues from before the step.
+    #[must_use]
+    pub fn kl() -> Self {
+        Soap { statistic: Statistic::Whitened { normalized: true }, ..Soap::default() }
+    }
+
     /// The conventions and defaults of the authors' code: the first step only collects
     /// statistics; a step uses the basis from before it; bases by one QR step every 10 steps;
     /// ε before the bias correction; decoupled decay 0.01 of the new weight; sides with more than
@@ -131,7 +148,7 @@ impl Method for Soap {
         let bias_correction = self.bias_correction;
         let side = |side| match self.one_sided {
             Some(only) if only != side => Statistic::None,
-            _ => Statistic::Gradient,
+            _ => self.statistic,
         };
         let eigenbasis = EigenbasisConfig {
             // Eigenvectors do not see the factors' scale.
@@ -160,6 +177,7 @@ impl Method for Soap {
             })
             .then(StageConfig::Eigenbasis(eigenbasis).in_parts(&self.partition))
             .then_maybe(self.normalize.then_some(StageConfig::NormalizeRms))
+            .then_maybe(self.polar.clone())
             .with_weight_decay(&self.weight_decay)
     }
 }

@@ -1,7 +1,7 @@
 //! Shape and finiteness of what comes in; norms.
 
 use layerwise_linalg::Scalar;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 use crate::error::{OptimError, Result};
 use crate::numeric::entrywise::{all_finite, sum};
@@ -111,6 +111,20 @@ pub(crate) fn root_of_sum<I: Iterator<Item = f64>>(squares: f64, entries: impl F
         return largest;
     }
     largest * entries().map(|x| square(x / largest)).sum::<f64>().sqrt()
+}
+
+/// `M ← M / √rms(M)`, where it is not zero.
+pub(crate) fn divide_by_root_of_size<A: Scalar>(matrix: &mut Array2<A>) -> Result<()> {
+    let size = frobenius_norm(&matrix.view()) / (matrix.len() as f64).sqrt();
+    if !size.is_finite() {
+        let what = "the root mean square of the gradient";
+        return Err(OptimError::Overflow { what, row: 0, col: 0, value: size });
+    }
+    if size > 0.0 {
+        let factor = A::from_f64(1.0 / size.sqrt());
+        matrix.mapv_inplace(|x| x * factor);
+    }
+    Ok(())
 }
 
 /// The bound, with room for the rounding of what it is of, where that is far from overflow: sums of

@@ -4,14 +4,17 @@ use std::ops::{Deref, DerefMut};
 
 use layerwise_linalg::Scalar;
 
+use crate::config::diagonal::{DiagonalConfig, MomentSharing};
 use crate::config::stage::StageConfig;
 use crate::error::Result;
 use crate::numeric::pool::Pool;
 use crate::stages::add_weight::AddWeight;
 use crate::stages::blocks::Blocks;
 use crate::stages::bounded::Bounded;
+use crate::stages::curvature_diagonal::CurvatureDiagonal;
 use crate::stages::custom::CustomMachine;
 use crate::stages::diagonal::{Diagonal, Observed};
+use crate::stages::difference::AddDifference;
 use crate::stages::eigenbasis::EigenbasisDiagonal;
 use crate::stages::graft::Graft;
 use crate::stages::kronecker::Kronecker;
@@ -20,6 +23,9 @@ use crate::stages::negate::Negate;
 use crate::stages::norm_constraint::NormConstraint;
 use crate::stages::normalize::NormalizeRms;
 use crate::stages::polar::Polar;
+use crate::stages::psgd::Psgd;
+use crate::stages::scale::{Cautious, RelativeToWeight, Scale};
+use crate::stages::shared_moments::SharedMoments;
 use crate::stages::sign::Sign;
 
 /// A stage that was built. What concerns a single kind is asked by its variant, all else through the
@@ -45,7 +51,10 @@ impl<A: Scalar> Machine<A> {
         predicts: bool,
         pool: &Pool<A>,
     ) -> Result<Self> {
-        let diagonal = |config, of| Machine::Diagonal(Box::new(Diagonal::new(config, of, shape)));
+        let diagonal = |config: &DiagonalConfig, of| match config.sharing {
+            MomentSharing::None => Machine::Diagonal(Box::new(Diagonal::new(config, of, shape))),
+            _ => Machine::other(SharedMoments::new(config, of, shape)),
+        };
         Ok(match config {
             StageConfig::Clip(clipping) => Machine::other(clipping.clone()),
             StageConfig::Negate => Machine::other(Negate),
@@ -62,7 +71,15 @@ impl<A: Scalar> Machine<A> {
                 Machine::Eigenbasis(Box::new(EigenbasisDiagonal::new(config, shape, pool)?))
             }
             StageConfig::Polar(config) => Machine::other(Polar::new(config, shape, pool)),
+            StageConfig::Psgd(config) => Machine::other(Psgd::new(config, shape, pool)?),
+            StageConfig::CurvatureDiagonal(config) => {
+                Machine::other(CurvatureDiagonal::new(config, shape))
+            }
             StageConfig::Sign(scale) => Machine::other(Sign::new(*scale, shape)),
+            StageConfig::Scale(scale) => Machine::other(Scale(scale.of_shape(shape))),
+            StageConfig::RelativeToWeight(least) => Machine::other(RelativeToWeight(least.clone())),
+            StageConfig::Cautious => Machine::other(Cautious),
+            StageConfig::AddDifference(factor) => Machine::other(AddDifference::new(factor, shape)),
             StageConfig::NormalizeRms => Machine::other(NormalizeRms),
             StageConfig::NormConstraint(bound) => Machine::other(NormConstraint(bound.clone())),
             StageConfig::Graft { stage, length } => {

@@ -21,20 +21,25 @@ fn clip_in_units_of_the_largest<A: Scalar>(array: &mut ArrayViewMut2<'_, A>, bou
     array.mapv_inplace(|x| x * ratio);
 }
 
+fn clip_norm<A: Scalar>(direction: &mut ArrayViewMut2<'_, A>, bound: f64) {
+    let norm = frobenius_norm(&direction.view());
+    if norm > bound {
+        let ratio = A::from_f64(bound / norm);
+        if ratio >= A::min_positive_value() {
+            direction.mapv_inplace(|x| x * ratio);
+        } else {
+            clip_in_units_of_the_largest(direction, bound);
+        }
+    }
+}
+
 impl<A: Scalar> Stage<A> for Clipping {
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
         match self {
-            Clipping::Norm(bound) => {
-                let bound = bound.value(step.time);
-                let norm = frobenius_norm(&direction.view());
-                if norm > bound {
-                    let ratio = A::from_f64(bound / norm);
-                    if ratio >= A::min_positive_value() {
-                        direction.mapv_inplace(|x| x * ratio);
-                    } else {
-                        clip_in_units_of_the_largest(direction, bound);
-                    }
-                }
+            Clipping::Norm(bound) => clip_norm(direction, bound.value(step.time)),
+            Clipping::RootMeanSquare(bound) => {
+                let entries = direction.len() as f64;
+                clip_norm(direction, bound.value(step.time) * entries.sqrt());
             }
             Clipping::Value(bound) => {
                 let bound = A::from_f64(bound.value(step.time));

@@ -28,20 +28,20 @@ enum Routine {
 impl<A: Scalar> Polar<A> {
     /// The configuration must have been checked.
     pub(crate) fn new(config: &PolarConfig, shape: (usize, usize), pool: &Pool<A>) -> Self {
-        let routine = match config.method {
-            PolarMethod::NewtonSchulz { coefficients, steps, divisor } => {
-                let (epsilon, epsilon_is_floor) = match divisor {
+        let routine = match &config.method {
+            PolarMethod::NewtonSchulz { polynomials, steps, divisor } => {
+                let (epsilon, epsilon_is_floor) = match *divisor {
                     PolarDivisor::Plus(epsilon) => (epsilon, false),
                     PolarDivisor::AtLeast(epsilon) => (epsilon, true),
                 };
                 Routine::NewtonSchulz(NewtonSchulz {
-                    coefficients,
-                    steps,
+                    polynomials: polynomials.clone(),
+                    steps: *steps,
                     epsilon,
                     epsilon_is_floor,
                 })
             }
-            PolarMethod::SingularValues { times_nuclear_norm } => {
+            &PolarMethod::SingularValues { times_nuclear_norm } => {
                 Routine::SingularValues { times_nuclear_norm }
             }
         };
@@ -53,13 +53,13 @@ impl<A: Scalar> Stage<A> for Polar<A> {
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, _step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
         let mut scale = self.scale;
-        match self.routine {
+        match &self.routine {
             Routine::NewtonSchulz(newton_schulz) => {
                 let apply =
                     |workspace: &mut PolarWorkspace<A>| newton_schulz.apply(direction, workspace);
                 self.pool.with(self.shape, apply)?;
             }
-            Routine::SingularValues { times_nuclear_norm } => {
+            &Routine::SingularValues { times_nuclear_norm } => {
                 let apply = |polar: &mut ExactPolar<A>| polar.apply(direction);
                 let nuclear = self.pool.with(self.shape, apply)?;
                 if times_nuclear_norm {
@@ -73,9 +73,16 @@ impl<A: Scalar> Stage<A> for Polar<A> {
     }
 }
 
-/// The largest singular value that the iteration makes of any in [0, 1]: at each step the largest
-/// `|a s + b s³ + c s⁵|` over what the step before led to, at its end or where the derivative vanishes.
-fn largest_singular_value([a, b, c]: [f64; 3], steps: usize) -> f64 {
+/// The largest singular value that the iteration makes of any in [0, 1], at its end and on the way.
+fn largest_singular_value(iteration: &NewtonSchulz) -> (f64, f64) {
+    iteration.sequence().fold((1.0, 1.0), |(end, largest), polynomial| {
+        let end = largest_below(polynomial, end);
+        (end, largest.max(end))
+    })
+}
+
+/// The largest `|a s + b s³ + c s⁵|` for s in [0, end]: at its end or where the derivative vanishes.
+fn largest_below([a, b, c]: [f64; 3], end: f64) -> f64 {
     let polynomial = |s: f64| (s * (a + s * s * (b + c * s * s))).abs();
     // a + 3 b t + 5 c t² = 0 for t = s².
     let root = (9.0 * b * b - 20.0 * a * c).sqrt();
@@ -84,11 +91,9 @@ fn largest_singular_value([a, b, c]: [f64; 3], steps: usize) -> f64 {
     } else {
         [-1.0, 1.0].map(|sign| ((-3.0 * b + sign * root) / (10.0 * c)).sqrt())
     };
-    (0..steps).fold(1.0, |end, _| {
-        let within = turns.into_iter().filter(|&s| s <= end);
-        // Rounding goes a little beyond.
-        1.001 * within.map(polynomial).fold(polynomial(end), f64::max)
-    })
+    let within = turns.into_iter().filter(|&s| s <= end);
+    // Rounding goes a little beyond.
+    1.001 * within.map(polynomial).fold(polynomial(end), f64::max)
 }
 
 impl<A: Scalar> Bounded<A> for Polar<A> {
@@ -96,10 +101,10 @@ impl<A: Scalar> Bounded<A> for Polar<A> {
         match &self.routine {
             // Without it, a direction of zeros is refused.
             Routine::NewtonSchulz(iteration) if iteration.epsilon > 0.0 => {
-                let largest = largest_singular_value(iteration.coefficients, iteration.steps);
+                let (end, largest) = largest_singular_value(iteration);
                 let short = self.shape.0.min(self.shape.1) as f64;
                 within_limit::<A>(largest.powi(5))
-                    .and_then(|_| within_limit::<A>(self.scale.abs() * largest * short.sqrt()))
+                    .and_then(|_| within_limit::<A>(self.scale.abs() * end * short.sqrt()))
             }
             _ => None,
         }

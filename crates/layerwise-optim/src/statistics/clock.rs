@@ -39,6 +39,14 @@ impl AverageClock {
         self.decay
     }
 
+    /// The divisor of the bias correction of what has been taken in.
+    pub(crate) fn correction(&self, averaging: &Averaging) -> f64 {
+        match averaging {
+            Averaging::Ema { bias_correction: true, .. } => 1.0 - self.decay,
+            _ => 1.0,
+        }
+    }
+
     /// The clock after one more observation, with that observation's weights; schedules are evaluated at
     /// the run's step `time`.
     pub(crate) fn tick(self, averaging: &Averaging, time: u64) -> (Self, AverageWeights) {

@@ -216,6 +216,16 @@ impl<A: Scalar> FactorStatistic<A> {
         }
     }
 
+    /// The average from before the step that is under way.
+    pub(crate) fn average(&self) -> Option<&Array2<A>> {
+        self.average.as_ref().map(Staged::current)
+    }
+
+    /// The divisor of the bias correction of that.
+    pub(crate) fn held_correction(&self) -> f64 {
+        self.clock.current().correction(&self.averaging)
+    }
+
     /// Gives back what a later step does not need.
     pub(crate) fn release(&mut self) {
         self.formed = None;

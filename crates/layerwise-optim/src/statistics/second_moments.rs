@@ -10,7 +10,7 @@ use crate::numeric::finite::{first_non_finite, within_limit};
 use crate::state::held::Held;
 use crate::state::persist::{Persist, join, persist};
 use crate::state::staged::Staged;
-use crate::statistics::clock::AverageClock;
+use crate::statistics::clock::{AverageClock, AverageWeights};
 use crate::values::refuse;
 
 /// What overflows, where its entries are those of the weight.
@@ -43,6 +43,38 @@ pub(crate) struct SecondMomentRule<A> {
 }
 
 impl<A: Scalar> SecondMomentRule<A> {
+    /// Before the first observation.
+    pub(crate) fn start() -> Self {
+        let (zero, one) = (A::zero(), A::one());
+        SecondMomentRule { old: zero, new: one, scale: one, epsilon: zero }
+    }
+
+    /// Of an observation with these weights, at the run's step `time`; `ε` times a factor.
+    pub(crate) fn new(
+        config: &DiagonalConfig,
+        weights: AverageWeights,
+        time: u64,
+        epsilon_factor: f64,
+    ) -> Self {
+        // (v/c)^p + ε = (v^p + ε c^p)/c^p
+        let root = power(weights.correction, config.exponent);
+        let epsilon = config.epsilon.value(time) * epsilon_factor;
+        SecondMomentRule {
+            old: A::from_f64(weights.old),
+            new: A::from_f64(weights.new),
+            scale: A::from_f64(root),
+            epsilon: A::from_f64(match config.epsilon_placement {
+                EpsilonPlacement::AfterCorrection => epsilon * root,
+                EpsilonPlacement::BeforeCorrection => epsilon,
+            }),
+        }
+    }
+
+    /// What the bias correction multiplies directions by.
+    pub(crate) fn scale(&self) -> f64 {
+        self.scale.as_f64()
+    }
+
     #[inline(always)]
     pub(crate) fn average(self, v: A, square: A) -> A {
         self.old * v + self.new * square
@@ -68,12 +100,7 @@ impl<A: Scalar> SecondMoments<A> {
             largest: config.maximum.then(|| Held::new(Array2::zeros(shape))),
             mean: config.centered.then(|| Held::new(Array2::zeros(shape))),
             clock: Staged::twice(AverageClock::start()),
-            rule: SecondMomentRule {
-                old: A::zero(),
-                new: A::one(),
-                scale: A::one(),
-                epsilon: A::zero(),
-            },
+            rule: SecondMomentRule::start(),
             correction: A::one(),
             epsilon_factor: 1.0,
         }
@@ -166,19 +193,8 @@ impl<A: Scalar> SecondMoments<A> {
     fn begin_from(&mut self, clock: AverageClock, time: u64) {
         let (clock, weights) = clock.tick(&self.config.averaging, time);
         *self.clock.split_proposed().1 = clock;
-        // (v/c)^p + ε = (v^p + ε c^p)/c^p
-        let root = power(weights.correction, self.config.exponent);
         self.correction = A::from_f64(weights.correction);
-        let epsilon = self.config.epsilon.value(time) * self.epsilon_factor;
-        self.rule = SecondMomentRule {
-            old: A::from_f64(weights.old),
-            new: A::from_f64(weights.new),
-            scale: A::from_f64(root),
-            epsilon: A::from_f64(match self.config.epsilon_placement {
-                EpsilonPlacement::AfterCorrection => epsilon * root,
-                EpsilonPlacement::BeforeCorrection => epsilon,
-            }),
-        };
+        self.rule = SecondMomentRule::new(&self.config, weights, time, self.epsilon_factor);
     }
 
     /// As [`begin`](Self::begin), without what was taken in before.
@@ -257,7 +273,7 @@ impl<A: Scalar> SecondMoments<A> {
 
     /// What the bias correction of the latest observation multiplies directions by.
     pub(crate) fn scale(&self) -> f64 {
-        self.rule.scale.as_f64()
+        self.rule.scale()
     }
 
     /// All that there is for each entry, for instance to be rearranged before it is committed.

@@ -313,7 +313,7 @@ fn sure_chains() -> Vec<Chain> {
     let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() };
     for chain in [Soap::default().chain(), sgd.chain()] {
         for averaging in [
-            WeightAveraging::Ema { decay: 0.9.into() },
+            WeightAveraging::Ema { decay: 0.9.into(), bias_correction: false },
             WeightAveraging::ScheduleFree { train: 0.9.into(), power: 2.0 },
         ] {
             all.push(Chain { weight_averaging: Some(averaging), ..chain.clone() });

@@ -23,7 +23,7 @@ pub(crate) struct IterateState<A> {
 #[derive(Clone, Copy, Debug)]
 struct IterateNumbers {
     steps: u64,
-    /// `Σ η_i^r`.
+    /// `Σ η_i^r`; of a corrected average `Π β`, 0 for that of nothing.
     rates: f64,
     /// The `μ_y` that the weight was made with.
     train: f64,
@@ -60,7 +60,13 @@ impl<A: Scalar> IterateState<A> {
         let mut rates = 0.0;
         let mu_x = match &self.config {
             WeightAveraging::Primal { evaluate, .. } => evaluate.value(time),
-            WeightAveraging::Ema { decay } => decay.value(time),
+            WeightAveraging::Ema { decay, bias_correction } => {
+                let decay = decay.value(time);
+                if *bias_correction {
+                    rates = if numbers.steps == 0 { decay } else { numbers.rates * decay };
+                }
+                decay
+            }
             WeightAveraging::ScheduleFree { power, .. } => {
                 let rate = step.learning_rate.powf(*power);
                 rates = numbers.rates + rate;
@@ -75,8 +81,10 @@ impl<A: Scalar> IterateState<A> {
         match self.config.train() {
             None => {
                 let (keep, take) = (A::from_f64(mu_x), A::from_f64(1.0 - mu_x));
+                let from_zero =
+                    matches!(self.config, WeightAveraging::Ema { bias_correction: true, .. });
                 Zip::from(iterate).and(new_weight).and(weight).for_each(|x, &mut new, &w| {
-                    *x = keep * if starts { w } else { *x } + take * new;
+                    *x = keep * if starts && !from_zero { w } else { *x } + take * new;
                 });
             }
             Some(_) => {
@@ -120,6 +128,9 @@ impl<A: Scalar> IterateState<A> {
         if self.config.train().is_some() {
             let train = A::from_f64(numbers.train);
             Zip::from(&mut average).and(weight).for_each(|x, &y| *x = *x + (y - *x) / train);
+        } else if let WeightAveraging::Ema { bias_correction: true, .. } = self.config {
+            let correction = A::from_f64(1.0 - numbers.rates);
+            average.mapv_inplace(|x| x / correction);
         }
         average
     }

@@ -6,17 +6,18 @@ pub(crate) mod network;
 
 use layerwise_linalg::Cholesky;
 use layerwise_optim::chain::{
-    Clipping, DiagonalEstimate, Filter, Grafting, HeavyBall, LargeDimension, LevenbergMarquardt,
-    Merging, Partition, PolarConfig, PolarMethod, PolarScale, WeightAveraging,
+    Clipping, DiagonalConfig, DiagonalEstimate, Filter, Grafting, HeavyBall, LargeDimension,
+    LevenbergMarquardt, Merging, MomentSharing, Partition, PolarConfig, PolarMethod, PsgdConfig,
+    ShapeScale, StageConfig, WeightAveraging,
 };
 use layerwise_optim::factor::{BasisMethod, RootMethod};
 use layerwise_optim::methods::{Exponents, KfacDamping};
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::parity::{ColumnOrder, SignScale};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Averaging, Chain, Damping, Ekfac, Factor, Kfac, KlShampoo, Lion, Method,
-    Momentum, Muon, OneSidedKfac, Optimizer, Refresh, RmsProp, Scalar, Schedule, Sgd, Shampoo,
-    Signal, Soap, WeightDecay,
+    Adafactor, Adagrad, Adam, AdamW, Averaging, Chain, Damping, Ekfac, Factor, Kfac, KlShampoo,
+    Lion, Mars, Method, Momentum, Muon, NorMuon, OneSidedKfac, Optimizer, PsgdKron, Refresh,
+    RmsProp, SPlus, Scalar, Schedule, Sgd, Shampoo, Signal, Soap, Sophia, WeightDecay,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -261,7 +262,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "momentum, averaged weights",
             Chain {
-                weight_averaging: Some(WeightAveraging::Ema { decay: 0.9.into() }),
+                weight_averaging: Some(WeightAveraging::Ema {
+                    decay: 0.9.into(),
+                    bias_correction: false,
+                }),
                 ..Sgd { learning_rate: 0.3.into(), momentum: 0.5.into(), ..Sgd::default() }.chain()
             },
         ),
@@ -327,12 +331,105 @@ pub(crate) fn cases() -> Vec<Case> {
             "spectral descent",
             Chain::new(0.05).then(PolarConfig {
                 method: PolarMethod::SingularValues { times_nuclear_norm: true },
-                scale: PolarScale::Number(0.5),
+                scale: ShapeScale::Number(0.5),
                 ..PolarConfig::default()
             }),
         ),
+        case(
+            "muon, Polar Express",
+            Muon {
+                learning_rate: 0.03.into(),
+                polar: PolarConfig {
+                    method: PolarMethod::polar_express(5).expect("five steps"),
+                    ..PolarConfig::default()
+                },
+                ..Muon::default()
+            },
+        ),
+        case(
+            "muon, CANS",
+            Muon {
+                learning_rate: 0.03.into(),
+                polar: PolarConfig {
+                    method: PolarMethod::cans(1e-2, 6).expect("in range"),
+                    ..PolarConfig::default()
+                },
+                ..Muon::default()
+            },
+        ),
+        case("muon, at scale", Muon { learning_rate: 0.05.into(), ..Muon::at_scale() }),
+        case("normuon", NorMuon { learning_rate: 0.03.into(), ..NorMuon::default() }),
+        case(
+            "adam, a moment for each row",
+            shared_adam(MomentSharing::Rows, StageConfig::Diagonal),
+        ),
+        case(
+            "adam, a moment of directions for each column",
+            shared_adam(MomentSharing::Columns, StageConfig::DiagonalOfDirection),
+        ),
+        case(
+            "adafactor",
+            Adafactor { learning_rate: Schedule::inverse_root(0.05, 1.0), ..Adafactor::default() },
+        ),
+        case(
+            "adafactor, momentum",
+            Adafactor {
+                learning_rate: 0.03.into(),
+                least_weight: None,
+                momentum: Some(Momentum::HeavyBall(momentum(false))),
+                weight_decay: WeightDecay::Decoupled(1e-3.into()),
+                ..Adafactor::default()
+            },
+        ),
+        case("mars", Mars { learning_rate: 0.05.into(), ..Mars::default() }),
+        case(
+            "adamw, cautious",
+            AdamW { learning_rate: 0.05.into(), ..AdamW::default() }
+                .chain()
+                .then(StageConfig::Cautious),
+        ),
+        case(
+            "sophia",
+            Sophia { learning_rate: 0.05.into(), weight_decay: 0.0.into(), ..Sophia::default() },
+        ),
+        case(
+            "splus",
+            SPlus { learning_rate: 0.3.into(), refresh: Refresh::every(5), ..SPlus::default() },
+        ),
+        case("soap, polar", Soap { polar: Some(PolarConfig::default()), ..soap() }),
+        case("kl-soap", Soap { learning_rate: 0.03.into(), ..Soap::kl() }),
+        case(
+            "kl-soap, as published",
+            Soap {
+                learning_rate: 0.03.into(),
+                statistic: Soap::kl().statistic,
+                ..Soap::as_published()
+            },
+        ),
+        case("psgd", PsgdKron { learning_rate: 0.03.into(), ..PsgdKron::default() }),
+        case(
+            "psgd, large sides diagonal",
+            PsgdKron {
+                learning_rate: 0.03.into(),
+                preconditioner: PsgdConfig {
+                    max_dimension: 5,
+                    share: 0.4.into(),
+                    balance_every: 2,
+                    ..PsgdConfig::default()
+                },
+                ..PsgdKron::default()
+            },
+        ),
         case("sign descent", Chain::new(0.3).then(SignScale::MeanOfModuli)),
     ]
+}
+
+/// Adam with a second moment that entries share.
+fn shared_adam(sharing: MomentSharing, stage: fn(DiagonalConfig) -> StageConfig) -> Chain {
+    let average =
+        Momentum::Ema { beta: 0.9.into(), bias_correction: true, filter: Filter::Average };
+    let shared = DiagonalConfig { sharing, ..DiagonalConfig::default() };
+    Chain::new(0.05).then(average).then(stage(shared))
 }
 
 pub(crate) fn normal<A: Scalar>(rng: &mut Xoshiro256PlusPlus, shape: (usize, usize)) -> Array2<A> {
@@ -360,6 +457,8 @@ pub(crate) struct Quadratic<A> {
     pub(crate) target: Array2<A>,
     pub(crate) output: Array2<A>,
     pub(crate) input: Array2<A>,
+    /// `A_ii B_jj`, the diagonal of the second derivative.
+    pub(crate) diagonal: Array2<A>,
     /// `(δ, x)` as rows, where the layer reports those in place of their second moments.
     pub(crate) samples: Option<(Array2<A>, Array2<A>)>,
 }
@@ -376,7 +475,8 @@ impl<A: Scalar> Quadratic<A> {
     }
 
     pub(crate) fn of(target: Array2<A>, output: Array2<A>, input: Array2<A>) -> Self {
-        Quadratic { target, output, input, samples: None }
+        let diagonal = Array2::from_shape_fn(target.dim(), |(i, j)| output[[i, i]] * input[[j, j]]);
+        Quadratic { target, output, input, diagonal, samples: None }
     }
 
     /// With or without samples of its factors.
@@ -404,7 +504,8 @@ impl<A: Scalar> Quadratic<A> {
                 (Factor::Samples(outputs.view()), Factor::Samples(inputs.view()))
             }
         };
-        Signal::new(gradient.view()).with_input(input).with_output(output)
+        let signal = Signal::new(gradient.view()).with_input(input).with_output(output);
+        signal.with_diagonal(self.diagonal.view())
     }
 }
 

@@ -7,9 +7,12 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Zip, s};
 
 use crate::config::basis::BasisUse;
 use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig, TurnedMoments};
+use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::{check_finite, check_shape, frobenius_norm, within_limit};
-use crate::numeric::pool::{Needs, Pool};
+use crate::numeric::finite::{
+    check_finite, check_shape, divide_by_root_of_size, frobenius_norm, within_limit,
+};
+use crate::numeric::pool::{Lent, Needs, Pool};
 use crate::numeric::sides::{self, multiply_sides};
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
@@ -112,14 +115,42 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(())
     }
 
+    /// What each side's statistic is of, where that is the gradient whitened by the other: in the other's basis,
+    /// by the root of the mean square that its factor has along each vector. Before there are bases it is
+    /// the root mean square of the gradient's entries, where factors are normalized.
+    fn whiten(&self, side: Side, step: &Step<'_, A>) -> Result<Option<Lent<A>>> {
+        let (own, other) = match side {
+            Side::Left => (&self.left, &self.right),
+            Side::Right => (&self.right, &self.left),
+        };
+        let Statistic::Whitened { normalized } = own.statistic.kind else { return Ok(None) };
+        let mut whitened = self.pool.array(self.shape);
+        whitened.assign(&step.gradient());
+        if other.statistic.kind == Statistic::None {
+            return Ok(Some(whitened));
+        }
+        if !self.progress.current().ready {
+            if normalized {
+                divide_by_root_of_size(&mut whitened)?;
+            }
+            return Ok(Some(whitened));
+        }
+        other.whiten(&mut whitened, &self.pool)?;
+        Ok(Some(whitened))
+    }
+
     /// Takes in the squares of the gradient, or of the samples, in the bases that the step uses.
-    fn take_in(&mut self, step: &Step<'_, A>) -> Result<()> {
+    fn take_in(&mut self, direction: &ArrayView2<'_, A>, step: &Step<'_, A>) -> Result<()> {
+        let gradient = step.gradient();
         let mut projected = self.pool.array(self.shape);
         let are_squares = self.config.estimate == DiagonalEstimate::Samples;
         if are_squares {
             self.project_samples(&step.signal, &mut projected)?;
         } else {
-            projected.assign(&step.gradient());
+            projected.assign(match self.config.estimate {
+                DiagonalEstimate::Direction => direction,
+                _ => &gradient,
+            });
             let used = self.config.basis_use;
             let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
             multiply_sides(left, right, &mut projected.view_mut(), &self.pool)?;
@@ -252,26 +283,27 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         let mut observation = Observation::default();
         let refresh = &self.config.refresh;
         let due = match self.config.basis_use {
-            BasisUse::Refreshed => progress.is_due(refresh),
+            BasisUse::Refreshed | BasisUse::PreviousOrIdentity => progress.is_due(refresh),
             BasisUse::Previous => progress.is_due_before(refresh),
         };
         let reading =
             if due || refresh.drift.is_some() { Reading::Moment } else { Reading::Nothing };
-        self.left.statistic.observe(signal, None, reading, step.time, &self.pool)?;
-        self.right.statistic.observe(signal, None, reading, step.time, &self.pool)?;
+        for side in [Side::Left, Side::Right] {
+            let whitened = self.whiten(side, step)?;
+            let whitened = whitened.as_ref().map(|whitened| whitened.view());
+            let statistic = match side {
+                Side::Left => &mut self.left.statistic,
+                Side::Right => &mut self.right.statistic,
+            };
+            statistic.observe(signal, whitened, reading, step.time, &self.pool)?;
+        }
+        if due || self.has_drifted(signal)? {
+            self.refresh(step, &mut next, &mut observation)?;
+        }
         match self.config.basis_use {
-            BasisUse::Refreshed => {
-                if due || self.has_drifted(signal)? {
-                    self.refresh(step, &mut next, &mut observation)?;
-                }
-                observation.warming_up = !next.ready;
-            }
-            BasisUse::Previous => {
-                observation.skip = progress.steps == 0;
-                if due || self.has_drifted(signal)? {
-                    self.refresh(step, &mut next, &mut observation)?;
-                }
-            }
+            BasisUse::Refreshed => observation.warming_up = !next.ready,
+            BasisUse::Previous => observation.skip = progress.steps == 0,
+            BasisUse::PreviousOrIdentity => {}
         }
         if !observation.skip {
             match self.config.turned_moments {
@@ -346,7 +378,7 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
-        self.take_in(step)?;
+        self.take_in(&direction.view(), step)?;
         let damping = self.config.relative_damping.value(step.time);
         self.apply_in_bases(direction, |moments, rotated| moments.apply_rotated(damping, rotated))
     }
@@ -403,7 +435,10 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
                 within_limit::<A>(self.largest_square * (stretch * stretch))?;
                 self.squares * (stretch * stretch)
             }
-            _ => (measured.gradient * stretch) * (measured.gradient * stretch),
+            DiagonalEstimate::Direction => (arrives * stretch) * (arrives * stretch),
+            DiagonalEstimate::Gradient => {
+                (measured.gradient * stretch) * (measured.gradient * stretch)
+            }
         };
         // Entries of |U₊ᵀU|² are at most so large, and its rows and columns sum to no more.
         let turn = if self.transports() { stretch.powi(4) } else { 1.0 };
@@ -421,7 +456,11 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
         if self.config.turned_moments == TurnedMoments::Transported {
             apply = apply.and(self.left.turn_needs().or(self.right.turn_needs()));
         }
-        let formed = self.left.statistic.needs().and(self.right.statistic.needs());
+        let mut formed = self.left.statistic.needs().and(self.right.statistic.needs());
+        if self.config.whitens() {
+            let whitened = self.left.whiten_needs().or(self.right.whiten_needs());
+            formed = formed.or(Needs::arrays(2, self.shape).and(whitened));
+        }
         let refresh = self.left.needs(&self.config).or(self.right.needs(&self.config));
         formed.and(refresh).or(apply)
     }

@@ -42,7 +42,7 @@ impl<A: Scalar> BasisSide<A> {
         let n = statistic.dimension();
         let active = statistic.kind != Statistic::None;
         let order = match config.basis_use {
-            BasisUse::Previous => ColumnOrder::Descending,
+            BasisUse::Previous | BasisUse::PreviousOrIdentity => ColumnOrder::Descending,
             BasisUse::Refreshed => config.basis.order(),
         };
         BasisSide {
@@ -63,7 +63,7 @@ impl<A: Scalar> BasisSide<A> {
         let basis = self.basis.as_ref()?;
         let basis = match used {
             BasisUse::Refreshed => basis.latest().view(),
-            BasisUse::Previous => basis.current().view(),
+            BasisUse::Previous | BasisUse::PreviousOrIdentity => basis.current().view(),
         };
         let factor = match (self.statistic.side, rotation) {
             (Side::Left, Rotation::Into) | (Side::Right, Rotation::OutOf) => basis.reversed_axes(),
@@ -99,6 +99,49 @@ impl<A: Scalar> BasisSide<A> {
         Ok(multiply_sides(left, right, v, pool)?)
     }
 
+    /// Into the basis of this side, each coordinate divided by the root of what the factor from before the step
+    /// has along the vector; one that rounding makes nothing of the largest counts as that rounding.
+    pub(crate) fn whiten(&self, matrix: &mut Array2<A>, pool: &Pool<A>) -> Result<()> {
+        let (Some(basis), Some(factor)) = (&self.basis, self.statistic.average()) else {
+            return Ok(());
+        };
+        let basis = basis.current();
+        let mut product = pool.array(factor.dim());
+        gemm(A::one(), factor.view(), basis.view(), A::zero(), &mut product.view_mut())?;
+        let mut values = pool.array((1, basis.ncols()));
+        let correction = self.statistic.held_correction();
+        for ((value, vector), product) in
+            values.iter_mut().zip(basis.columns()).zip(product.columns())
+        {
+            let along: f64 = vector.iter().zip(product).map(|(v, p)| v.as_f64() * p.as_f64()).sum();
+            *value = A::from_f64(along / correction);
+        }
+        let largest = values.iter().fold(A::zero(), |largest, &value| largest.max(value));
+        let least = A::from_f64((basis.ncols() as f64).sqrt()) * A::epsilon() * largest;
+        let rotation = Some((A::one(), basis.view()));
+        let (left, right) = match self.statistic.side {
+            Side::Left => (Some((A::one(), basis.t())), None),
+            Side::Right => (None, rotation),
+        };
+        multiply_sides(left, right, &mut matrix.view_mut(), pool)?;
+        let mut rows = match self.statistic.side {
+            Side::Left => matrix.view_mut(),
+            Side::Right => matrix.view_mut().reversed_axes(),
+        };
+        for (mut row, &value) in rows.rows_mut().into_iter().zip(&*values) {
+            let root = value.max(least).sqrt();
+            row.mapv_inplace(|x| if root > A::zero() { x / root } else { A::zero() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn whiten_needs(&self) -> Needs {
+        self.basis.as_ref().map_or_else(Needs::default, |basis| {
+            let shape = basis.current().dim();
+            Needs::arrays(1, shape).and(Needs::arrays(1, (1, shape.1)))
+        })
+    }
+
     pub(crate) fn turn_needs(&self) -> Needs {
         self.basis
             .as_ref()
@@ -124,7 +167,7 @@ impl<A: Scalar> BasisSide<A> {
             Some(basis) => {
                 let basis = match used {
                     BasisUse::Refreshed => basis.latest(),
-                    BasisUse::Previous => basis.current(),
+                    BasisUse::Previous | BasisUse::PreviousOrIdentity => basis.current(),
                 };
                 gemm(A::one(), samples, basis.view(), A::zero(), &mut squares.view_mut())?;
             }
@@ -152,14 +195,14 @@ impl<A: Scalar> BasisSide<A> {
         let wrap = |source| OptimError::Factor { side, source };
         let (current, next) = basis.split();
         let found = match (config.basis_use, &config.basis) {
-            (BasisUse::Previous, BasisMethod::QrStep { ridge, .. }) if !first => {
-                let added = ridge.value(step.time) * correction;
-                finder.power_step((moment, added), (current, next), pool)
-            }
-            (BasisUse::Previous, _) => Ok(None),
             (BasisUse::Refreshed, method) => {
                 finder.iterate(method, step.time, (moment, correction), (current, next), pool)
             }
+            (_, BasisMethod::QrStep { ridge, .. }) if !first => {
+                let added = ridge.value(step.time) * correction;
+                finder.power_step((moment, added), (current, next), pool)
+            }
+            _ => Ok(None),
         }
         .map_err(wrap)?;
         let condition = match found {
@@ -168,7 +211,7 @@ impl<A: Scalar> BasisSide<A> {
         };
         if found != Some(Found::Kept) {
             basis.propose();
-            self.reorders = found.is_some() && config.basis_use == BasisUse::Previous;
+            self.reorders = found.is_some() && config.basis_use.is_former();
         }
         Ok(Refreshed::made(Some(condition), false))
     }
@@ -195,7 +238,7 @@ impl<A: Scalar> BasisSide<A> {
     pub(crate) fn needs(&self, config: &EigenbasisConfig) -> Needs {
         let is_decomposed = match (config.basis_use, &config.basis) {
             (BasisUse::Refreshed, BasisMethod::QrStep { .. }) => false,
-            (BasisUse::Previous, _) | (_, BasisMethod::Eigendecomposition { .. }) => true,
+            _ => true,
         };
         let finder = self.finder.as_ref();
         let needs = finder.map_or_else(Needs::default, |finder| finder.needs(is_decomposed));

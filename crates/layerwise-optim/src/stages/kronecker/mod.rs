@@ -12,7 +12,7 @@ use crate::config::factor::FactorConfig;
 use crate::config::kronecker::KroneckerConfig;
 use crate::config::statistic::Statistic;
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::{check_shape, frobenius_norm, within_limit};
+use crate::numeric::finite::{check_shape, divide_by_root_of_size, within_limit};
 use crate::numeric::pool::{Needs, Pool};
 use crate::numeric::sides::multiply_sides;
 use crate::signal::Signal;
@@ -115,16 +115,7 @@ impl<A: Scalar> Kronecker<A> {
             whitened.assign(&signal.gradient());
             root.apply(&mut whitened.view_mut(), &self.pool)?;
             if own.kind == (Statistic::Whitened { normalized: true }) && !root.is_made() {
-                let entries = whitened.len() as f64;
-                let size = frobenius_norm(&whitened.view()) / entries.sqrt();
-                if !size.is_finite() {
-                    let what = "the root mean square of the gradient";
-                    return Err(OptimError::Overflow { what, row: 0, col: 0, value: size });
-                }
-                if size > 0.0 {
-                    let factor = A::from_f64(1.0 / size.sqrt());
-                    whitened.mapv_inplace(|x| x * factor);
-                }
+                divide_by_root_of_size(&mut whitened)?;
             }
             return own.observe(signal, Some(whitened.view()), reading, step.time, &self.pool);
         }

@@ -1,0 +1,88 @@
+//! Division by the diagonal of the loss's second derivative: Sophia.
+
+use layerwise_linalg::Scalar;
+use ndarray::{Array2, ArrayViewMut2};
+
+use crate::config::curvature_diagonal::CurvatureDiagonalConfig;
+use crate::error::{OptimError, Result};
+use crate::numeric::entrywise::{update1, update2};
+use crate::numeric::finite::{bytes, check_finite, check_shape, first_non_finite};
+use crate::stage::{Observation, Stage, Step};
+use crate::stages::bounded::Bounded;
+use crate::state::persist::{Persist, persist};
+use crate::state::staged::Staged;
+use crate::statistics::clock::AverageClock;
+use crate::values::{StateReader, StateWriter};
+
+/// `D ← D / max(h/c, ε)`.
+#[derive(Debug)]
+pub(crate) struct CurvatureDiagonal<A> {
+    config: CurvatureDiagonalConfig,
+    curvature: Staged<Array2<A>>,
+    clock: Staged<AverageClock>,
+    /// The divisor of the bias correction: of the latest average.
+    correction: Staged<f64>,
+}
+
+persist!(CurvatureDiagonal<A> { curvature, clock, correction });
+
+impl<A: Scalar> CurvatureDiagonal<A> {
+    /// The configuration must have been checked.
+    pub(crate) fn new(config: &CurvatureDiagonalConfig, shape: (usize, usize)) -> Self {
+        CurvatureDiagonal {
+            config: config.clone(),
+            curvature: Staged::twice(Array2::zeros(shape)),
+            clock: Staged::twice(AverageClock::start()),
+            correction: Staged::twice(1.0),
+        }
+    }
+}
+
+impl<A: Scalar> Stage<A> for CurvatureDiagonal<A> {
+    fn observe(&mut self, step: &Step<'_, A>) -> Result<Observation> {
+        Persist::<A>::discard(self);
+        let Some(reported) = step.signal.diagonal() else { return Ok(Observation::default()) };
+        let what = "diagonal of the second derivative";
+        check_shape(what, &reported, self.curvature.current().dim())?;
+        check_finite(what, &reported)?;
+        let (clock, weights) = self.clock.current().tick(&self.config.averaging, step.time);
+        let (old, new) = (A::from_f64(weights.old), A::from_f64(weights.new));
+        let (current, next) = self.curvature.split();
+        update2(next, current, &reported, move |next, h, x| *next = old * h + new * x);
+        if let Some((row, col, value)) = first_non_finite(&next.view()) {
+            return Err(OptimError::Overflow { what, row, col, value });
+        }
+        self.curvature.propose();
+        *self.clock.split_proposed().1 = clock;
+        *self.correction.split_proposed().1 = weights.correction;
+        Ok(Observation::default())
+    }
+
+    fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
+        check_shape("direction", &direction.view(), self.curvature.current().dim())?;
+        let correction = A::from_f64(*self.correction.latest());
+        let floor = A::from_f64(self.config.floor.value(step.time));
+        update1(direction, self.curvature.latest(), move |d, h| {
+            *d = *d / (h / correction).max(floor);
+        });
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        Persist::<A>::commit(self);
+    }
+
+    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
+        Persist::save(self, "", out);
+    }
+
+    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
+        Persist::load(self, "", from)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        2 * bytes::<A>(self.curvature.current().dim())
+    }
+}
+
+impl<A: Scalar> Bounded<A> for CurvatureDiagonal<A> {}
