@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Case, Quadratic, cases, generator, normal};
-use layerwise_optim::chain::{Clipping, Grafting, StageConfig};
+use layerwise_optim::chain::{Clipping, Grafting, MomentSharing, StageConfig};
 use layerwise_optim::factor::{BasisMethod, RootMethod, Statistic};
 use layerwise_optim::methods::{Exponents, KfacDamping};
 use layerwise_optim::ndarray::Array2;
@@ -79,9 +79,22 @@ fn sees_entries(chain: &Chain) -> bool {
     let is_grafted_on_entries = |stage: &StageConfig| {
         matches!(stage, StageConfig::Graft { length: Grafting::Diagonal(_), .. })
     };
-    chain.stages().any(|stage| matches!(stage, StageConfig::Diagonal(_) | StageConfig::Sign(_)))
+    let is_by_entries = |stage: &StageConfig| {
+        use StageConfig::{Cautious, CurvatureDiagonal, Diagonal, DiagonalOfDirection, Psgd, Sign};
+        // A triangle is one of coordinates.
+        let by_entries = matches!(stage, Cautious | CurvatureDiagonal(_) | Psgd(_) | Sign(_));
+        by_entries || matches!(innermost(stage), Diagonal(_) | DiagonalOfDirection(_))
+    };
+    chain.stages().any(is_by_entries)
         || chain.update.iter().any(is_grafted_on_entries)
         || !chain.stages().all(sides_are_rotated)
+}
+
+fn innermost(stage: &StageConfig) -> &StageConfig {
+    match stage {
+        StageConfig::Graft { stage, .. } => innermost(stage),
+        stage => stage,
+    }
 }
 
 /// A side of an eigenbasis that is left alone is a side by entries, and an iteration that starts
@@ -108,9 +121,14 @@ fn sides_are_rotated(stage: &StageConfig) -> bool {
 /// Whether both sides are treated alike. What is merged goes row by row.
 fn is_symmetric(chain: &Chain) -> bool {
     !is_in_parts(chain)
-        && chain.stages().all(|stage| match stage {
+        && chain.stages().all(|stage| match innermost(stage) {
             StageConfig::Kronecker(config) => config.left == config.right,
             StageConfig::Eigenbasis(config) => config.left == config.right,
+            StageConfig::Diagonal(config) | StageConfig::DiagonalOfDirection(config) => {
+                !matches!(config.sharing, MomentSharing::Rows | MomentSharing::Columns)
+            }
+            // Its signs are drawn row by row.
+            StageConfig::Psgd(_) => false,
             _ => true,
         })
 }

@@ -5,8 +5,9 @@ mod common;
 
 use common::{cases, generator, normal};
 use layerwise_optim::chain::{
-    Clipping, DiagonalConfig, EigenbasisConfig, HeavyBall, KroneckerConfig, LevenbergMarquardt,
-    Merging, Partition, PolarConfig, PolarMethod, ShapeScale, StageConfig, WeightAveraging,
+    Clipping, CurvatureDiagonalConfig, DiagonalConfig, EigenbasisConfig, Grafting, HeavyBall,
+    KroneckerConfig, LevenbergMarquardt, Merging, MomentSharing, Partition, PolarConfig,
+    PolarMethod, PsgdConfig, ShapeScale, StageConfig, WeightAveraging,
 };
 use layerwise_optim::checkpoint::OptimizerState;
 use layerwise_optim::factor::{
@@ -189,6 +190,29 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         check("polar.divisor", &[0.0, -1.0], &|x| newton_schulz([1.0; 3], 5, divisor(x)));
     }
     check("polar.polynomials", &[], &|x| newton_schulz([1.0, x, 1.0], 5, PolarDivisor::Plus(1e-7)));
+    check("scale", &[0.0, -1.0], &|x| Chain::new(0.1).then(ShapeScale::Number(x)));
+    let psgd = |change: &dyn Fn(&mut PsgdConfig)| {
+        let mut config = PsgdConfig::default();
+        change(&mut config);
+        Chain::new(0.1).then(config)
+    };
+    check("psgd.learning_rate", &[0.0, -0.1, 1.0], &|x| {
+        psgd(&|config| config.learning_rate = x.into())
+    });
+    check("psgd.share", &[0.0, -0.1, 1.1], &|x| psgd(&|config| config.share = x.into()));
+    check("psgd.damping", &[-0.1], &|x| psgd(&|config| config.damping = x.into()));
+    check("curvature_diagonal.floor", &[0.0, -1.0], &|x| {
+        let floor = x.into();
+        Chain::new(0.1)
+            .then(CurvatureDiagonalConfig { floor, ..CurvatureDiagonalConfig::default() })
+    });
+    check("relative_to_weight", &[-1.0], &|x| {
+        Chain::new(0.1).then(StageConfig::RelativeToWeight(x.into()))
+    });
+    check("add_difference", &[-1.0], &|x| {
+        Chain::new(0.1).then(StageConfig::AddDifference(x.into()))
+    });
+    check("clipping", &[0.0, -1.0], &|x| Chain::new(0.1).then(Clipping::RootMeanSquare(x.into())));
     check("polar.scale", &[0.0, -1.0], &|x| {
         let polar = PolarConfig { scale: ShapeScale::Number(x), ..PolarConfig::default() };
         Muon { polar, ..Muon::default() }.chain()
@@ -258,6 +282,12 @@ fn combinations_without_meaning_are_refused() {
         }
         chain
     };
+    let shared = |change: fn(&mut DiagonalConfig)| {
+        let mut config =
+            DiagonalConfig { sharing: MomentSharing::Columns, ..DiagonalConfig::default() };
+        change(&mut config);
+        config
+    };
     let in_parts = |partition: Partition| {
         let mut chain = Kfac::stylised().chain();
         chain.update = chain.update.into_iter().map(|stage| stage.in_parts(&partition)).collect();
@@ -292,7 +322,15 @@ fn combinations_without_meaning_are_refused() {
             JointDamping::Exact(0.1.into()),
         ),
         eigenbasis(|config| config.diagonal.centered = true),
-        eigenbasis(|config| config.left = Statistic::Whitened { normalized: true }),
+        eigenbasis(|config| {
+            config.left = Statistic::Whitened { normalized: true };
+            config.averaging = Averaging::None;
+        }),
+        eigenbasis(|config| config.diagonal.sharing = MomentSharing::Rows),
+        Adam::default().chain().then(shared(|config| config.maximum = true)),
+        Adam::default().chain().then(shared(|config| config.initial = 0.1)),
+        Shampoo { grafting: Some(Grafting::Diagonal(shared(|_| ()))), ..Shampoo::stylised() }
+            .chain(),
         in_parts(Partition { max_dimension: Some(2), ..Partition::default() }),
         in_parts(Partition {
             max_dimension: Some(12),

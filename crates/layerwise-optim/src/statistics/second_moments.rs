@@ -3,6 +3,7 @@
 use layerwise_linalg::Scalar;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
+use crate::config::averaging::Averaging;
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
 use crate::error::{OptimError, Result};
 use crate::numeric::entrywise::{update1, update2};
@@ -162,6 +163,21 @@ impl<A: Scalar> SecondMoments<A> {
     /// A bound of the norm of what dividing makes of a direction, given bounds of the norm of what arrives
     /// and of that of the squares which the step takes in. `turn` bounds what the norm of `v` grows by before.
     pub(crate) fn bound(&mut self, arrives: f64, squares: f64, turn: f64) -> Option<f64> {
+        self.bound_moments(squares, turn)?;
+        // A denominator of 0 gives 0; any other is at least the root of the least positive number.
+        let least = A::from_f64(A::min_positive_value().as_f64() * A::epsilon().as_f64()).as_f64();
+        let denominator = self.rule.epsilon.as_f64().max(power(least, self.config.exponent));
+        within_limit::<A>(arrives * self.rule.scale.as_f64().max(1.0) / denominator)
+    }
+
+    /// Whether squares of the direction itself, taken in, leave of each entry its sign or less.
+    pub(crate) fn leaves_signs(&self) -> bool {
+        self.config.averaging == Averaging::None && self.config.exponent == 0.5
+    }
+
+    /// What bounds the moments after a step that takes in squares of this norm; `None` where they may leave the
+    /// scalar's range.
+    pub(crate) fn bound_moments(&mut self, squares: f64, turn: f64) -> Option<()> {
         let (old, new) = (self.rule.old.as_f64() * turn, self.rule.new.as_f64());
         let moments = within_limit::<A>(old * self.moments.norm() + new * squares)?;
         self.moments.will_be_within(moments);
@@ -173,10 +189,7 @@ impl<A: Scalar> SecondMoments<A> {
             let bound = within_limit::<A>(old * mean.norm() + new * squares.sqrt())?;
             mean.will_be_within(bound);
         }
-        // A denominator of 0 gives 0; any other is at least the root of the least positive number.
-        let least = A::from_f64(A::min_positive_value().as_f64() * A::epsilon().as_f64()).as_f64();
-        let denominator = self.rule.epsilon.as_f64().max(power(least, self.config.exponent));
-        within_limit::<A>(arrives * self.rule.scale.as_f64().max(1.0) / denominator)
+        Some(())
     }
 
     pub(crate) fn reserve(&mut self) {

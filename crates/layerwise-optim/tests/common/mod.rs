@@ -394,7 +394,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "splus",
-            SPlus { learning_rate: 0.3.into(), refresh: Refresh::every(5), ..SPlus::default() },
+            SPlus {
+                learning_rate: Schedule::linear(0.5, 1e-3, 300),
+                refresh: Refresh::every(5),
+                weight_decay: 0.0.into(),
+                ..SPlus::default()
+            },
         ),
         case("soap, polar", Soap { polar: Some(PolarConfig::default()), ..soap() }),
         case("kl-soap", Soap { learning_rate: 0.03.into(), ..Soap::kl() }),

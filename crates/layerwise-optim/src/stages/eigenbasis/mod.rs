@@ -442,7 +442,14 @@ impl<A: Scalar> Bounded<A> for EigenbasisDiagonal<A> {
         };
         // Entries of |U₊ᵀU|² are at most so large, and its rows and columns sum to no more.
         let turn = if self.transports() { stretch.powi(4) } else { 1.0 };
-        let divided = self.moments.bound(arrives * stretch, squares, turn)?;
+        let is_sign =
+            self.config.estimate == DiagonalEstimate::Direction && self.moments.leaves_signs();
+        let divided = if is_sign {
+            self.moments.bound_moments(squares, turn)?;
+            (measured.entries as f64).sqrt()
+        } else {
+            self.moments.bound(arrives * stretch, squares, turn)?
+        };
         within_limit::<A>(divided * stretch)
     }
 
