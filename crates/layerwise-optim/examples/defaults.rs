@@ -6,9 +6,10 @@
 use std::error::Error;
 use std::time::Instant;
 
+use layerwise_optim::chain::StageConfig;
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Chain, Ekfac, Kfac, KlShampoo, Lion, Method, Muon, OneSidedKfac, RmsProp,
-    Scalar, Sgd, Shampoo, Soap,
+    Adafactor, Adagrad, Adam, AdamW, Chain, Ekfac, Kfac, KlShampoo, Lion, Mars, Method, Muon,
+    NorMuon, OneSidedKfac, PsgdKron, RmsProp, SPlus, Scalar, Sgd, Shampoo, Soap, Sophia,
 };
 
 #[path = "../tests/common/network.rs"]
@@ -17,20 +18,28 @@ mod network;
 use network::{Classes, Network};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let methods: [(&str, Chain); 13] = [
+    let methods: [(&str, Chain); 21] = [
         ("SGD", Sgd::default().chain()),
         ("Adagrad", Adagrad::default().chain()),
         ("RMSprop", RmsProp::default().chain()),
         ("Adam", Adam::default().chain()),
         ("AdamW", AdamW::default().chain()),
         ("Lion", Lion::default().chain()),
+        ("AdamW, cautious", AdamW::default().chain().then(StageConfig::Cautious)),
+        ("MARS", Mars::default().chain()),
+        ("Adafactor", Adafactor::default().chain()),
+        ("Sophia-G", Sophia::default().chain()),
         ("Muon", Muon::default().chain()),
+        ("NorMuon", NorMuon::default().chain()),
+        ("PSGD-Kron", PsgdKron::default().chain()),
+        ("SPlus", SPlus::default().chain()),
         ("KFAC", Kfac::default().chain()),
         ("one-sided KFAC", OneSidedKfac::default().chain()),
         ("EKFAC", Ekfac::default().chain()),
         ("Shampoo", Shampoo::default().chain()),
         ("KL-Shampoo", KlShampoo::default().chain()),
         ("SOAP", Soap::default().chain()),
+        ("KL-SOAP", Soap::kl().chain()),
     ];
     println!("{:16} {:>7} {:>7} {:>7}   seconds in f32", "loss", "start", "f32", "f64");
     for (name, chain) in &methods {

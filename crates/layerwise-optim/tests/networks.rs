@@ -5,10 +5,11 @@
 mod common;
 
 use common::network::{Classes, Network};
-use layerwise_optim::chain::TurnedMoments;
+use layerwise_optim::chain::{StageConfig, TurnedMoments};
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Chain, Ekfac, Kfac, KlShampoo, Lion, Method, Muon, OneSidedKfac,
-    OptimError, Refresh, RmsProp, Scalar, Sgd, Shampoo, Soap,
+    Adafactor, Adagrad, Adam, AdamW, Chain, Ekfac, Kfac, KlShampoo, Lion, Mars, Method, Muon,
+    NorMuon, OneSidedKfac, OptimError, PsgdKron, Refresh, RmsProp, SPlus, Scalar, Sgd, Shampoo,
+    Soap, Sophia,
 };
 
 /// A method with its defaults but the rate and the refreshes.
@@ -46,12 +47,40 @@ fn candidates() -> Vec<Candidate> {
         candidate!("adam", Adam, 0.003, false, 1),
         candidate!("adamw", AdamW, 0.003, false, 1),
         candidate!("lion", Lion, 0.001, false, 1),
+        candidate!("adafactor", Adafactor, 0.03, false, 0),
+        candidate!("mars", Mars, 0.003, false, 1),
+        Candidate {
+            name: "adamw, cautious",
+            make: |rate, _| {
+                let default = AdamW::default();
+                AdamW { learning_rate: rate.into(), ..default }.chain().then(StageConfig::Cautious)
+            },
+            rate: 0.003,
+            follows_gradient: false,
+            power: 1,
+        },
+        candidate!("sophia", Sophia, 0.001, false, 1),
+        candidate!("psgd-kron", PsgdKron, 0.003, false, 1),
+        candidate!("splus", SPlus, 0.1, false, 1, refresh),
         candidate!("muon", Muon, 0.02, false, 1),
+        candidate!("normuon", NorMuon, 0.02, false, 1),
         candidate!("kfac", Kfac, 0.1, true, 0, refresh),
         candidate!("one-sided kfac", OneSidedKfac, 0.01, true, 0, refresh),
         candidate!("ekfac", Ekfac, 0.1, true, 0, refresh),
         candidate!("shampoo", Shampoo, 0.003, false, 1, refresh),
         candidate!("kl-shampoo", KlShampoo, 0.003, false, 1, refresh),
+        Candidate {
+            name: "kl-soap",
+            make: |rate, refresh| {
+                let default = Soap::kl();
+                let refresh = refresh.unwrap_or(default.refresh.clone());
+                let turned_moments = TurnedMoments::Transported;
+                Soap { learning_rate: rate.into(), refresh, turned_moments, ..default }.chain()
+            },
+            rate: 0.003,
+            follows_gradient: false,
+            power: 1,
+        },
         Candidate {
             name: "soap",
             make: |rate, refresh| {

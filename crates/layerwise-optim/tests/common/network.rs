@@ -71,6 +71,8 @@ pub(crate) struct LayerPass<A> {
     pub(crate) inputs: Array2<A>,
     /// Of each sample's own loss, with a label that the network draws itself.
     pub(crate) derivatives: Array2<A>,
+    /// `N g̃ ⊙ g̃` of the gradient of the mean loss for those labels (Sophia-G).
+    pub(crate) curvature: Array2<A>,
 }
 
 impl<A: Scalar> LayerPass<A> {
@@ -78,6 +80,7 @@ impl<A: Scalar> LayerPass<A> {
         Signal::new(self.gradient.view())
             .with_input(Factor::Samples(self.inputs.view()))
             .with_output(Factor::Samples(self.derivatives.view()))
+            .with_diagonal(self.curvature.view())
     }
 }
 
@@ -173,6 +176,7 @@ impl<A: Scalar> Network<A> {
             .zip(own)
             .map(|((inputs, delta), derivatives)| LayerPass {
                 gradient: product(&delta.t(), &inputs.view()).mapv(|x| x * share),
+                curvature: product(&derivatives.t(), &inputs.view()).mapv(|x| x * x * share),
                 inputs,
                 derivatives,
             })
@@ -201,7 +205,10 @@ impl<A: Scalar> Network<A> {
             let rows: Vec<usize> =
                 (0..batch).map(|_| rng.random_range(0..data.labels.len())).collect();
             let mut passes = self.pass(&data.batch(&rows), &mut rng);
-            passes.iter_mut().for_each(|pass| pass.gradient *= weight_of_loss);
+            for pass in &mut passes {
+                pass.gradient *= weight_of_loss;
+                pass.curvature *= weight_of_loss;
+            }
             let mut updates: Vec<_> = names
                 .iter()
                 .zip(&mut self.weights)
