@@ -331,6 +331,40 @@ def main(folder):
             shapes=[(4, 4), (5, 5)],
         )
 
+    qk_clip(folder, po, packages["pytorch_optimizer"])
+
+
+def qk_clip(folder, po, source):
+    """The step after a step of rate zero: query and key projections of three heads, two above the threshold."""
+    rng = np.random.default_rng(41)
+    before = {name: rng.normal(size=(6, 4)) for name in ["query", "key"]}
+    parameters = {
+        name: torch.nn.Parameter(torch.tensor(w, dtype=torch.float64)) for name, w in before.items()
+    }
+    threshold, balance, logits = 20.0, 0.3, [12.0, 55.5, 20.1]
+    optimizer = po.MuonClip(
+        [
+            {"params": [p], "use_muon": True, "attention_name": "attention", "qk_clip": name}
+            for name, p in parameters.items()
+        ],
+        lr=0.0, weight_decay=0.0, qk_clip_threshold=threshold, qk_clip_alpha=balance, foreach=False,
+    )
+    for p in parameters.values():
+        p.grad = torch.zeros_like(p)
+    # Logits pass through float32 there.
+    with floats_are_doubles():
+        optimizer.step(attention_max_logits={"attention": torch.tensor(logits, dtype=torch.float64)})
+    document = {
+        "case": "qk_clip",
+        "source": f"{source}, class MuonClip at a rate of zero, logits in float64",
+        "threshold": threshold,
+        "balance": balance,
+        "logits": logits,
+        **{name: w.tolist() for name, w in before.items()},
+        "after": {name: p.detach().tolist() for name, p in parameters.items()},
+    }
+    (Path(folder) / "qk_clip.json").write_text(json.dumps(document) + "\n")
+
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:

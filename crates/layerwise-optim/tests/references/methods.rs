@@ -49,7 +49,7 @@ fn decay(golden: &Golden, kind: fn(Schedule) -> WeightDecay) -> WeightDecay {
     }
 }
 
-pub(crate) fn sgd_of(golden: &Golden) -> Sgd {
+fn sgd_of(golden: &Golden) -> Sgd {
     Sgd {
         learning_rate: golden.schedule("lr"),
         momentum: golden.schedule("momentum"),
@@ -61,7 +61,7 @@ pub(crate) fn sgd_of(golden: &Golden) -> Sgd {
     }
 }
 
-pub(crate) fn adam_of(golden: &Golden) -> Adam {
+fn adam_of(golden: &Golden) -> Adam {
     Adam {
         learning_rate: golden.schedule("lr"),
         beta1: golden.beta(0).into(),
@@ -78,7 +78,7 @@ pub(crate) fn adam_of(golden: &Golden) -> Adam {
     }
 }
 
-pub(crate) fn adamw_of(golden: &Golden) -> AdamW {
+fn adamw_of(golden: &Golden) -> AdamW {
     AdamW {
         learning_rate: golden.schedule("lr"),
         beta1: golden.beta(0).into(),
@@ -91,7 +91,7 @@ pub(crate) fn adamw_of(golden: &Golden) -> AdamW {
     }
 }
 
-pub(crate) fn adagrad_of(golden: &Golden) -> Adagrad {
+fn adagrad_of(golden: &Golden) -> Adagrad {
     Adagrad {
         learning_rate: Schedule::InverseTime {
             start: golden.number("lr"),
@@ -105,7 +105,7 @@ pub(crate) fn adagrad_of(golden: &Golden) -> Adagrad {
     }
 }
 
-pub(crate) fn rmsprop_of(golden: &Golden) -> RmsProp {
+fn rmsprop_of(golden: &Golden) -> RmsProp {
     RmsProp {
         learning_rate: golden.schedule("lr"),
         alpha: golden.schedule("alpha"),
@@ -119,7 +119,7 @@ pub(crate) fn rmsprop_of(golden: &Golden) -> RmsProp {
 }
 
 /// The author's Muon, or PyTorch's.
-pub(crate) fn muon_of(golden: &Golden) -> Muon {
+fn muon_of(golden: &Golden) -> Muon {
     let hyper = &golden.json["hyperparameters"];
     let polynomial = |list: &Value| [0, 1, 2].map(|i| list[i].as_f64().unwrap());
     let polynomials = match hyper["polynomials"].as_array() {
@@ -153,7 +153,7 @@ pub(crate) fn muon_of(golden: &Golden) -> Muon {
 }
 
 /// The hyperparameters of the code of SOAP's authors, under our names.
-pub(crate) fn soap_by_its_authors(golden: &Golden) -> Soap {
+fn soap_by_its_authors(golden: &Golden) -> Soap {
     let factor_beta = golden.number("shampoo_beta");
     // Both act on vectors and on tensors of four dimensions alone.
     assert!(!golden.flag("precondition_1d"));
