@@ -78,7 +78,7 @@ fn a_vector_shares_nothing_under_adafactor() {
                 beta: Schedule::growing_memory(0.8),
                 bias_correction: false,
             },
-            epsilon: 0.0.into(),
+            epsilon: 1e-15.into(),
             ..DiagonalConfig::default()
         })
         .then(Clipping::RootMeanSquare(1.0.into()))

@@ -38,6 +38,9 @@ pub struct Adafactor {
     pub learning_rate: Schedule,
     /// `β₂` in [0, 1), not corrected.
     pub beta2: Schedule,
+    /// `ε` ≥ 0, beside the root: of the paper's `ε₁` in the squares, which keep an entry of zeros from dividing
+    /// by nothing, the root.
+    pub epsilon: Schedule,
     /// `d` > 0, the most that the root mean square of the direction's entries may be.
     pub largest_size: Schedule,
     /// `ε₂` ≥ 0, for which a smaller root mean square of the weight's entries counts; `None` for steps that do
@@ -53,12 +56,13 @@ pub struct Adafactor {
 }
 
 impl Default for Adafactor {
-    /// The paper's: `ρ = min(10⁻², 1/√t)`, `β₂ = 1 − t^(−0.8)` with steps counted from 1, d = 1, ε₂ = 10⁻³; no
+    /// The paper's: `ρ = min(10⁻², 1/√t)`, `β₂ = 1 − t^(−0.8)` with steps counted from 1, ε₁ = 10⁻³⁰, d = 1, ε₂ = 10⁻³; no
     /// momentum, no decay.
     fn default() -> Self {
         Adafactor {
             learning_rate: Schedule::inverse_root(0.01, 1.0),
             beta2: Schedule::growing_memory(0.8),
+            epsilon: 1e-15.into(),
             largest_size: 1.0.into(),
             least_weight: Some(1e-3.into()),
             momentum: None,
@@ -73,7 +77,7 @@ impl Method for Adafactor {
         Chain::new(self.learning_rate.clone())
             .then(DiagonalConfig {
                 averaging: Averaging::Ema { beta: self.beta2.clone(), bias_correction: false },
-                epsilon: 0.0.into(),
+                epsilon: self.epsilon.clone(),
                 sharing: MomentSharing::RowsTimesColumns,
                 ..DiagonalConfig::default()
             })

@@ -6,9 +6,9 @@ use ndarray::{Array2, ArrayViewMut2};
 use crate::config::curvature_diagonal::CurvatureDiagonalConfig;
 use crate::error::{OptimError, Result};
 use crate::numeric::entrywise::{update1, update2};
-use crate::numeric::finite::{bytes, check_finite, check_shape, first_non_finite};
+use crate::numeric::finite::{bytes, check_finite, check_shape, first_non_finite, within_limit};
 use crate::stage::{Observation, Stage, Step};
-use crate::stages::bounded::Bounded;
+use crate::stages::bounded::{Bounded, Measured};
 use crate::state::persist::{Persist, persist};
 use crate::state::staged::Staged;
 use crate::statistics::clock::AverageClock;
@@ -85,4 +85,8 @@ impl<A: Scalar> Stage<A> for CurvatureDiagonal<A> {
     }
 }
 
-impl<A: Scalar> Bounded<A> for CurvatureDiagonal<A> {}
+impl<A: Scalar> Bounded<A> for CurvatureDiagonal<A> {
+    fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
+        within_limit::<A>(arrives / self.config.floor.value(measured.time))
+    }
+}

@@ -71,6 +71,19 @@ impl<A: Scalar> SecondMomentRule<A> {
         }
     }
 
+    /// A bound of the norm of averages, given those of the norms of what is held and of what is taken in.
+    pub(crate) fn bound(self, held: f64, taken: f64) -> f64 {
+        self.old.as_f64() * held + self.new.as_f64() * taken
+    }
+
+    /// A bound of the norm of quotients, given that of what arrives.
+    pub(crate) fn bound_quotient(self, arrives: f64, exponent: f64) -> Option<f64> {
+        // A denominator of 0 gives 0; any other is at least the root of the least positive number.
+        let least = A::from_f64(A::min_positive_value().as_f64() * A::epsilon().as_f64()).as_f64();
+        let denominator = self.epsilon.as_f64().max(power(least, exponent));
+        within_limit::<A>(arrives * self.scale.as_f64().max(1.0) / denominator)
+    }
+
     /// What the bias correction multiplies directions by.
     pub(crate) fn scale(&self) -> f64 {
         self.scale.as_f64()
@@ -164,10 +177,7 @@ impl<A: Scalar> SecondMoments<A> {
     /// and of that of the squares which the step takes in. `turn` bounds what the norm of `v` grows by before.
     pub(crate) fn bound(&mut self, arrives: f64, squares: f64, turn: f64) -> Option<f64> {
         self.bound_moments(squares, turn)?;
-        // A denominator of 0 gives 0; any other is at least the root of the least positive number.
-        let least = A::from_f64(A::min_positive_value().as_f64() * A::epsilon().as_f64()).as_f64();
-        let denominator = self.rule.epsilon.as_f64().max(power(least, self.config.exponent));
-        within_limit::<A>(arrives * self.rule.scale.as_f64().max(1.0) / denominator)
+        self.rule.bound_quotient(arrives, self.config.exponent)
     }
 
     /// Whether squares of the direction itself, taken in, leave of each entry its sign or less.
@@ -178,15 +188,15 @@ impl<A: Scalar> SecondMoments<A> {
     /// What bounds the moments after a step that takes in squares of this norm; `None` where they may leave the
     /// scalar's range.
     pub(crate) fn bound_moments(&mut self, squares: f64, turn: f64) -> Option<()> {
-        let (old, new) = (self.rule.old.as_f64() * turn, self.rule.new.as_f64());
-        let moments = within_limit::<A>(old * self.moments.norm() + new * squares)?;
+        let rule = self.rule;
+        let moments = within_limit::<A>(rule.bound(turn * self.moments.norm(), squares))?;
         self.moments.will_be_within(moments);
         if let Some(largest) = &mut self.largest {
             let bound = within_limit::<A>(largest.norm() + moments)?;
             largest.will_be_within(bound);
         }
         if let Some(mean) = &mut self.mean {
-            let bound = within_limit::<A>(old * mean.norm() + new * squares.sqrt())?;
+            let bound = within_limit::<A>(rule.bound(turn * mean.norm(), squares.sqrt()))?;
             mean.will_be_within(bound);
         }
         Some(())
