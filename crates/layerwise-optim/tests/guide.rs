@@ -5,9 +5,9 @@
 use layerwise_optim::chain::{Filter, Grafting, LevenbergMarquardt};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Adagrad, Adam, AdamW, Chain, Ekfac, Group, Kfac, KlShampoo, Lion, Method, Momentum, Muon,
-    OneSidedKfac, OptimizerSet, RmsProp, Scalar, Selector, Sgd, Shampoo, Signals, Soap, Update,
-    WeightDecay,
+    Adafactor, Adagrad, Adam, AdamW, Chain, Ekfac, Group, Kfac, KlShampoo, Lion, Mars, Method,
+    Momentum, Muon, NorMuon, OneSidedKfac, OptimizerSet, PsgdKron, RmsProp, SPlus, Scalar,
+    Selector, Sgd, Shampoo, Signals, Soap, Sophia, Update, WeightDecay,
 };
 
 const GUIDE: &str = include_str!("../docs/guide.md");
@@ -41,6 +41,9 @@ fn entries(formula: &str, (m, n): (usize, usize)) -> usize {
                     "n²" => n * n,
                     "k²" => k * k,
                     "l²" => l * l,
+                    "m" => m,
+                    "n" => n,
+                    "l" => l,
                     other => panic!("{other} is not known"),
                 }
         })
@@ -48,7 +51,7 @@ fn entries(formula: &str, (m, n): (usize, usize)) -> usize {
 }
 
 /// The rows of methods that decompose.
-const DECOMPOSE: [&str; 8] = [
+const DECOMPOSE: [&str; 10] = [
     "`Kfac`",
     "`OneSidedKfac`",
     "`Ekfac`",
@@ -56,6 +59,8 @@ const DECOMPOSE: [&str; 8] = [
     "`Shampoo::stylised()`",
     "`KlShampoo`",
     "`Soap`",
+    "`SPlus`",
+    "`Soap::kl()`",
     "`Soap::as_published()`",
 ];
 
@@ -139,7 +144,14 @@ fn the_guide_states_the_memory() {
         ("`Lion`", Lion::default().chain()),
         ("`Adam`, `AdamW`", Adam::default().chain()),
         ("`Adam`, `AdamW`", AdamW::default().chain()),
+        ("`Mars`", Mars::default().chain()),
+        ("`Sophia`", Sophia::default().chain()),
+        ("`Adafactor`", Adafactor::default().chain()),
         ("`Muon`", Muon::default().chain()),
+        ("`NorMuon`", NorMuon::default().chain()),
+        ("`PsgdKron`", PsgdKron::default().chain()),
+        ("`SPlus`", SPlus::default().chain()),
+        ("`Soap::kl()`", Soap::kl().chain()),
         ("`Kfac`", Kfac::default().chain()),
         ("`Kfac::stylised()`", Kfac::stylised().chain()),
         ("`OneSidedKfac`", OneSidedKfac::default().chain()),

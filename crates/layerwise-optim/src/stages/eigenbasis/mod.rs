@@ -13,7 +13,7 @@ use crate::numeric::finite::{
     check_finite, check_shape, divide_by_root_of_size, frobenius_norm, within_limit,
 };
 use crate::numeric::pool::{Lent, Needs, Pool};
-use crate::numeric::sides::{self, multiply_sides};
+use crate::numeric::sides::multiply_sides;
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
@@ -139,22 +139,29 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(Some(whitened))
     }
 
-    /// Takes in the squares of the gradient, or of the samples, in the bases that the step uses.
-    fn take_in(&mut self, direction: &ArrayView2<'_, A>, step: &Step<'_, A>) -> Result<()> {
-        let gradient = step.gradient();
+    /// Takes in the squares of the direction in the bases that the step uses, or those of the gradient or of
+    /// the samples there.
+    fn take_in(&mut self, rotated: &ArrayView2<'_, A>, step: &Step<'_, A>) -> Result<()> {
+        let estimate = self.config.estimate;
+        if estimate == DiagonalEstimate::Direction {
+            return self.observe_squares(rotated, false, step);
+        }
         let mut projected = self.pool.array(self.shape);
-        let are_squares = self.config.estimate == DiagonalEstimate::Samples;
-        if are_squares {
+        if estimate == DiagonalEstimate::Samples {
             self.project_samples(&step.signal, &mut projected)?;
         } else {
-            projected.assign(match self.config.estimate {
-                DiagonalEstimate::Direction => direction,
-                _ => &gradient,
-            });
-            let used = self.config.basis_use;
-            let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
-            multiply_sides(left, right, &mut projected.view_mut(), &self.pool)?;
+            projected.assign(&step.gradient());
+            self.rotate(&mut projected.view_mut(), Rotation::Into)?;
         }
+        self.observe_squares(&projected.view(), estimate == DiagonalEstimate::Samples, step)
+    }
+
+    fn observe_squares(
+        &mut self,
+        projected: &ArrayView2<'_, A>,
+        are_squares: bool,
+        step: &Step<'_, A>,
+    ) -> Result<()> {
         let turns = self.transports();
         let (left, right, pool) = (&self.left, &self.right, &self.pool);
         let turn = |moments: &mut Array2<A>| {
@@ -167,7 +174,7 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             Ok(())
         };
         self.moments
-            .observe_turned(&projected.view(), are_squares, step.in_place, turn)
+            .observe_turned(projected, are_squares, step.in_place, turn)
             .map_err(in_eigenbases)
     }
 
@@ -235,17 +242,11 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(false)
     }
 
-    /// What the second moment does to a matrix in the bases that the step uses.
-    fn apply_in_bases(
-        &mut self,
-        matrix: &mut ArrayViewMut2<'_, A>,
-        change: impl Fn(&SecondMoments<A>, &mut ArrayViewMut2<'_, A>),
-    ) -> Result<()> {
+    /// Turns a matrix into the bases that the step uses, or out of them.
+    fn rotate(&self, matrix: &mut ArrayViewMut2<'_, A>, rotation: Rotation) -> Result<()> {
         let used = self.config.basis_use;
-        let (left, right) = rotations((&self.left, &self.right), used, Rotation::Into);
-        multiply_sides(left, right, matrix, &self.pool)?;
-        change(&self.moments, matrix);
-        let (left, right) = rotations((&self.left, &self.right), used, Rotation::OutOf);
+        let (left, right) =
+            (self.left.rotation(used, rotation), self.right.rotation(used, rotation));
         Ok(multiply_sides(left, right, matrix, &self.pool)?)
     }
 
@@ -321,15 +322,6 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
     }
 }
 
-/// What rotates a matrix on each side.
-fn rotations<'s, A: Scalar>(
-    (left, right): (&'s BasisSide<A>, &'s BasisSide<A>),
-    used: BasisUse,
-    rotation: Rotation,
-) -> (sides::Multiplier<'s, A>, sides::Multiplier<'s, A>) {
-    (left.rotation(used, rotation), right.rotation(used, rotation))
-}
-
 /// Replaces an order, of what stood where before, by the exchanges that lead to it: of each place, in turn,
 /// with itself or a later one.
 fn into_exchanges(order: &mut [usize]) {
@@ -378,9 +370,10 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.shape)?;
+        self.rotate(direction, Rotation::Into)?;
         self.take_in(&direction.view(), step)?;
-        let damping = self.config.relative_damping.value(step.time);
-        self.apply_in_bases(direction, |moments, rotated| moments.apply_rotated(damping, rotated))
+        self.moments.apply_rotated(self.config.relative_damping.value(step.time), direction);
+        self.rotate(direction, Rotation::OutOf)
     }
 
     fn apply_curvature(
@@ -392,7 +385,9 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
             return Ok(false);
         }
         check_shape("change", &change.view(), self.shape)?;
-        self.apply_in_bases(change, |moments, rotated| moments.multiply(rotated))?;
+        self.rotate(change, Rotation::Into)?;
+        self.moments.multiply(change);
+        self.rotate(change, Rotation::OutOf)?;
         Ok(true)
     }
 
