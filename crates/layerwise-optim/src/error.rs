@@ -143,6 +143,20 @@ pub enum OptimError {
         /// The axes found.
         found: Vec<usize>,
     },
+    /// A token that an embedding does not have.
+    #[error("token {token} is not one of an embedding's {tokens}, which are counted from 0")]
+    UnknownToken {
+        /// The token.
+        token: usize,
+        /// How many there are.
+        tokens: usize,
+    },
+    /// A layer that reports the diagonal of a factor, under a method that needs the whole of it.
+    #[error("this method needs the whole {side} factor, not its diagonal")]
+    DiagonalFactor {
+        /// The side.
+        side: Side,
+    },
     /// A convolution whose kernel does not fit.
     #[error(
         "a kernel of {} × {} with stride {} × {}, padding {} × {} and dilation {} × {} does not fit inputs of \

@@ -85,6 +85,7 @@ pub mod chain {
     pub use crate::config::curvature_diagonal::CurvatureDiagonalConfig;
     pub use crate::config::custom::{Custom, CustomStage};
     pub use crate::config::diagonal::{DiagonalConfig, MomentSharing};
+    pub use crate::config::diagonal_factor::DiagonalFactorConfig;
     pub use crate::config::eigenbasis::{DiagonalEstimate, EigenbasisConfig, TurnedMoments};
     pub use crate::config::grafting::Grafting;
     pub use crate::config::kronecker::KroneckerConfig;
@@ -136,8 +137,8 @@ pub use error::{OptimError, Result, Side};
 pub use factor::{Damping, Refresh};
 pub use layerwise_linalg::{Scalar, ndarray};
 pub use methods::{
-    Adafactor, Adagrad, Adam, AdamW, Ekfac, Kfac, KlShampoo, Lion, Mars, Method, Muon, NorMuon,
-    OneSidedKfac, PsgdKron, RmsProp, SPlus, Sgd, Shampoo, Soap, Sophia,
+    Adafactor, Adagrad, Adam, AdamW, Ekfac, EmbeddingKfac, Kfac, KlShampoo, Lion, Mars, Method,
+    Muon, NorMuon, OneSidedKfac, PsgdKron, RmsProp, SPlus, Sgd, Shampoo, Soap, Sophia,
 };
 pub use schedule::Schedule;
 pub use set::{Group, OptimizerSet, Selector, Update};

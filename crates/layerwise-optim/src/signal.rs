@@ -128,6 +128,9 @@ pub enum Factor<'a, A> {
     /// Its lower Cholesky factor `L`, n × n, `LLᵀ` the second moment; what stands above the
     /// diagonal is not read. Without damping and averaging nothing has to be factored.
     Cholesky(ArrayView2<'a, A>),
+    /// The diagonal of a second moment that is no more than that, as that of unit vectors, for methods with a
+    /// [diagonal factor](crate::chain::DiagonalFactorConfig): n entries, ≥ 0.
+    Diagonal(ArrayView1<'a, A>),
 }
 
 impl<'a, A: Scalar> Factor<'a, A> {
@@ -141,16 +144,18 @@ impl<'a, A: Scalar> Factor<'a, A> {
             Factor::Samples(array) => Factor::Samples(array.reborrow()),
             Factor::SecondMoment(array) => Factor::SecondMoment(array.reborrow()),
             Factor::Cholesky(array) => Factor::Cholesky(array.reborrow()),
+            Factor::Diagonal(array) => Factor::Diagonal(array.reborrow()),
         }
     }
 
-    /// The array, in whichever form.
+    /// The array, in whichever form; of a diagonal 1 × n.
     #[must_use]
     pub fn array(&self) -> ArrayView2<'a, A> {
         match self {
             Factor::Samples(array) | Factor::SecondMoment(array) | Factor::Cholesky(array) => {
                 *array
             }
+            Factor::Diagonal(array) => array.insert_axis(Axis(0)),
         }
     }
 }

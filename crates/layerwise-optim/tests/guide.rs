@@ -5,9 +5,9 @@
 use layerwise_optim::chain::{Filter, Grafting, LevenbergMarquardt};
 use layerwise_optim::ndarray::Array2;
 use layerwise_optim::{
-    Adafactor, Adagrad, Adam, AdamW, Chain, Ekfac, Group, Kfac, KlShampoo, Lion, Mars, Method,
-    Momentum, Muon, NorMuon, OneSidedKfac, OptimizerSet, PsgdKron, RmsProp, SPlus, Scalar,
-    Selector, Sgd, Shampoo, Signals, Soap, Sophia, Update, WeightDecay,
+    Adafactor, Adagrad, Adam, AdamW, Chain, Ekfac, EmbeddingKfac, Group, Kfac, KlShampoo, Lion,
+    Mars, Method, Momentum, Muon, NorMuon, OneSidedKfac, OptimizerSet, PsgdKron, RmsProp, SPlus,
+    Scalar, Selector, Sgd, Shampoo, Signals, Soap, Sophia, Update, WeightDecay,
 };
 
 const GUIDE: &str = include_str!("../docs/guide.md");
@@ -39,6 +39,7 @@ fn entries(formula: &str, (m, n): (usize, usize)) -> usize {
                     "mn" => m * n,
                     "s" => m * m + n * n,
                     "n²" => n * n,
+                    "m²" => m * m,
                     "k²" => k * k,
                     "l²" => l * l,
                     "m" => m,
@@ -51,10 +52,11 @@ fn entries(formula: &str, (m, n): (usize, usize)) -> usize {
 }
 
 /// The rows of methods that decompose.
-const DECOMPOSE: [&str; 10] = [
+const DECOMPOSE: [&str; 11] = [
     "`Kfac`",
     "`OneSidedKfac`",
     "`Ekfac`",
+    "`EmbeddingKfac`",
     "`Shampoo`",
     "`Shampoo::stylised()`",
     "`KlShampoo`",
@@ -155,6 +157,7 @@ fn the_guide_states_the_memory() {
         ("`Kfac`", Kfac::default().chain()),
         ("`Kfac::stylised()`", Kfac::stylised().chain()),
         ("`OneSidedKfac`", OneSidedKfac::default().chain()),
+        ("`EmbeddingKfac`", EmbeddingKfac::default().chain()),
         ("`Ekfac`", Ekfac::default().chain()),
         ("`Shampoo`", Shampoo::default().chain()),
         ("`Shampoo::stylised()`", Shampoo::stylised().chain()),

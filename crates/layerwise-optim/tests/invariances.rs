@@ -80,9 +80,14 @@ fn sees_entries(chain: &Chain) -> bool {
         matches!(stage, StageConfig::Graft { length: Grafting::Diagonal(_), .. })
     };
     let is_by_entries = |stage: &StageConfig| {
-        use StageConfig::{Cautious, CurvatureDiagonal, Diagonal, DiagonalOfDirection, Psgd, Sign};
+        use StageConfig::{
+            Cautious, CurvatureDiagonal, Diagonal, DiagonalFactor, DiagonalOfDirection, Psgd, Sign,
+        };
         // A triangle is one of coordinates.
-        let by_entries = matches!(stage, Cautious | CurvatureDiagonal(_) | Psgd(_) | Sign(_));
+        let by_entries = matches!(
+            stage,
+            Cautious | CurvatureDiagonal(_) | DiagonalFactor(_) | Psgd(_) | Sign(_)
+        );
         by_entries || matches!(innermost(stage), Diagonal(_) | DiagonalOfDirection(_))
     };
     chain.stages().any(is_by_entries)
@@ -127,6 +132,7 @@ fn is_symmetric(chain: &Chain) -> bool {
             StageConfig::Diagonal(config) | StageConfig::DiagonalOfDirection(config) => {
                 !matches!(config.sharing, MomentSharing::Rows | MomentSharing::Columns)
             }
+            StageConfig::DiagonalFactor(_) => false,
             // Its signs are drawn row by row.
             StageConfig::Psgd(_) => false,
             _ => true,

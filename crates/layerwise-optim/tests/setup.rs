@@ -5,9 +5,9 @@ mod common;
 
 use common::{cases, generator, normal};
 use layerwise_optim::chain::{
-    Clipping, CurvatureDiagonalConfig, DiagonalConfig, EigenbasisConfig, Grafting, HeavyBall,
-    KroneckerConfig, LevenbergMarquardt, Merging, MomentSharing, Partition, PolarConfig,
-    PolarMethod, PsgdConfig, ShapeScale, StageConfig, WeightAveraging,
+    Clipping, CurvatureDiagonalConfig, DiagonalConfig, DiagonalFactorConfig, EigenbasisConfig,
+    Grafting, HeavyBall, KroneckerConfig, LevenbergMarquardt, Merging, MomentSharing, Partition,
+    PolarConfig, PolarMethod, PsgdConfig, ShapeScale, StageConfig, WeightAveraging,
 };
 use layerwise_optim::checkpoint::OptimizerState;
 use layerwise_optim::factor::{
@@ -205,6 +205,10 @@ fn hyperparameters_out_of_range_are_refused_by_name() {
         let floor = x.into();
         Chain::new(0.1)
             .then(CurvatureDiagonalConfig { floor, ..CurvatureDiagonalConfig::default() })
+    });
+    check("diagonal_factor.exponent", &[0.0, -1.0], &|exponent| {
+        Chain::new(0.1)
+            .then(DiagonalFactorConfig { exponent, ..DiagonalFactorConfig::new(Side::Right) })
     });
     check("relative_to_weight", &[-1.0], &|x| {
         Chain::new(0.1).then(StageConfig::RelativeToWeight(x.into()))

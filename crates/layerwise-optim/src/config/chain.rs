@@ -138,7 +138,11 @@ impl Chain {
 
     /// Whether a step reports what the quadratic model of the loss predicts of it.
     pub(crate) fn predicts(&self) -> bool {
-        self.damping_adaptation.is_some() && self.update.iter().any(StageConfig::models_curvature)
+        // Factors beside a diagonal one are not all of the curvature.
+        let is_split = |stage: &StageConfig| matches!(stage, StageConfig::DiagonalFactor(_));
+        self.damping_adaptation.is_some()
+            && self.update.iter().any(StageConfig::models_curvature)
+            && !self.update.iter().any(is_split)
     }
 
     /// Whether the gradient is that of an objective to be maximized.

@@ -10,6 +10,7 @@ pub(crate) mod curvature_diagonal;
 pub(crate) mod custom;
 pub(crate) mod damping;
 pub(crate) mod diagonal;
+pub(crate) mod diagonal_factor;
 pub(crate) mod eigenbasis;
 pub(crate) mod factor;
 pub(crate) mod grafting;

@@ -7,6 +7,7 @@ use crate::config::clipping::Clipping;
 use crate::config::curvature_diagonal::CurvatureDiagonalConfig;
 use crate::config::custom::{Custom, CustomStage};
 use crate::config::diagonal::DiagonalConfig;
+use crate::config::diagonal_factor::DiagonalFactorConfig;
 use crate::config::eigenbasis::EigenbasisConfig;
 use crate::config::grafting::Grafting;
 use crate::config::kronecker::KroneckerConfig;
@@ -16,7 +17,7 @@ use crate::config::polar::PolarConfig;
 use crate::config::psgd::PsgdConfig;
 use crate::config::shape_scale::ShapeScale;
 use crate::config::sign::SignScale;
-use crate::error::{OptimError, Result};
+use crate::error::{OptimError, Result, Side};
 use crate::schedule::{Schedule, When};
 use crate::signal::Signals;
 
@@ -44,6 +45,8 @@ pub enum StageConfig {
     Eigenbasis(EigenbasisConfig),
     /// `Q₁ᵀQ₁ D Q₂ᵀQ₂`, with factors that are fitted to whiten what arrives.
     Psgd(PsgdConfig),
+    /// `D diag(a + λ)^{-p}`, with the diagonal of one of the layer's factors.
+    DiagonalFactor(DiagonalFactorConfig),
     /// `D / max(ĥ, ε)` entry by entry, with `h` the diagonal of the loss's second derivative.
     CurvatureDiagonal(CurvatureDiagonalConfig),
     /// The polar factor of `D`.
@@ -126,6 +129,7 @@ impl StageConfig {
             StageConfig::Kronecker(_) => "kronecker",
             StageConfig::Eigenbasis(_) => "eigenbasis",
             StageConfig::Psgd(_) => "psgd",
+            StageConfig::DiagonalFactor(_) => "diagonal_factor",
             StageConfig::CurvatureDiagonal(_) => "curvature_diagonal",
             StageConfig::Polar(_) => "polar",
             StageConfig::Sign(_) => "sign",
@@ -191,6 +195,10 @@ impl StageConfig {
             StageConfig::Kronecker(config) => config.required(),
             StageConfig::Eigenbasis(config) => config.required(),
             StageConfig::Custom(custom) => custom.required(),
+            StageConfig::DiagonalFactor(config) => match config.side {
+                Side::Left => Signals::OUTPUT,
+                Side::Right => Signals::INPUT,
+            },
             StageConfig::CurvatureDiagonal(_) => Signals::DIAGONAL,
             _ => Signals::GRADIENT,
         }
@@ -220,6 +228,7 @@ impl StageConfig {
             }
             StageConfig::AddDifference(factor) => factor.check_non_negative(when, "add_difference"),
             StageConfig::Psgd(config) => config.check(when),
+            StageConfig::DiagonalFactor(config) => config.check(when),
             StageConfig::CurvatureDiagonal(config) => config.check(when),
             StageConfig::Clip(clipping) => clipping.check(when),
             StageConfig::NormConstraint(bound) => bound.check_positive(when, "norm_constraint"),
@@ -268,6 +277,7 @@ macro_rules! stages {
     (@variant PolarConfig) => { StageConfig::Polar };
     (@variant PsgdConfig) => { StageConfig::Psgd };
     (@variant CurvatureDiagonalConfig) => { StageConfig::CurvatureDiagonal };
+    (@variant DiagonalFactorConfig) => { StageConfig::DiagonalFactor };
     (@variant ShapeScale) => { StageConfig::Scale };
     (@variant SignScale) => { StageConfig::Sign };
 }
@@ -280,6 +290,7 @@ stages!(
     PolarConfig,
     PsgdConfig,
     CurvatureDiagonalConfig,
+    DiagonalFactorConfig,
     ShapeScale,
     SignScale
 );

@@ -7,6 +7,7 @@ use crate::config::clipping::Clipping;
 use crate::config::curvature_diagonal::CurvatureDiagonalConfig;
 use crate::config::damping::{Damping, JointDamping};
 use crate::config::diagonal::{DiagonalConfig, EpsilonPlacement};
+use crate::config::diagonal_factor::DiagonalFactorConfig;
 use crate::config::eigenbasis::TurnedMoments;
 use crate::config::factor::FactorConfig;
 use crate::config::grafting::Grafting;
@@ -53,6 +54,13 @@ fn of_stage(stage: &StageConfig) -> StageConfig {
         | StageConfig::NormConstraint(schedule)
         | StageConfig::RelativeToWeight(schedule)
         | StageConfig::AddDifference(schedule) => *schedule = FREE,
+        StageConfig::DiagonalFactor(config) => {
+            *config = DiagonalFactorConfig {
+                averaging: of_averaging(&config.averaging),
+                damping: Damping::None,
+                ..DiagonalFactorConfig::new(config.side)
+            };
+        }
         StageConfig::CurvatureDiagonal(config) => {
             *config = CurvatureDiagonalConfig {
                 averaging: of_averaging(&config.averaging),

@@ -5,6 +5,7 @@
 //! | [`Linear`] | N × n | N × m | m × n |
 //! | [`Linear`] at every position of sequences, such as attention's projections | N × … × n | N × … × m | m × n |
 //! | [`Conv2d`] | N × C × H × W | N × O × H′ × W′ | O × (C·h·w), the kernel O × C × h × w row by row |
+//! | [`Embedding`] | N × … tokens | N × … × d | d × V, the table's transpose |
 //!
 //! With a bias the weight has one more column, the last, for an input that is always 1.
 //!
@@ -42,11 +43,13 @@
 
 mod attention;
 mod conv2d;
+mod embedding;
 mod linear;
 mod samples;
 
 pub use attention::QkClip;
 pub use conv2d::Conv2d;
+pub use embedding::Embedding;
 pub use linear::Linear;
 
 use ndarray::{ArrayView, Dimension};

@@ -31,7 +31,7 @@ pub(super) struct Rows<A> {
 }
 
 impl<A: Scalar> Rows<A> {
-    fn new(width: usize) -> Self {
+    pub(super) fn new(width: usize) -> Self {
         Rows { storage: Array2::zeros((0, 0)), width, count: 0 }
     }
 

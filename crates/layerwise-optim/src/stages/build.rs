@@ -14,6 +14,7 @@ use crate::stages::bounded::Bounded;
 use crate::stages::curvature_diagonal::CurvatureDiagonal;
 use crate::stages::custom::CustomMachine;
 use crate::stages::diagonal::{Diagonal, Observed};
+use crate::stages::diagonal_factor::DiagonalFactor;
 use crate::stages::difference::AddDifference;
 use crate::stages::eigenbasis::EigenbasisDiagonal;
 use crate::stages::graft::Graft;
@@ -72,6 +73,9 @@ impl<A: Scalar> Machine<A> {
             }
             StageConfig::Polar(config) => Machine::other(Polar::new(config, shape, pool)),
             StageConfig::Psgd(config) => Machine::other(Psgd::new(config, shape, pool)?),
+            StageConfig::DiagonalFactor(config) => {
+                Machine::other(DiagonalFactor::new(config, shape, pool))
+            }
             StageConfig::CurvatureDiagonal(config) => {
                 Machine::other(CurvatureDiagonal::new(config, shape))
             }

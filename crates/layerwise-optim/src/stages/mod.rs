@@ -9,6 +9,7 @@ pub(crate) mod clip;
 pub(crate) mod curvature_diagonal;
 pub(crate) mod custom;
 pub(crate) mod diagonal;
+pub(crate) mod diagonal_factor;
 pub(crate) mod difference;
 pub(crate) mod drift;
 pub(crate) mod eigenbasis;

@@ -134,6 +134,9 @@ impl<A: Scalar> FactorStatistic<A> {
         pool: &Pool<A>,
     ) -> Result<()> {
         let factor = signal.factor(self.side)?;
+        if matches!(factor, Factor::Diagonal(_)) {
+            return Err(OptimError::DiagonalFactor { side: self.side });
+        }
         let what = match self.side {
             Side::Left => "output factor",
             Side::Right => "input factor",
@@ -152,7 +155,7 @@ impl<A: Scalar> FactorStatistic<A> {
                 let scale = A::from_f64(1.0 / samples as f64);
                 self.take_gram(array.reversed_axes(), scale, weights, reading, pool)
             }
-            Factor::SecondMoment(_) => {
+            Factor::SecondMoment(_) | Factor::Diagonal(_) => {
                 check_finite(what, &array)?;
                 // What is not averaged is checked by whatever it is factored by.
                 if let Some(average) = &mut self.average {

@@ -15,9 +15,9 @@ use layerwise_optim::methods::{Exponents, KfacDamping};
 use layerwise_optim::ndarray::{Array2, ArrayView2};
 use layerwise_optim::parity::{ColumnOrder, SignScale};
 use layerwise_optim::{
-    Adafactor, Adagrad, Adam, AdamW, Averaging, Chain, Damping, Ekfac, Factor, Kfac, KlShampoo,
-    Lion, Mars, Method, Momentum, Muon, NorMuon, OneSidedKfac, Optimizer, PsgdKron, Refresh,
-    RmsProp, SPlus, Scalar, Schedule, Sgd, Shampoo, Signal, Soap, Sophia, WeightDecay,
+    Adafactor, Adagrad, Adam, AdamW, Averaging, Chain, Damping, Ekfac, EmbeddingKfac, Factor, Kfac,
+    KlShampoo, Lion, Mars, Method, Momentum, Muon, NorMuon, OneSidedKfac, Optimizer, PsgdKron,
+    Refresh, RmsProp, SPlus, Scalar, Schedule, Sgd, Shampoo, Signal, Soap, Sophia, WeightDecay,
 };
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;
@@ -312,6 +312,14 @@ pub(crate) fn cases() -> Vec<Case> {
                 damping: 0.1.into(),
                 estimate: DiagonalEstimate::Gradient,
                 ..Ekfac::stylised()
+            },
+        ),
+        case(
+            "kfac, diagonal input factor",
+            EmbeddingKfac {
+                learning_rate: 0.1.into(),
+                norm_constraint: None,
+                ..EmbeddingKfac::default()
             },
         ),
         case("ekfac", Ekfac::stylised()).sampled(),
