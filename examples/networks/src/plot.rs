@@ -1,0 +1,100 @@
+//! Training loss against steps and seconds.
+
+use kuva::backend::svg::SvgBackend;
+use kuva::plot::LinePlot;
+use kuva::plot::LineStyle;
+use kuva::plot::legend::LegendPosition;
+use kuva::render::figure::Figure;
+use kuva::render::layout::Layout;
+use kuva::render::plots::Plot;
+
+use crate::methods::{Family, REFERENCE};
+use crate::report::median;
+use crate::training::Point;
+use crate::tuning::Trained;
+
+/// Told apart also without colour vision (Okabe and Ito 2008).
+const COLOURS: [&str; 6] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+/// Once all colours are taken, lines are dashed.
+const STYLES: [LineStyle; 3] = [LineStyle::Solid, LineStyle::Dashed, LineStyle::Dotted];
+/// Of the method that every panel shows.
+const REFERENCE_COLOUR: &str = "#000000";
+
+/// What is shown of a task beside its runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// Above all panels.
+    pub title: &'a str,
+    /// Whether losses are drawn on a logarithmic axis.
+    pub logarithmic: bool,
+}
+
+/// An SVG with a row of two panels for each family of methods; each point is the median over runs.
+#[must_use]
+pub fn svg(methods: &[Trained], look: Look<'_>) -> String {
+    let mut plots = Vec::new();
+    let mut layouts = Vec::new();
+    for family in Family::ALL {
+        for (x, x_label) in [(Horizontal::Steps, "steps"), (Horizontal::Seconds, "seconds")] {
+            let lines = lines(methods, family, x);
+            let mut layout = Layout::auto_from_plots(&lines)
+                .with_x_label(x_label)
+                .with_y_label("training loss (nats)")
+                .with_title(family.title());
+            if look.logarithmic {
+                layout = layout.with_log_y();
+            }
+            layouts.push(layout.with_legend_position(LegendPosition::OutsideRightTop));
+            plots.push(lines);
+        }
+    }
+    let figure = Figure::new(Family::ALL.len(), 2)
+        .with_title(look.title)
+        .with_plots(plots)
+        .with_layouts(layouts)
+        .with_cell_size(560.0, 300.0);
+    SvgBackend.render_scene(&figure.render())
+}
+
+#[derive(Clone, Copy)]
+enum Horizontal {
+    Steps,
+    Seconds,
+}
+
+/// The curves of a family and of the reference.
+fn lines(methods: &[Trained], family: Family, x: Horizontal) -> Vec<Plot> {
+    let is_reference = |trained: &&Trained| trained.candidate.name == REFERENCE;
+    let reference = methods.iter().filter(is_reference);
+    let of_family = methods
+        .iter()
+        .filter(|trained| trained.candidate.family == family && !is_reference(trained));
+    let mut plots: Vec<Plot> =
+        reference.map(|trained| line(trained, x, REFERENCE_COLOUR, LineStyle::Solid)).collect();
+    plots.extend(of_family.enumerate().map(|(number, trained)| {
+        let style = STYLES[number / COLOURS.len() % STYLES.len()].clone();
+        line(trained, x, COLOURS[number % COLOURS.len()], style)
+    }));
+    plots
+}
+
+fn line(trained: &Trained, x: Horizontal, colour: &str, style: LineStyle) -> Plot {
+    let points = trained.runs.iter().map(|run| run.curve.len()).min().unwrap_or(0);
+    let data = (0..points).map(|i| {
+        let at = |number: &dyn Fn(&Point) -> f64| {
+            median(trained.runs.iter().map(|run| number(&run.curve[i])))
+        };
+        let x = match x {
+            Horizontal::Steps => at(&|point| point.step as f64),
+            Horizontal::Seconds => at(&|point| point.seconds),
+        };
+        (x, at(&|point| point.loss))
+    });
+    let line = LinePlot::new()
+        .with_data(data.filter(|(_, loss)| loss.is_finite()))
+        .with_color(colour)
+        .with_line_style(style)
+        .with_stroke_width(1.6)
+        .with_legend(trained.candidate.name);
+    Plot::Line(line)
+}
