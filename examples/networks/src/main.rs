@@ -41,24 +41,33 @@ fn run(out: &mut impl Write) -> Result<(), Failure> {
     set_backend_threads(1);
     std::fs::create_dir_all(&arguments.output)?;
     for &choice in &arguments.networks {
+        let budget = budget(choice);
+        let budget = if arguments.quick { budget.quick() } else { budget };
         let path = arguments.output.join(format!("{}.svg", choice.name()));
         match choice {
             Choice::Dense => {
-                let (split, budget) = (digits()?, Budget::of(400, 5, arguments.quick));
+                let split = digits()?;
                 let trained = show(out, &task::dense(split.clone()), &budget, &path)?;
                 writeln!(out, "{}", transfer::table(&trained, &split, &budget)?)?;
             }
             Choice::Convolution => {
-                let budget = Budget::of(300, 5, arguments.quick);
                 show(out, &task::convolution(digits()?), &budget, &path)?;
             }
             Choice::Transformer => {
-                let budget = Budget::of(300, 10, arguments.quick);
                 show(out, &task::transformer(play(CONTEXT)?), &budget, &path)?;
             }
         }
     }
     Ok(())
+}
+
+/// So much that all of it takes some minutes.
+fn budget(choice: Choice) -> Budget {
+    match choice {
+        Choice::Dense => Budget { steps: 400, every: 5, tuning_runs: 2, shown_runs: 5 },
+        Choice::Convolution => Budget { steps: 300, every: 5, tuning_runs: 1, shown_runs: 5 },
+        Choice::Transformer => Budget { steps: 300, every: 10, tuning_runs: 1, shown_runs: 5 },
+    }
 }
 
 /// Trains the network by all methods; prints the table and writes the curves.

@@ -42,7 +42,7 @@ pub struct Candidate {
 }
 
 /// Learning rates tried for each method, an odd number with the default in their middle.
-pub const RATES: usize = 5;
+pub const RATES: usize = 7;
 /// The method that every plot shows for comparison.
 pub const REFERENCE: &str = "AdamW";
 

@@ -32,6 +32,9 @@ pub struct Look<'a> {
 /// An SVG with a row of two panels for each family of methods; each point is the median over runs.
 #[must_use]
 pub fn svg(methods: &[Trained], look: Look<'_>) -> String {
+    let curves = methods.iter().flat_map(|trained| &trained.runs);
+    let ends = curves.filter_map(|run| run.curve.last().map(|point| point.step as f64));
+    let steps = ends.fold(1.0, f64::max);
     let mut plots = Vec::new();
     let mut layouts = Vec::new();
     for family in Family::ALL {
@@ -44,6 +47,9 @@ pub fn svg(methods: &[Trained], look: Look<'_>) -> String {
             if look.logarithmic {
                 layout = layout.with_log_y();
             }
+            if x == Horizontal::Steps {
+                layout = layout.with_x_axis_max(steps);
+            }
             layouts.push(layout.with_legend_position(LegendPosition::OutsideRightTop));
             plots.push(lines);
         }
@@ -52,11 +58,12 @@ pub fn svg(methods: &[Trained], look: Look<'_>) -> String {
         .with_title(look.title)
         .with_plots(plots)
         .with_layouts(layouts)
-        .with_cell_size(560.0, 300.0);
+        .with_cell_size(560.0, 300.0)
+        .with_col_width(0, 420.0);
     SvgBackend.render_scene(&figure.render())
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Horizontal {
     Steps,
     Seconds,
@@ -94,7 +101,10 @@ fn line(trained: &Trained, x: Horizontal, colour: &str, style: LineStyle) -> Plo
         .with_data(data.filter(|(_, loss)| loss.is_finite()))
         .with_color(colour)
         .with_line_style(style)
-        .with_stroke_width(1.6)
-        .with_legend(trained.candidate.name);
-    Plot::Line(line)
+        .with_stroke_width(1.6);
+    // One legend for both panels of a row, on its right.
+    Plot::Line(match x {
+        Horizontal::Steps => line,
+        Horizontal::Seconds => line.with_legend(trained.candidate.name),
+    })
 }

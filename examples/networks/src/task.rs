@@ -52,13 +52,10 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// So many steps with a point of the curve every few; with `quick` fewer steps and runs.
+    /// The same with an eighth of the steps, and one run of each kind.
     #[must_use]
-    pub fn of(steps: usize, every: usize, quick: bool) -> Self {
-        match quick {
-            true => Budget { steps: steps / 5, every, tuning_runs: 1, shown_runs: 1 },
-            false => Budget { steps, every, tuning_runs: 1, shown_runs: 5 },
-        }
+    pub fn quick(self) -> Self {
+        Budget { steps: self.steps.div_ceil(8), tuning_runs: 1, shown_runs: 1, ..self }
     }
 }
 
@@ -66,24 +63,29 @@ impl Budget {
 #[must_use]
 pub fn dense(split: Split<f32>) -> Task<Dense<f32>, Images<f32>> {
     let network = Dense::new(split.train.classes);
-    on_digits("Dense network, two hidden layers, on handwritten digits", network, split)
+    on_digits("Dense network, two hidden layers, on handwritten digits", network, split, 128)
 }
 
 /// The convolutional network on images of digits.
 #[must_use]
 pub fn convolution(split: Split<f32>) -> Task<Convolution<f32>, Images<f32>> {
     let network = Convolution::new(split.train.classes);
-    on_digits("Convolutional network on handwritten digits", network, split)
+    on_digits("Convolutional network on handwritten digits", network, split, 64)
 }
 
-fn on_digits<N: Network<f32>>(title: &str, network: N, split: Split<f32>) -> Task<N, Images<f32>> {
+fn on_digits<N: Network<f32>>(
+    title: &str,
+    network: N,
+    split: Split<f32>,
+    batch: usize,
+) -> Task<N, Images<f32>> {
     Task {
         title: title.to_owned(),
         network,
         scored: split.train.spread(SCORED),
         held_out: split.test.spread(SCORED),
         train: split.train,
-        batch: 128,
+        batch,
         target: 0.05,
         logarithmic: true,
     }

@@ -1,5 +1,7 @@
 //! The networks' backward passes, against differences of their losses, in `f64`.
 
+#![expect(clippy::unwrap_used, reason = "a failed test is a panic by design")]
+
 use std::marker::PhantomData;
 
 use layerwise_optim::Scalar;

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use layerwise_optim::Scalar;
 use layerwise_optim::layers::Conv2d;
-use layerwise_optim::ndarray::{Array2, Array4, ArrayD, ArrayView4, s};
+use layerwise_optim::ndarray::{Array2, Array4, ArrayD, ArrayView4};
 
 use crate::data::digits::{Images, SIDE};
 use crate::error::Result;
@@ -85,13 +85,21 @@ fn channels_second<A: Scalar>(
 
 /// Means over windows, N × (C·H/2·W/2).
 fn pool<A: Scalar>(inputs: &Array4<A>) -> Array2<A> {
-    let share = A::from_f64(1.0 / (POOL * POOL) as f64);
-    Array2::from_shape_fn((inputs.dim().0, FEATURES), |(sample, feature)| {
-        let (channel, place) =
-            (feature / (POOLED_SIDE * POOLED_SIDE), feature % (POOLED_SIDE * POOLED_SIDE));
-        let (y, x) = (POOL * (place / POOLED_SIDE), POOL * (place % POOLED_SIDE));
-        inputs.slice(s![sample, channel, y..y + POOL, x..x + POOL]).sum() * share
-    })
+    let mut means = Array2::zeros((inputs.dim().0, FEATURES));
+    for ((sample, channel, y, x), &value) in inputs.indexed_iter() {
+        means[[sample, feature(channel, y, x)]] += value * share();
+    }
+    means
+}
+
+/// Which feature a place of a channel is part of.
+fn feature(channel: usize, y: usize, x: usize) -> usize {
+    (channel * POOLED_SIDE + y / POOL) * POOLED_SIDE + x / POOL
+}
+
+/// What a place counts in its window's mean.
+fn share<A: Scalar>() -> A {
+    A::from_f64(1.0 / (POOL * POOL) as f64)
 }
 
 impl<A: Scalar> Network<A> for Convolution<A> {
@@ -127,15 +135,12 @@ impl<A: Scalar> Network<A> for Convolution<A> {
     ) -> Result<Vec<ArrayD<A>>> {
         let by_pooled = affine_back(&by_logits, &weights[2]);
         let samples = by_pooled.nrows();
-        let share = A::from_f64(1.0 / (POOL * POOL) as f64);
         // A place a row, as the weight takes and gives them.
         let places = SECOND_SIDE * SECOND_SIDE;
         let by_second = Array2::from_shape_fn((samples * places, CHANNELS[1]), |(row, channel)| {
             let (sample, y, x) = (row / places, row % places / SECOND_SIDE, row % SECOND_SIDE);
-            let place = y / POOL * POOLED_SIDE + x / POOL;
             let h = trace.second[[sample, channel, y, x]];
-            let mean = by_pooled[[sample, channel * POOLED_SIDE * POOLED_SIDE + place]];
-            mean * share * (A::one() - h * h)
+            by_pooled[[sample, feature(channel, y, x)]] * share() * (A::one() - h * h)
         });
         let by_patches = by_second.dot(&weights[1]);
         let mut by_first = second::<A>().scatter(by_patches.view(), samples, (SIDE, SIDE))?;
