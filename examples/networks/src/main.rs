@@ -65,7 +65,7 @@ fn run(out: &mut impl Write) -> Result<(), Failure> {
 fn budget(choice: Choice) -> Budget {
     match choice {
         Choice::Dense => Budget { steps: 400, every: 5, tuning_runs: 2, shown_runs: 5 },
-        Choice::Convolution => Budget { steps: 300, every: 5, tuning_runs: 1, shown_runs: 5 },
+        Choice::Convolution => Budget { steps: 300, every: 10, tuning_runs: 1, shown_runs: 5 },
         Choice::Transformer => Budget { steps: 300, every: 10, tuning_runs: 1, shown_runs: 5 },
     }
 }

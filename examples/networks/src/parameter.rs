@@ -1,7 +1,7 @@
 //! Parameters: their names, shapes and starts, and the signals that optimizers take of them.
 
 use layerwise_optim::layers::{Conv2d, Derivatives, Linear};
-use layerwise_optim::ndarray::{Array2, ArrayD, Ix2, Ix4};
+use layerwise_optim::ndarray::{Array2, ArrayD, ArrayViewD, Ix2, Ix4, IxDyn};
 use layerwise_optim::{Scalar, Signal};
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -124,37 +124,35 @@ impl<A: Scalar> Parameter<A> {
         };
         let drawn = pass.drawn.as_ref().map(|drawn| drawn.view());
         let inputs = inputs.view();
-        Ok(match &mut self.layer {
-            Layer::None => Signal::new(derivatives.into_dimensionality::<Ix2>()?),
+        match &mut self.layer {
+            Layer::None => Ok(Signal::new(derivatives.into_dimensionality::<Ix2>()?)),
             Layer::Dense(layer) => {
-                let of_loss = Derivatives::OfMeanLoss(derivatives);
-                match drawn {
-                    None => layer.report(inputs, of_loss),
-                    Some(drawn) => {
-                        layer.report_with(inputs, of_loss, Derivatives::OfMeanLoss(drawn))
-                    }
-                }?
+                let drawn = drawn.map(Derivatives::OfMeanLoss);
+                linear(layer, inputs, Derivatives::OfMeanLoss(derivatives), drawn)
             }
             Layer::Positions(layer) => {
-                let of_loss = Derivatives::OfMeanOverPositions(derivatives);
-                match drawn {
-                    None => layer.report(inputs, of_loss),
-                    Some(drawn) => {
-                        layer.report_with(inputs, of_loss, Derivatives::OfMeanOverPositions(drawn))
-                    }
-                }?
+                let drawn = drawn.map(Derivatives::OfMeanOverPositions);
+                linear(layer, inputs, Derivatives::OfMeanOverPositions(derivatives), drawn)
             }
             Layer::Convolution(layer) => {
                 let inputs = inputs.into_dimensionality::<Ix4>()?;
                 let of_loss = Derivatives::OfMeanLoss(derivatives.into_dimensionality::<Ix4>()?);
-                match drawn {
-                    None => layer.report(inputs, of_loss),
-                    Some(drawn) => {
-                        let drawn = drawn.into_dimensionality::<Ix4>()?;
-                        layer.report_with(inputs, of_loss, Derivatives::OfMeanLoss(drawn))
-                    }
-                }?
+                let Some(drawn) = drawn else { return Ok(layer.report(inputs, of_loss)?) };
+                let drawn = Derivatives::OfMeanLoss(drawn.into_dimensionality::<Ix4>()?);
+                Ok(layer.report_with(inputs, of_loss, drawn)?)
             }
-        })
+        }
     }
+}
+
+fn linear<'a, A: Scalar>(
+    layer: &'a mut Linear<A>,
+    inputs: ArrayViewD<'_, A>,
+    of_loss: Derivatives<'_, A, IxDyn>,
+    drawn: Option<Derivatives<'_, A, IxDyn>>,
+) -> Result<Signal<'a, A>> {
+    Ok(match drawn {
+        None => layer.report(inputs, of_loss),
+        Some(drawn) => layer.report_with(inputs, of_loss, drawn),
+    }?)
 }

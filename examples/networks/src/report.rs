@@ -60,14 +60,7 @@ fn or_dash(value: f64, digits: usize) -> String {
 pub fn table(methods: &[Trained], target: f64) -> String {
     let mut text = format!(
         "{:<18} {:>9} {:>8} {:>8} {:>28} {:>9} {:>23} {:>8}\n",
-        "method",
-        "rate",
-        format!("steps"),
-        format!("seconds"),
-        "training loss",
-        "held out",
-        "accuracy",
-        "ms/step"
+        "method", "rate", "steps", "seconds", "training loss", "held out", "accuracy", "ms/step"
     );
     text += &format!(
         "{:<18} {:>9} {:>8} {:>8} {:>28} {:>9} {:>23} {:>8}\n",

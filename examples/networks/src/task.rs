@@ -1,7 +1,5 @@
 //! Which network is trained on what.
 
-use std::marker::PhantomData;
-
 use crate::data::Examples;
 use crate::data::digits::{Images, Split};
 use crate::data::text::{Play, Text};
@@ -61,14 +59,14 @@ impl Budget {
 
 /// The dense network on images of digits.
 #[must_use]
-pub fn dense(split: Split<f32>) -> Task<Dense<f32>, Images<f32>> {
+pub fn dense(split: Split<f32>) -> Task<Dense, Images<f32>> {
     let network = Dense::new(split.train.classes);
     on_digits("Dense network, two hidden layers, on handwritten digits", network, split, 128)
 }
 
 /// The convolutional network on images of digits.
 #[must_use]
-pub fn convolution(split: Split<f32>) -> Task<Convolution<f32>, Images<f32>> {
+pub fn convolution(split: Split<f32>) -> Task<Convolution, Images<f32>> {
     let network = Convolution::new(split.train.classes);
     on_digits("Convolutional network on handwritten digits", network, split, 64)
 }
@@ -93,7 +91,7 @@ fn on_digits<N: Network<f32>>(
 
 /// The transformer on the text of a play, read through windows of [`CONTEXT`] characters.
 #[must_use]
-pub fn transformer(play: Play) -> Task<Transformer<f32>, Text> {
+pub fn transformer(play: Play) -> Task<Transformer, Text> {
     let network = Transformer {
         alphabet: play.alphabet.len(),
         context: CONTEXT,
@@ -101,7 +99,6 @@ pub fn transformer(play: Play) -> Task<Transformer<f32>, Text> {
         heads: 4,
         hidden: 192,
         blocks: 2,
-        scalar: PhantomData,
     };
     Task {
         title: "Transformer, two blocks, on the characters of a play".to_owned(),

@@ -87,7 +87,7 @@ pub fn table(methods: &[Trained], data: &Split<f32>, budget: &Budget) -> Result<
         concatenate![Axis(1), images.pixels, Array2::ones((images.labels.len(), 1))]
     };
     line("pixels, no features", &[refit_accuracy(pixels, &target)?]);
-    let features_of = |network: &Dense<f32>, weights: &[Array2<f32>]| {
+    let features_of = |network: &Dense, weights: &[Array2<f32>]| {
         refit_accuracy(|images| network.features(weights, &images.pixels), &target)
     };
     let untrained: Result<Vec<f64>> = seeds

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test is a panic by design")]
 
-use std::marker::PhantomData;
-
 use layerwise_optim::Scalar;
 use layerwise_optim::ndarray::{Array2, ArrayD, ArrayView2, Axis, Ix3};
 use networks::data::Examples;
@@ -24,7 +22,7 @@ const ROUNDINGS: f64 = 64.0;
 
 const CONTEXT: usize = 6;
 
-fn small_transformer<A: Scalar>() -> Transformer<A> {
+fn small_transformer() -> Transformer {
     Transformer {
         alphabet: play(CONTEXT).unwrap().alphabet.len(),
         context: CONTEXT,
@@ -32,7 +30,6 @@ fn small_transformer<A: Scalar>() -> Transformer<A> {
         heads: 2,
         hidden: 12,
         blocks: 2,
-        scalar: PhantomData,
     }
 }
 
@@ -160,8 +157,8 @@ fn gradients_in_f32_are_those_in_f64() {
 /// No position sees what comes after it.
 #[test]
 fn attention_is_causal() {
-    let network = small_transformer::<f64>();
-    let weights = weights(&network);
+    let network = small_transformer();
+    let weights = weights::<f64, _>(&network);
     let mut batch = play(CONTEXT).unwrap().train.spread(2);
     let (before, _) = network.forward(&weights, &batch).unwrap();
     let changed = 3;
@@ -178,8 +175,8 @@ fn attention_is_causal() {
 /// with a label that is drawn for it.
 #[test]
 fn factors_of_the_transformer_are_moments_over_positions() {
-    let network = small_transformer::<f64>();
-    let weights = weights(&network);
+    let network = small_transformer();
+    let weights = weights::<f64, _>(&network);
     let batch = play(CONTEXT).unwrap().train.spread(4);
     let generator = || Xoshiro256PlusPlus::seed_from_u64(3);
     let passes = passes(&network, &weights, &batch, Some(&mut generator())).unwrap();
@@ -218,7 +215,7 @@ fn factors_of_the_transformer_are_moments_over_positions() {
     };
     let of_samples = |rows: ArrayView2<'_, f64>| rows.t().dot(&rows) / rows.nrows() as f64;
     let mut layers = 0;
-    for (number, parameter) in network.parameters().iter_mut().enumerate() {
+    for (number, parameter) in Network::<f64>::parameters(&network).iter_mut().enumerate() {
         let name = parameter.name.clone();
         let signal = parameter.signal(&passes[number]).unwrap();
         let (Some(input), Some(output)) = (signal.input(), signal.output()) else { continue };

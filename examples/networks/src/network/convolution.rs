@@ -1,7 +1,5 @@
 //! Two convolutions, a pooling and a softmax, on images.
 
-use std::marker::PhantomData;
-
 use layerwise_optim::Scalar;
 use layerwise_optim::layers::Conv2d;
 use layerwise_optim::ndarray::{Array2, Array4, ArrayD, ArrayView4};
@@ -25,9 +23,8 @@ const FEATURES: usize = CHANNELS[1] * POOLED_SIDE * POOLED_SIDE;
 /// A 3 × 3 convolution to 16 channels of 8 × 8, one with stride 2 to 32 channels of 4 × 4, tanh after
 /// each, means over windows of 2 × 2, and a dense head. Each weight holds its bias as last column.
 #[derive(Clone, Copy, Debug)]
-pub struct Convolution<A> {
+pub struct Convolution {
     classes: usize,
-    scalar: PhantomData<A>,
 }
 
 /// What a forward pass leaves, images first.
@@ -43,11 +40,11 @@ pub struct Trace<A> {
     pooled: Array2<A>,
 }
 
-impl<A: Scalar> Convolution<A> {
+impl Convolution {
     /// For images of so many classes.
     #[must_use]
     pub fn new(classes: usize) -> Self {
-        Convolution { classes, scalar: PhantomData }
+        Convolution { classes }
     }
 }
 
@@ -102,7 +99,7 @@ fn share<A: Scalar>() -> A {
     A::from_f64(1.0 / (POOL * POOL) as f64)
 }
 
-impl<A: Scalar> Network<A> for Convolution<A> {
+impl<A: Scalar> Network<A> for Convolution {
     type Batch = Images<A>;
     type Trace = Trace<A>;
 

@@ -1,7 +1,5 @@
 //! Two hidden layers and a softmax, on images.
 
-use std::marker::PhantomData;
-
 use layerwise_optim::Scalar;
 use layerwise_optim::ndarray::{Array2, ArrayD, Axis, concatenate};
 
@@ -15,21 +13,20 @@ pub const HIDDEN: [usize; 2] = [64, 32];
 
 /// `softmax(W₃ [tanh(W₂ [tanh(W₁ [x, 1]), 1]), 1])`: each weight holds its bias as last column.
 #[derive(Clone, Copy, Debug)]
-pub struct Dense<A> {
+pub struct Dense {
     classes: usize,
-    scalar: PhantomData<A>,
 }
 
-impl<A: Scalar> Dense<A> {
+impl Dense {
     /// For images of so many classes.
     #[must_use]
     pub fn new(classes: usize) -> Self {
-        Dense { classes, scalar: PhantomData }
+        Dense { classes }
     }
 
     /// What the last hidden layer makes of images, with a column of ones.
     #[must_use]
-    pub fn features(&self, weights: &[Array2<A>], pixels: &Array2<A>) -> Array2<A> {
+    pub fn features<A: Scalar>(&self, weights: &[Array2<A>], pixels: &Array2<A>) -> Array2<A> {
         let [_, _, features] = activations(weights, pixels);
         let ones = Array2::ones((features.nrows(), 1));
         concatenate![Axis(1), features, ones]
@@ -43,7 +40,7 @@ fn activations<A: Scalar>(weights: &[Array2<A>], pixels: &Array2<A>) -> [Array2<
     [pixels.clone(), first, second]
 }
 
-impl<A: Scalar> Network<A> for Dense<A> {
+impl<A: Scalar> Network<A> for Dense {
     type Batch = Images<A>;
     /// The inputs of the layers.
     type Trace = [Array2<A>; 3];

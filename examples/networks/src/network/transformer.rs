@@ -1,7 +1,5 @@
 //! A small causal transformer that predicts the next character.
 
-use std::marker::PhantomData;
-
 use layerwise_optim::Scalar;
 use layerwise_optim::ndarray::{Array2, ArrayD, Zip};
 
@@ -32,7 +30,7 @@ const EMBEDDINGS: usize = 2;
 /// Embeddings of characters and positions; blocks of attention and of an MLP with SiLU, each of which
 /// takes the stream through an RMS norm and adds to it; a last norm, and a head. No biases.
 #[derive(Clone, Copy, Debug)]
-pub struct Transformer<A> {
+pub struct Transformer {
     /// Characters of the alphabet.
     pub alphabet: usize,
     /// Positions of a sequence.
@@ -45,8 +43,6 @@ pub struct Transformer<A> {
     pub hidden: usize,
     /// Blocks.
     pub blocks: usize,
-    /// Which scalar; `PhantomData`.
-    pub scalar: PhantomData<A>,
 }
 
 /// What a forward pass leaves; matrices have a row for each position of each sequence.
@@ -75,20 +71,20 @@ struct Block<A> {
     hidden: Array2<A>,
 }
 
-impl<A: Scalar> Transformer<A> {
+impl Transformer {
     /// A block's weights, in the order of their names.
-    fn of_block<'w>(&self, weights: &'w [Array2<A>], block: usize) -> &'w [Array2<A>] {
+    fn of_block<'w, A>(&self, weights: &'w [Array2<A>], block: usize) -> &'w [Array2<A>] {
         &weights[EMBEDDINGS + block * BLOCK.len()..][..BLOCK.len()]
     }
 
     /// The last gain and the head.
-    fn last<'w>(&self, weights: &'w [Array2<A>]) -> (&'w Array2<A>, &'w Array2<A>) {
+    fn last<'w, A>(&self, weights: &'w [Array2<A>]) -> (&'w Array2<A>, &'w Array2<A>) {
         let at = EMBEDDINGS + self.blocks * BLOCK.len();
         (&weights[at], &weights[at + 1])
     }
 
     /// Adds a block to the stream.
-    fn forward_block(&self, weights: &[Array2<A>], stream: &mut Array2<A>) -> Block<A> {
+    fn forward_block<A: Scalar>(&self, weights: &[Array2<A>], stream: &mut Array2<A>) -> Block<A> {
         let (attention_inputs, attention_norm) = RmsNorm::forward(stream, &weights[0]);
         let project = |weight: &Array2<A>| attention_inputs.dot(&weight.t());
         let [queries, keys, values] = [&weights[1], &weights[2], &weights[3]].map(project);
@@ -114,7 +110,7 @@ impl<A: Scalar> Transformer<A> {
 
     /// Takes derivatives by the stream after a block to those before it; returns those by the
     /// block's outputs and gains, in the order of the names.
-    fn backward_block(
+    fn backward_block<A: Scalar>(
         &self,
         weights: &[Array2<A>],
         block: &Block<A>,
@@ -139,14 +135,14 @@ impl<A: Scalar> Transformer<A> {
     }
 
     /// N·T rows as N × T × width: the layers see sequences.
-    fn sequences(&self, rows: Array2<A>) -> Result<ArrayD<A>> {
+    fn sequences<A: Scalar>(&self, rows: Array2<A>) -> Result<ArrayD<A>> {
         let (positions, width) = rows.dim();
         let shape = (positions / self.context, self.context, width);
         Ok(rows.into_shape_with_order(shape)?.into_dyn())
     }
 }
 
-impl<A: Scalar> Network<A> for Transformer<A> {
+impl<A: Scalar> Network<A> for Transformer {
     type Batch = Sequences;
     type Trace = Trace<A>;
 
