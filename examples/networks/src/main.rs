@@ -100,10 +100,7 @@ fn show<N: Network<f32, Batch = E::Batch>, E: Examples>(
     }
     let trained = tune_and_train(&methods::all(), task, budget)?;
     writeln!(out, "\n{}", report::table(&trained, task.target))?;
-    std::fs::write(
-        path,
-        svg(&trained, Look { title: &task.title, logarithmic: task.logarithmic }),
-    )?;
+    std::fs::write(path, svg(&trained, Look { title: &task.title, axis: task.axis }))?;
     writeln!(out, "curves: {}\n", path.display())?;
     Ok(trained)
 }

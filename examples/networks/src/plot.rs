@@ -20,13 +20,22 @@ const STYLES: [LineStyle; 3] = [LineStyle::Solid, LineStyle::Dashed, LineStyle::
 /// Of the method that every panel shows.
 const REFERENCE_COLOUR: &str = "#000000";
 
+/// How losses are drawn.
+#[derive(Clone, Copy, Debug)]
+pub enum LossAxis {
+    /// Those that fall by orders of magnitude.
+    Logarithmic,
+    /// Those that do not: curves start where they come below this.
+    UpTo(f64),
+}
+
 /// What is shown of a task beside its runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
     /// Above all panels.
     pub title: &'a str,
-    /// Whether losses are drawn on a logarithmic axis.
-    pub logarithmic: bool,
+    /// How losses are drawn.
+    pub axis: LossAxis,
 }
 
 /// An SVG with a row of two panels for each family of methods; each point is the median over runs.
@@ -39,14 +48,15 @@ pub fn svg(methods: &[Trained], look: Look<'_>) -> String {
     let mut layouts = Vec::new();
     for family in Family::ALL {
         for (x, x_label) in [(Horizontal::Steps, "steps"), (Horizontal::Seconds, "seconds")] {
-            let lines = lines(methods, family, x);
+            let lines = lines(methods, family, x, look.axis);
             let mut layout = Layout::auto_from_plots(&lines)
                 .with_x_label(x_label)
                 .with_y_label("training loss (nats)")
                 .with_title(family.title());
-            if look.logarithmic {
-                layout = layout.with_log_y();
-            }
+            layout = match look.axis {
+                LossAxis::Logarithmic => layout.with_log_y(),
+                LossAxis::UpTo(_) => layout,
+            };
             if x == Horizontal::Steps {
                 layout = layout.with_x_axis_max(steps);
             }
@@ -70,22 +80,28 @@ enum Horizontal {
 }
 
 /// The curves of a family and of the reference.
-fn lines(methods: &[Trained], family: Family, x: Horizontal) -> Vec<Plot> {
+fn lines(methods: &[Trained], family: Family, x: Horizontal, axis: LossAxis) -> Vec<Plot> {
     let is_reference = |trained: &&Trained| trained.candidate.name == REFERENCE;
     let reference = methods.iter().filter(is_reference);
     let of_family = methods
         .iter()
         .filter(|trained| trained.candidate.family == family && !is_reference(trained));
-    let mut plots: Vec<Plot> =
-        reference.map(|trained| line(trained, x, REFERENCE_COLOUR, LineStyle::Solid)).collect();
+    let mut plots: Vec<Plot> = reference
+        .map(|trained| line(trained, x, axis, (REFERENCE_COLOUR, LineStyle::Solid)))
+        .collect();
     plots.extend(of_family.enumerate().map(|(number, trained)| {
         let style = STYLES[number / COLOURS.len() % STYLES.len()].clone();
-        line(trained, x, COLOURS[number % COLOURS.len()], style)
+        line(trained, x, axis, (COLOURS[number % COLOURS.len()], style))
     }));
     plots
 }
 
-fn line(trained: &Trained, x: Horizontal, colour: &str, style: LineStyle) -> Plot {
+fn line(
+    trained: &Trained,
+    x: Horizontal,
+    axis: LossAxis,
+    (colour, style): (&str, LineStyle),
+) -> Plot {
     let points = trained.runs.iter().map(|run| run.curve.len()).min().unwrap_or(0);
     let data = (0..points).map(|i| {
         let at = |number: &dyn Fn(&Point) -> f64| {
@@ -97,8 +113,12 @@ fn line(trained: &Trained, x: Horizontal, colour: &str, style: LineStyle) -> Plo
         };
         (x, at(&|point| point.loss))
     });
+    let is_shown = |loss: f64| match axis {
+        LossAxis::Logarithmic => loss.is_finite(),
+        LossAxis::UpTo(most) => loss <= most,
+    };
     let line = LinePlot::new()
-        .with_data(data.filter(|(_, loss)| loss.is_finite()))
+        .with_data(data.filter(|&(_, loss)| is_shown(loss)))
         .with_color(colour)
         .with_line_style(style)
         .with_stroke_width(1.6);

@@ -7,6 +7,7 @@ use crate::network::Network;
 use crate::network::convolution::Convolution;
 use crate::network::dense::Dense;
 use crate::network::transformer::Transformer;
+use crate::plot::LossAxis;
 
 /// Examples that a training loss is measured on, at most.
 const SCORED: usize = 2048;
@@ -32,8 +33,8 @@ pub struct Task<N, E: Examples> {
     pub batch: usize,
     /// The training loss in nats up to which steps and seconds are counted.
     pub target: f64,
-    /// Whether losses fall by orders of magnitude.
-    pub logarithmic: bool,
+    /// How losses are drawn.
+    pub axis: LossAxis,
 }
 
 /// How long runs are, and how often they are repeated.
@@ -85,7 +86,7 @@ fn on_digits<N: Network<f32>>(
         train: split.train,
         batch,
         target: 0.05,
-        logarithmic: true,
+        axis: LossAxis::Logarithmic,
     }
 }
 
@@ -108,6 +109,6 @@ pub fn transformer(play: Play) -> Task<Transformer, Text> {
         train: play.train,
         batch: 16,
         target: 2.3,
-        logarithmic: false,
+        axis: LossAxis::UpTo(3.2),
     }
 }

@@ -34,7 +34,7 @@ fn tables_and_plots_show_every_method() {
     let task = dense(digits().unwrap());
     let trained = tune_and_train(&all(), &task, &budget).unwrap();
     let (table, svg) =
-        (table(&trained, task.target), svg(&trained, Look { title: "-", logarithmic: true }));
+        (table(&trained, task.target), svg(&trained, Look { title: "-", axis: task.axis }));
     for method in &trained {
         let (name, curve) = (method.candidate.name, &method.runs[0].curve);
         assert_eq!(curve.iter().map(|point| point.step).collect::<Vec<_>>(), [0, 2, 4]);
