@@ -82,8 +82,9 @@ fn show<N: Network<f32, Batch = E::Batch>, E: Examples>(
     writeln!(
         out,
         "{}: {entries} parameters, {} steps of {} examples.\n\
-         Of {} rates for each method (half decades round its default; * the best is at the edge)\n\
-         the one with the least training loss on {} other runs; medians of {}; {} runs side by side.",
+         {} rates for each method, in half decades round its default; chosen by the training loss at the end\n\
+         on other seeds ({}); medians of {} seeds; {} runs side by side. * The best rate is the largest or\n\
+         smallest that was tried. KFAC, EKFAC: Fisher matrix, from labels drawn from the prediction.",
         task.title,
         budget.steps,
         task.batch,

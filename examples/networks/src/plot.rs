@@ -1,9 +1,8 @@
 //! Training loss against steps and seconds.
 
 use kuva::backend::svg::SvgBackend;
-use kuva::plot::LinePlot;
-use kuva::plot::LineStyle;
 use kuva::plot::legend::LegendPosition;
+use kuva::plot::{LinePlot, LineStyle};
 use kuva::render::figure::Figure;
 use kuva::render::layout::Layout;
 use kuva::render::plots::Plot;
