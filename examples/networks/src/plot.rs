@@ -8,8 +8,7 @@ use kuva::render::layout::Layout;
 use kuva::render::plots::Plot;
 
 use crate::methods::{Family, REFERENCE};
-use crate::report::median;
-use crate::training::Point;
+use crate::report::{median, seconds_a_step};
 use crate::tuning::Trained;
 
 /// Told apart also without colour vision (Okabe and Ito 2008).
@@ -102,22 +101,22 @@ fn line(
     (colour, style): (&str, LineStyle),
 ) -> Plot {
     let points = trained.runs.iter().map(|run| run.curve.len()).min().unwrap_or(0);
+    let seconds_a_step = seconds_a_step(trained);
     let data = (0..points).map(|i| {
-        let at = |number: &dyn Fn(&Point) -> f64| {
-            median(trained.runs.iter().map(|run| number(&run.curve[i])))
-        };
+        // Curves have their points at the same steps.
+        let step = trained.runs[0].curve[i].step as f64;
         let x = match x {
-            Horizontal::Steps => at(&|point| point.step as f64),
-            Horizontal::Seconds => at(&|point| point.seconds),
+            Horizontal::Steps => step,
+            Horizontal::Seconds => step * seconds_a_step,
         };
-        (x, at(&|point| point.loss))
+        (x, median(trained.runs.iter().map(|run| run.curve[i].loss)))
     });
     let is_shown = |loss: f64| match axis {
         LossAxis::Logarithmic => loss.is_finite(),
         LossAxis::UpTo(most) => loss <= most,
     };
     let line = LinePlot::new()
-        .with_data(data.filter(|&(_, loss)| is_shown(loss)))
+        .with_data(data.filter(|&(x, loss)| x.is_finite() && is_shown(loss)))
         .with_color(colour)
         .with_line_style(style)
         .with_stroke_width(1.6);

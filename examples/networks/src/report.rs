@@ -14,11 +14,15 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 /// The median over runs of steps to a loss; infinite where more than half never reach it.
 #[must_use]
 pub fn steps_to(trained: &Trained, loss: f64) -> f64 {
-    to(trained, loss, |point| point.step as f64)
+    let steps = |run: &Run| run.reached(loss).map_or(f64::INFINITY, |point| point.step as f64);
+    median(trained.runs.iter().map(steps))
 }
 
-fn to(trained: &Trained, loss: f64, number: impl Fn(&Point) -> f64) -> f64 {
-    median(trained.runs.iter().map(|run| run.reached(loss).map_or(f64::INFINITY, &number)))
+/// Seconds a step, of the fastest run: other programs make runs slower, and never faster.
+#[must_use]
+pub fn seconds_a_step(trained: &Trained) -> f64 {
+    let of_run = |run: &Run| at_end(run, f64::INFINITY, |end| end.seconds / end.step.max(1) as f64);
+    trained.runs.iter().map(of_run).fold(f64::INFINITY, f64::min)
 }
 
 /// Numbers of runs: the median, the least and the largest.
@@ -71,26 +75,23 @@ pub fn table(methods: &[Trained], target: f64) -> String {
         "(least to most)",
         "loss",
         "(least to most)",
-        "(least)"
+        ""
     );
     for trained in methods {
         let losses = spread(trained, Run::final_loss);
         let accuracy = spread(trained, |run| at_end(run, 0.0, |end| 100.0 * end.accuracy));
         let held_out = spread(trained, |run| at_end(run, f64::INFINITY, |end| end.held_out));
-        // Other programs make runs slower, and never faster.
-        let milliseconds = spread(trained, |run| {
-            at_end(run, f64::INFINITY, |end| 1e3 * end.seconds / end.step.max(1) as f64)
-        });
+        let seconds = seconds_a_step(trained);
         text += &format!(
             "{:<18} {:>9} {:>8} {:>8} {:>28} {:>9} {:>23} {:>8}\n",
             trained.candidate.name,
             format!("{:.1e}{}", trained.rate, if trained.at_edge { "*" } else { " " }),
             or_dash(steps_to(trained, target), 0),
-            or_dash(to(trained, target, |point| point.seconds), 2),
+            or_dash(seconds * steps_to(trained, target), 2),
             format!("{} ({} to {})", loss(losses.median), loss(losses.least), loss(losses.most)),
             loss(held_out.median),
             format!("{:.1}% ({:.1} to {:.1})", accuracy.median, accuracy.least, accuracy.most),
-            or_dash(milliseconds.least, 2),
+            or_dash(1e3 * seconds, 2),
         );
     }
     text
