@@ -82,9 +82,9 @@ fn show<N: Network<f32, Batch = E::Batch>, E: Examples>(
     writeln!(
         out,
         "{}: {entries} parameters, {} steps of {} examples.\n\
-         {} rates for each method, in half decades round its default; chosen by the training loss at the end\n\
-         on other seeds ({}); medians of {} seeds; {} runs side by side. * The best rate is the largest or\n\
-         smallest that was tried. KFAC, EKFAC: Fisher matrix, from labels drawn from the prediction.",
+         {} rates for each method, in half decades round its default; chosen by the training loss at the end.\n\
+         Seeds: {} for that choice, {} others for the medians; runs side by side: {}. * The best rate is the largest\n\
+         or smallest that was tried. KFAC, EKFAC: Fisher matrix, from labels drawn from the prediction.",
         task.title,
         budget.steps,
         task.batch,
