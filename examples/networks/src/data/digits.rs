@@ -1,22 +1,26 @@
-//! The handwritten digits (see `data/README.md` for where they come from).
+//! The handwritten digits.
 
-use std::io::Read;
-
+use layerwise_optim::Scalar;
 use layerwise_optim::ndarray::{Array2, Axis};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use crate::data::{Examples, unpack};
+use crate::error::{Error, Result};
+
+/// Height and width of an image.
+pub const SIDE: usize = 8;
 /// Pixels of an image.
-pub const PIXELS: usize = 64;
+pub const PIXELS: usize = SIDE * SIDE;
 /// Every fourth image, of a shuffled order, is for testing.
 const TEST_SHARE: usize = 4;
 
 /// Images as rows, with their labels.
 #[derive(Clone, Debug)]
-pub struct Images {
+pub struct Images<A> {
     /// N × 64, each pixel from 0 to 1.
-    pub pixels: Array2<f64>,
+    pub pixels: Array2<A>,
     /// From 0 to `classes − 1`.
     pub labels: Vec<usize>,
     /// How many digits there are to tell apart.
@@ -25,25 +29,11 @@ pub struct Images {
 
 /// What is trained on, and what is tested on.
 #[derive(Clone, Debug)]
-pub struct Split {
+pub struct Split<A> {
     /// Three quarters.
-    pub train: Images,
+    pub train: Images<A>,
     /// One quarter.
-    pub test: Images,
-}
-
-/// Why the data cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    /// The compressed file is damaged.
-    #[error("the digits cannot be unpacked: {0}")]
-    Unpack(#[from] std::io::Error),
-    /// A line is not 64 pixels and a digit.
-    #[error("line {line} of the digits is not 64 numbers up to 16 and a digit")]
-    Line {
-        /// Counted from 1.
-        line: usize,
-    },
+    pub test: Images<A>,
 }
 
 /// All images, split the same way each time.
@@ -51,14 +41,12 @@ pub enum DataError {
 /// # Errors
 ///
 /// A damaged file.
-pub fn digits() -> Result<Split, DataError> {
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(&include_bytes!("../data/digits.csv.gz")[..])
-        .read_to_string(&mut text)?;
+pub fn digits<A: Scalar>() -> Result<Split<A>> {
+    let text = unpack("digits.csv.gz", include_bytes!("../../data/digits.csv.gz"))?;
     let mut rows = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let bad = || DataError::Line { line: index + 1 };
-        let numbers: Result<Vec<u8>, _> = line.split(',').map(str::parse).collect();
+        let bad = || Error::Line { line: index + 1 };
+        let numbers: std::result::Result<Vec<u8>, _> = line.split(',').map(str::parse).collect();
         let numbers = numbers.map_err(|_| bad())?;
         match numbers.split_last() {
             Some((&digit, pixels))
@@ -74,44 +62,51 @@ pub fn digits() -> Result<Split, DataError> {
     Ok(Split { train: images(train), test: images(test) })
 }
 
-fn images(rows: &[(Vec<u8>, usize)]) -> Images {
+fn images<A: Scalar>(rows: &[(Vec<u8>, usize)]) -> Images<A> {
     Images {
         pixels: Array2::from_shape_fn((rows.len(), PIXELS), |(i, j)| {
-            f64::from(rows[i].0[j]) / 16.0
+            A::from_f64(f64::from(rows[i].0[j]) / 16.0)
         }),
         labels: rows.iter().map(|row| row.1).collect(),
         classes: 10,
     }
 }
 
-impl Images {
+impl<A: Scalar> Images<A> {
     /// The images of some digits alone, numbered from 0.
     #[must_use]
     pub fn of(&self, digits: std::ops::Range<usize>) -> Self {
         let kept: Vec<usize> =
             (0..self.labels.len()).filter(|&i| digits.contains(&self.labels[i])).collect();
+        let images = self.select(&kept);
         Images {
-            pixels: self.pixels.select(Axis(0), &kept),
-            labels: kept.iter().map(|&i| self.labels[i] - digits.start).collect(),
+            labels: images.labels.iter().map(|label| label - digits.start).collect(),
             classes: digits.len(),
-        }
-    }
-
-    /// Some images, in this order.
-    #[must_use]
-    pub fn select(&self, indices: &[usize]) -> Self {
-        Images {
-            pixels: self.pixels.select(Axis(0), indices),
-            labels: indices.iter().map(|&i| self.labels[i]).collect(),
-            classes: self.classes,
+            ..images
         }
     }
 }
 
-impl Split {
+impl<A: Scalar> Split<A> {
     /// Both parts of some digits alone.
     #[must_use]
     pub fn of(&self, digits: std::ops::Range<usize>) -> Self {
         Split { train: self.train.of(digits.clone()), test: self.test.of(digits) }
+    }
+}
+
+impl<A: Scalar> Examples for Images<A> {
+    type Batch = Self;
+
+    fn count(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn select(&self, numbers: &[usize]) -> Self {
+        Images {
+            pixels: self.pixels.select(Axis(0), numbers),
+            labels: numbers.iter().map(|&i| self.labels[i]).collect(),
+            classes: self.classes,
+        }
     }
 }
