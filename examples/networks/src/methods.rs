@@ -1,8 +1,9 @@
 //! The optimizers that are compared.
 
+use layerwise_optim::chain::StageConfig;
 use layerwise_optim::{
-    Adagrad, AdamW, Chain, Ekfac, Group, Kfac, KlShampoo, Lion, Method, Muon, OneSidedKfac,
-    RmsProp, Selector, Sgd, Shampoo, Soap,
+    Adafactor, Adagrad, AdamW, Chain, Ekfac, Group, Kfac, KlShampoo, Lion, Mars, Method, Muon,
+    NorMuon, OneSidedKfac, PsgdKron, RmsProp, SPlus, Selector, Sgd, Shampoo, Soap,
 };
 
 /// What a method makes its steps of.
@@ -50,16 +51,24 @@ pub const REFERENCE: &str = "AdamW";
 #[must_use]
 pub fn all() -> Vec<Candidate> {
     let momentum = Sgd { momentum: 0.9.into(), ..Sgd::default() };
+    let cautious = AdamW::default().chain().then(StageConfig::Cautious);
     vec![
         Candidate::new("SGD, momentum 0.9", Family::Entries, &momentum),
         Candidate::new("AdamW", Family::Entries, &AdamW::default()),
         Candidate::new("Lion", Family::Entries, &Lion::default()),
         Candidate::new("Adagrad", Family::Entries, &Adagrad::default()),
         Candidate::new("RMSprop", Family::Entries, &RmsProp::default()),
+        Candidate::new("cautious AdamW", Family::Entries, &cautious),
+        Candidate::new("MARS", Family::Entries, &Mars::default()),
+        Candidate::new("Adafactor", Family::Entries, &Adafactor::default()),
         Candidate::new("Muon", Family::Matrices, &Muon::default()),
+        Candidate::new("NorMuon", Family::Matrices, &NorMuon::default()),
+        Candidate::new("PSGD-Kron", Family::Matrices, &PsgdKron::default()),
         Candidate::new("Shampoo", Family::Matrices, &Shampoo::default()),
         Candidate::new("KL-Shampoo", Family::Matrices, &KlShampoo::default()),
         Candidate::new("SOAP", Family::Matrices, &Soap::default()),
+        Candidate::new("KL-SOAP", Family::Matrices, &Soap::kl()),
+        Candidate::new("SPlus", Family::Matrices, &SPlus::default()),
         Candidate::new("KFAC", Family::Layers, &Kfac::default()),
         Candidate::new("EKFAC", Family::Layers, &Ekfac::default()),
         Candidate::new("one-sided KFAC", Family::Layers, &OneSidedKfac::default()),

@@ -27,6 +27,21 @@ fn kfac_needs_fewer_steps_than_adam() {
     assert!(kfac.iter().max() < adam.iter().min(), "KFAC needs {kfac:?} steps, AdamW {adam:?}");
 }
 
+/// Once they fit the data, methods by curvature stay there: with a memory of twenty steps, in which the Fisher matrix
+/// of what the network is sure of vanishes, one run of five ends above the loss that it started from.
+#[test]
+fn methods_by_curvature_settle() {
+    let budget = Budget { steps: 400, every: 50, tuning_runs: 2, shown_runs: 5 };
+    let task = dense(digits().unwrap());
+    for method in tune_and_train(&named(&["KFAC", "EKFAC"]), &task, &budget).unwrap() {
+        for run in &method.runs {
+            assert!(run.reached(task.target).is_some(), "{}", method.candidate.name);
+            let end = run.curve[run.curve.len() - 1].loss;
+            assert!(end < task.target, "{} ends at {end}", method.candidate.name);
+        }
+    }
+}
+
 /// Methods on the smallest budget: a table with a line and a plot with a legend for each.
 #[test]
 fn tables_and_plots_show_every_method() {

@@ -28,12 +28,12 @@ pub struct DiagonalFactorConfig {
 }
 
 impl DiagonalFactorConfig {
-    /// The inverse of an average with β = 0.95, damped by 0.3 of its mean.
+    /// The inverse of an average with β = 0.99, damped by 0.3 of its mean.
     #[must_use]
     pub fn new(side: Side) -> Self {
         DiagonalFactorConfig {
             side,
-            averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
+            averaging: Averaging::Ema { beta: 0.99.into(), bias_correction: true },
             damping: Damping::RelativeToTrace(0.3.into()),
             exponent: 1.0,
             non_exhaustive: NonExhaustive::default(),

@@ -11,7 +11,8 @@ pub enum Statistic {
     /// Of the gradient: `G Gᵀ` on the left, `GᵀG` on the right (Shampoo, SOAP).
     Gradient,
     /// Of the gradient whitened by the other side's root as it was last refreshed:
-    /// `G Q^{-2q} Gᵀ` on the left, `GᵀP^{-2p}G` on the right (KL-Shampoo, arXiv 2509.03378).
+    /// `G Q^{-2q} Gᵀ` on the left, `GᵀP^{-2p}G` on the right (KL-Shampoo, arXiv 2509.03378). In eigenbases
+    /// (KL-SOAP) by what the other side's factor from before the step has along each vector of its basis.
     Whitened {
         /// Divide by the other side's dimension, as the paper does; and before the other factor has
         /// its first root take it for `r I`, with `r` the root mean square of the gradient's

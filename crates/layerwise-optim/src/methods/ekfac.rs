@@ -76,11 +76,14 @@ pub struct Ekfac {
 }
 
 impl Ekfac {
-    /// The update by itself: an absolute damping of 10⁻³, estimates that stay as they are when bases turn, no
+    /// The update by itself: an absolute damping of 10⁻³, averages with β = 0.95, estimates that stay as they are when bases turn, no
     /// norm constraint.
     #[must_use]
     pub fn stylised() -> Self {
+        let averaging = Averaging::Ema { beta: 0.95.into(), bias_correction: true };
         Ekfac {
+            averaging: averaging.clone(),
+            diagonal_averaging: averaging,
             damping: 1e-3.into(),
             relative_damping: 0.0.into(),
             turned_moments: TurnedMoments::Kept,
@@ -93,11 +96,11 @@ impl Ekfac {
 
 impl Default for Ekfac {
     /// For networks (our choice): `η` = 0.1, damping of 0.1 of the mean of `v̂` (and an absolute 10⁻²⁰, so that
-    /// no quotient overflows), averages with β = 0.95 corrected, estimates from samples, which turn with the
+    /// no quotient overflows), averages with β = 0.99 corrected, estimates from samples, which turn with the
     /// bases, bases at the first step and then at each multiple of 10, norm constraint 10⁻³; sides above 4096
     /// left alone.
     fn default() -> Self {
-        let averaging = Averaging::Ema { beta: 0.95.into(), bias_correction: true };
+        let averaging = Averaging::Ema { beta: 0.99.into(), bias_correction: true };
         Ekfac {
             learning_rate: 0.1.into(),
             damping: 1e-20.into(),

@@ -164,15 +164,18 @@ impl Kfac {
 
 impl Default for Kfac {
     /// For networks (our choice, after Martens and Grosse 2015 and Ba et al. 2017): `η` = 0.1, damping of
-    /// 0.3 of each factor's mean eigenvalue, averages with β = 0.95 corrected, inverted at the first step
+    /// 0.3 of each factor's mean eigenvalue, averages with β = 0.99 corrected, inverted at the first step
     /// and then at each multiple of 10, norm constraint 10⁻³, no momentum; sides above 4096 left alone.
+    ///
+    /// A shorter memory forgets the curvature of what a network has learned to be sure of: the Fisher matrix of
+    /// the latest batches is then next to nothing, and the next surprise makes a step that undoes the training.
     fn default() -> Self {
         Kfac {
             learning_rate: 0.1.into(),
             output: OutputFactor::Signal,
             damping: KfacDamping::Relative(0.3.into()),
             root: RootMethod::Inverse,
-            averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
+            averaging: Averaging::Ema { beta: 0.99.into(), bias_correction: true },
             refresh: Refresh::every(10),
             momentum: None,
             norm_constraint: Some(1e-3.into()),
@@ -305,7 +308,7 @@ impl Default for OneSidedKfac {
             learning_rate: 0.01.into(),
             damping: Damping::RelativeToTrace(0.3.into()),
             root: RootMethod::Inverse,
-            averaging: Averaging::Ema { beta: 0.95.into(), bias_correction: true },
+            averaging: Averaging::Ema { beta: 0.99.into(), bias_correction: true },
             refresh: Refresh::every(10),
             momentum: Some(HeavyBall::new(0.9).into()),
             norm_constraint: None,
