@@ -107,7 +107,7 @@ fn best_quintic(l: f64, u: f64) -> [f64; 3] {
     // It converges quadratically; each exchange that does not lessen the change is rounding.
     for _ in 0..100 {
         let [a, b, c, e] = equal_errors([l, q, r, u]);
-        if !((e - error).abs() > f64::EPSILON) {
+        if (e - error).abs() <= f64::EPSILON || e.is_nan() {
             break;
         }
         (best, error) = ([a, b, c], e);

@@ -127,7 +127,8 @@ fn cautious_steps_go_down_the_gradient_alone() {
     let against = directions(&up.then(StageConfig::Cautious), &gradients[..1]);
     assert!(against[0].iter().all(|&d| d == 0.0));
     let tiny = array![[1e-200, -1e-200]];
-    let kept = directions(&Chain::new(1.0).then(StageConfig::Cautious), &[tiny.clone()]);
+    let kept =
+        directions(&Chain::new(1.0).then(StageConfig::Cautious), std::slice::from_ref(&tiny));
     assert_eq!(kept[0], tiny);
 }
 
@@ -183,7 +184,9 @@ fn a_layer_without_curvature_is_refused_when_it_is_set_up() {
 #[test]
 fn bounds_and_scales() {
     let gradient = array![[3.0, -4.0], [0.0, 0.0]]; // of root mean square 2.5
-    let of = |stage: StageConfig| directions(&Chain::new(1.0).then(stage), &[gradient.clone()]);
+    let of = |stage: StageConfig| {
+        directions(&Chain::new(1.0).then(stage), std::slice::from_ref(&gradient))
+    };
     close(&of(Clipping::RootMeanSquare(0.5.into()).into())[0], &(&gradient * 0.2));
     assert_eq!(of(Clipping::RootMeanSquare(2.6.into()).into())[0], gradient);
     close(&of(ShapeScale::InverseMean.into())[0], &(&gradient * 0.5));

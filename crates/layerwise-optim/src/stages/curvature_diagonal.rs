@@ -63,7 +63,7 @@ impl<A: Scalar> Stage<A> for CurvatureDiagonal<A> {
         let correction = A::from_f64(*self.correction.latest());
         let floor = A::from_f64(self.config.floor.value(step.time));
         update1(direction, self.curvature.latest(), move |d, h| {
-            *d = *d / (h / correction).max(floor);
+            *d /= (h / correction).max(floor);
         });
         Ok(())
     }

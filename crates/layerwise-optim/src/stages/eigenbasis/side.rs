@@ -236,10 +236,8 @@ impl<A: Scalar> BasisSide<A> {
     }
 
     pub(crate) fn needs(&self, config: &EigenbasisConfig) -> Needs {
-        let is_decomposed = match (config.basis_use, &config.basis) {
-            (BasisUse::Refreshed, BasisMethod::QrStep { .. }) => false,
-            _ => true,
-        };
+        let takes_qr_steps = matches!(config.basis, BasisMethod::QrStep { .. });
+        let is_decomposed = config.basis_use.is_former() || !takes_qr_steps;
         let finder = self.finder.as_ref();
         let needs = finder.map_or_else(Needs::default, |finder| finder.needs(is_decomposed));
         match (&self.basis, config.refresh.drift) {
