@@ -38,7 +38,7 @@ const CONVERGED: f64 = 5e-6;
 ///
 /// # Errors
 ///
-/// [`LinalgError::InvalidParameter`] for a lower end outside [10⁻⁸, 1], and margins out of range.
+/// [`LinalgError::InvalidParameter`] for a lower end outside [10⁻⁸, 1], and margins out of range, and more than 1000 steps.
 pub fn minimax_polynomials(
     degree: OddDegree,
     lower: f64,
@@ -46,7 +46,9 @@ pub fn minimax_polynomials(
     margins: Margins,
 ) -> Result<Vec<[f64; 3]>> {
     let Margins { cushion, safety } = margins;
+    let count = steps as f64;
     for (name, value, allowed, is_allowed) in [
+        ("number of steps", count, "at most 1000", steps <= 1000),
         ("lower", lower, "in [1e-8, 1]", (1e-8..=1.0).contains(&lower)),
         ("cushion", cushion, "in [0, 1)", (0.0..1.0).contains(&cushion)),
         ("safety", safety, "in [1, 2]", (1.0..=2.0).contains(&safety)),

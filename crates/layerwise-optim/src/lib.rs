@@ -14,7 +14,7 @@
 //! | [`Adam`] | momentum, division by the root of a second moment, entry by entry |
 //! | [`Kfac`], [`Shampoo`] | momentum or none, `P^{-p} D Q^{-q}` with statistics `P` and `Q` of the layer or of gradients |
 //! | [`Ekfac`], [`Soap`] | momentum or none, a second moment in the eigenbases of such statistics |
-//! | [`Muon`], [`NorMuon`] | momentum, polar factor, and of that rows of one length |
+//! | [`Muon`], [`NorMuon`] | momentum, polar factor, and of that rows by the root of their second moment |
 //! | [`PsgdKron`] | momentum, two triangular factors that are fitted to whiten it |
 //! | [`SPlus`] | momentum, signs in the eigenbases |
 //! | [`Sophia`] | momentum, division by the loss's second derivative, within a bound |

@@ -299,6 +299,8 @@ impl Schedule {
             Schedule::Step { start, factor, .. } => towards_zero(*start, *factor == 1.0),
             Schedule::InverseTime { start, decay } => towards_zero(*start, *decay == 0.0),
             Schedule::Power { exponent, .. } => towards_zero(self.value(0), *exponent == 0.0),
+            Schedule::Exponential { start, rate: 0.0, .. } => (*start, *start),
+            Schedule::Exponential { least: 0.0, .. } => towards_zero(self.value(0), false),
             Schedule::Exponential { least, .. } => {
                 between(self.value(0), steps.map_or(*least, |n| self.value(n - 1)))
             }

@@ -6,12 +6,14 @@ mod common;
 
 use common::{generator, gradients, largest_difference, normal};
 use layerwise_optim::chain::{
-    Clipping, CurvatureDiagonalConfig, DiagonalConfig, MomentSharing, ShapeScale, StageConfig,
+    Clipping, CurvatureDiagonalConfig, DiagonalConfig, MomentSharing, PolarConfig, PolarMethod,
+    PsgdConfig, ShapeScale, StageConfig,
 };
 use layerwise_optim::layers::QkClip;
 use layerwise_optim::ndarray::{Array2, Axis, array};
+use layerwise_optim::parity::PolarDivisor;
 use layerwise_optim::{
-    Adafactor, AdamW, Averaging, Chain, Method, OptimError, Schedule, Signal, Signals, Sophia,
+    Adafactor, AdamW, Averaging, Chain, Method, Muon, OptimError, Schedule, Signal, Signals, Sophia,
 };
 
 /// The directions of a chain of rate 1, of gradients that do not depend on the weight.
@@ -248,7 +250,7 @@ fn projections_that_are_not_of_heads_are_refused() {
         [((6, 2), (6, 2), 4), ((6, 2), (4, 2), 2), ((8, 2), (6, 2), 4), ((6, 2), (6, 2), 0)]
     {
         let error = refused(query, key, &vec![200.0; heads], default);
-        assert!(matches!(error, OptimError::Shape { .. }), "{error}");
+        assert!(matches!(error, OptimError::LayerShape { .. }), "{error}");
     }
     for (logit, clip, name) in [
         (f64::NAN, default, "largest logit"),
@@ -288,4 +290,60 @@ fn schedules_of_the_newer_methods() {
         let error = adam(bad.clone()).unwrap_err();
         assert!(matches!(error, OptimError::InvalidHyperparameter { .. }), "{bad:?}: {error}");
     }
+}
+
+/// Numbers that single precision does not have are refused, or come to what it has, and never make a weight that is
+/// not finite, also where a step could be taken in place.
+#[test]
+fn numbers_out_of_the_scalars_range_leave_the_weight_finite() {
+    let chains = [
+        Chain::new(1.0).then(ShapeScale::Number(1e300)),
+        Sophia { gamma: 1e-40, ..Sophia::default() }.chain(),
+        Sophia { epsilon: 1e-50, ..Sophia::default() }.chain(),
+        Chain::new(1.0).then(CurvatureDiagonalConfig {
+            floor: 1e-50.into(),
+            ..CurvatureDiagonalConfig::default()
+        }),
+        Muon {
+            polar: PolarConfig {
+                method: PolarMethod::NewtonSchulz {
+                    polynomials: vec![[1e-20, 0.0, 0.0], [1.0, 1e40, 0.0]],
+                    steps: 2,
+                    divisor: PolarDivisor::Plus(1e-7),
+                },
+                ..PolarConfig::default()
+            },
+            ..Muon::default()
+        }
+        .chain(),
+    ];
+    for chain in chains {
+        for scale in [0.0, 1e-30, 1.0] {
+            let mut optimizer = chain.build::<f32>((3, 4)).unwrap();
+            let mut weight = Array2::<f32>::ones((3, 4));
+            let gradient = normal::<f32>(&mut generator(47), (3, 4)) * scale;
+            for _ in 0..2 {
+                let before = (weight.clone(), optimizer.state());
+                match optimizer.step(&mut weight.view_mut(), &Signal::new(gradient.view())) {
+                    Ok(_) => assert!(weight.iter().all(|w| w.is_finite()), "{chain:?}"),
+                    Err(error) => {
+                        let half = matches!(error, OptimError::HalfTaken { .. });
+                        assert!(!half, "{chain:?}: {error}");
+                        assert_eq!((weight.clone(), optimizer.state()), before, "{chain:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn factors_that_cannot_be_held_are_refused() {
+    let config = PsgdConfig { max_dimension: usize::MAX, ..PsgdConfig::default() };
+    let error = Chain::new(0.1).then(config).build::<f64>((8_000_000, 2)).unwrap_err();
+    assert!(error.to_string().starts_with("there is no memory for a factor"), "{error}");
+    for steps in [0, usize::MAX] {
+        assert!(PolarMethod::cans(1e-3, steps).is_err());
+    }
+    assert!(PolarMethod::polar_express(0).is_err());
 }

@@ -17,9 +17,9 @@ use layerwise_optim::methods::KfacDamping;
 use layerwise_optim::ndarray::{Array1, Array2, Axis};
 use layerwise_optim::parity::{BasisUse, ColumnOrder, PolarDivisor, SignScale};
 use layerwise_optim::{
-    Adam, AdamW, Averaging, Chain, Damping, Group, Kfac, KlShampoo, Method, Momentum, Muon,
-    OneSidedKfac, OptimError, Optimizer, OptimizerSet, Refresh, Selector, Sgd, Shampoo, Side,
-    Signal, Signals, Soap, Update, WeightDecay,
+    Adam, AdamW, Averaging, Chain, Damping, EmbeddingKfac, Group, Kfac, KlShampoo, Method,
+    Momentum, Muon, OneSidedKfac, OptimError, Optimizer, OptimizerSet, Refresh, Selector, Sgd,
+    Shampoo, Side, Signal, Signals, Soap, Update, WeightDecay,
 };
 
 fn refusal(method: &impl Method) -> OptimError {
@@ -331,6 +331,10 @@ fn combinations_without_meaning_are_refused() {
             config.averaging = Averaging::None;
         }),
         eigenbasis(|config| config.diagonal.sharing = MomentSharing::Rows),
+        Chain {
+            damping_adaptation: Some(LevenbergMarquardt::default()),
+            ..EmbeddingKfac::default().chain()
+        },
         Adam::default().chain().then(shared(|config| config.maximum = true)),
         Adam::default().chain().then(shared(|config| config.initial = 0.1)),
         Shampoo { grafting: Some(Grafting::Diagonal(shared(|_| ()))), ..Shampoo::stylised() }

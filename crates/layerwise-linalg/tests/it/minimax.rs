@@ -157,6 +157,8 @@ fn what_is_out_of_range_is_refused() {
         minimax_polynomials(OddDegree::Five, 1.0, 0, Margins::NONE).unwrap(),
         Vec::<[f64; 3]>::new()
     );
+    let error = minimax_polynomials(OddDegree::Five, 0.1, usize::MAX, Margins::NONE).unwrap_err();
+    assert!(error.to_string().starts_with("number of steps"), "{error}");
     let flat = minimax_polynomials(OddDegree::Three, 1.0, 1, Margins::NONE).unwrap();
     assert_eq!(flat, [[1.5, -0.5, 0.0]]);
     let method = NewtonSchulz { polynomials: Vec::new(), ..NewtonSchulz::default() };

@@ -138,11 +138,7 @@ impl Chain {
 
     /// Whether a step reports what the quadratic model of the loss predicts of it.
     pub(crate) fn predicts(&self) -> bool {
-        // Factors beside a diagonal one are not all of the curvature.
-        let is_split = |stage: &StageConfig| matches!(stage, StageConfig::DiagonalFactor(_));
-        self.damping_adaptation.is_some()
-            && self.update.iter().any(StageConfig::models_curvature)
-            && !self.update.iter().any(is_split)
+        self.damping_adaptation.is_some() && self.update.iter().any(StageConfig::models_curvature)
     }
 
     /// Whether the gradient is that of an objective to be maximized.
@@ -168,6 +164,14 @@ impl Chain {
                     StageConfig::Kronecker(_) | StageConfig::Eigenbasis(_) | StageConfig::Custom(_)
                 )
             };
+            let is_diagonal = |stage: &StageConfig| matches!(stage, StageConfig::DiagonalFactor(_));
+            if self.update.iter().map(StageConfig::innermost).any(is_diagonal) {
+                return Err(OptimError::Incompatible {
+                    first: "adapted damping",
+                    second: "the diagonal of a factor",
+                    why: "no quadratic model is made of it",
+                });
+            }
             if !self.update.iter().map(StageConfig::innermost).any(is_damped) {
                 return Err(OptimError::Incompatible {
                     first: "adapted damping",

@@ -69,11 +69,12 @@ impl PolarMethod {
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// No steps.
     pub fn polar_express(steps: usize) -> Result<Self> {
+        check_number("polar.steps", steps as f64, "at least 1", |steps| steps >= 1.0)?;
         let margins = Margins { cushion: 0.02, safety: 1.01 };
         let mut polynomials = minimax_polynomials(OddDegree::Five, 1e-3, 8, margins)?;
-        polynomials.truncate(steps.max(1));
+        polynomials.truncate(steps);
         Ok(PolarMethod::by(polynomials, steps))
     }
 
@@ -82,8 +83,11 @@ impl PolarMethod {
     ///
     /// # Errors
     ///
-    /// A smallest value out of range.
+    /// A smallest value out of range, no steps, or more than 1000.
     pub fn cans(smallest: f64, steps: usize) -> Result<Self> {
+        check_number("polar.steps", steps as f64, "from 1 to 1000", |n| {
+            (1.0..=1000.0).contains(&n)
+        })?;
         check_number("smallest", smallest, "in [1e-8, 1]", |x| (1e-8..=1.0).contains(&x))?;
         let polynomials = minimax_polynomials(OddDegree::Three, smallest, steps, Margins::NONE)?;
         Ok(PolarMethod::by(polynomials, steps))

@@ -16,7 +16,7 @@ use crate::schedule::{Schedule, When, check_number};
 /// ```
 ///
 /// with a lower bound of the spectral norm for the norms. Sides above a limit,
-/// and both sides of a vector, have diagonal `Q`. The signs are a function of the seed, of the preconditioner's step, and of the entry.
+/// and both sides of a vector, which is a matrix with a single row or column, have diagonal `Q`. The signs are a function of the seed, of the preconditioner's step, and of the entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PsgdConfig {

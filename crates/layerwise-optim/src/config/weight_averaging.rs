@@ -40,6 +40,7 @@ pub enum WeightAveraging {
         decay: Schedule,
         /// Start from zero instead, and divide by `1 − Π β` what is evaluated, so that the weight before
         /// the first step has no part in it.
+        #[serde(default)]
         bias_correction: bool,
     },
 }

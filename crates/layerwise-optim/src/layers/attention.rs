@@ -3,7 +3,8 @@
 use layerwise_linalg::Scalar;
 use ndarray::{ArrayViewMut2, Axis};
 
-use crate::error::{OptimError, Result};
+use crate::error::Result;
+use crate::layers::samples::refuse;
 use crate::schedule::check_number;
 
 /// MuonClip's QK-clip (Kimi Team 2025): after a step, the query and key projections of each head whose largest
@@ -13,7 +14,9 @@ use crate::schedule::check_number;
 /// γ = min(1, τ/S),  W_q ← γ^α W_q,  W_k ← γ^(1−α) W_k    on the head's rows
 /// ```
 ///
-/// It is a step after the step: neither momentum nor statistics change.
+/// It is a step after the step: neither momentum nor statistics change. It is for the weights that are stepped
+/// themselves, not under averages that the gradient is taken at
+/// ([`WeightAveraging::ScheduleFree`](crate::chain::WeightAveraging::ScheduleFree), `Primal`), which would undo it.
 ///
 /// ```
 /// use layerwise_optim::layers::QkClip;
@@ -43,7 +46,7 @@ impl Default for QkClip {
 impl QkClip {
     /// Shrinks the projections, whose rows are those of one head after another, where the largest logits (one
     /// of each query head) ask for it. Fewer key heads than query heads serve as many each, and shrink by what
-    /// the largest of theirs asks for.
+    /// the largest of theirs asks for: the other logits that such a head has a part in end below `τ`.
     ///
     /// # Errors
     ///
@@ -63,12 +66,13 @@ impl QkClip {
         let heads = largest_logits.len();
         let width = query.nrows() / heads.max(1);
         let key_heads = key.nrows() / width.max(1);
-        let fits = heads > 0 && width > 0 && key_heads > 0;
-        let is_whole = width * heads == query.nrows() && width * key_heads == key.nrows();
-        if !fits || !is_whole || !heads.is_multiple_of(key_heads) {
-            let what = "query and key projections of heads";
-            let expected = (heads, width);
-            return Err(OptimError::Shape { what, expected, found: (query.nrows(), key.nrows()) });
+        if width == 0 || width * heads != query.nrows() {
+            return refuse("query projection", format!("{heads} heads × n"), query.shape());
+        }
+        let is_whole = key_heads > 0 && width * key_heads == key.nrows();
+        if !is_whole || !heads.is_multiple_of(key_heads) {
+            let expected = format!("a divisor of {heads} heads of {width} rows each");
+            return refuse("key projection", expected, key.shape());
         }
         let factor = |logit: f64| if logit > self.threshold { self.threshold / logit } else { 1.0 };
         let shrink = |weight: &mut ArrayViewMut2<'_, A>, served: usize, power: f64| {

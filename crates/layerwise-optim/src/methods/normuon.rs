@@ -14,8 +14,9 @@ use crate::config::weight_decay::WeightDecay;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
-/// NorMuon (Li et al. 2025): Muon's polar factor, each row divided by the root of its second moment, at the
-/// length that it had. All outputs then move alike, which a polar factor of tall matrices does not grant.
+/// NorMuon (Li et al. 2025): Muon's polar factor, each row divided by the root of its second moment, and the whole
+/// at the length that it had, as in the authors' code. Outputs then move alike over time, which a polar factor of
+/// tall matrices does not grant.
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;

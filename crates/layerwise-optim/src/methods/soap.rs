@@ -151,10 +151,12 @@ impl Method for Soap {
             _ => self.statistic,
         };
         let eigenbasis = EigenbasisConfig {
-            // Eigenvectors do not see the factors' scale.
+            // Eigenvectors do not see the factors' scale; what they whiten does.
             averaging: Averaging::Ema {
                 beta: self.factor_beta.clone(),
-                bias_correction: bias_correction && self.basis_use == BasisUse::Refreshed,
+                bias_correction: bias_correction
+                    && (self.basis_use == BasisUse::Refreshed
+                        || self.statistic != Statistic::Gradient),
             },
             basis: self.basis.clone(),
             basis_use: self.basis_use,

@@ -15,7 +15,8 @@ use crate::step::method::Method;
 
 /// Sophia (Liu et al. 2023): `D = clip(m / max(γ h, ε), 1)` entry by entry, with an average `h` of what the
 /// layer reports of the diagonal of its loss's second derivative, every ten steps or so
-/// ([`Signal::with_diagonal`](crate::Signal::with_diagonal), which says what Sophia-G's is).
+/// ([`Signal::with_diagonal`](crate::Signal::with_diagonal), which says what Sophia-G's is). Before the first report
+/// every entry is cut: steps are signs.
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;

@@ -23,6 +23,9 @@ use crate::step::method::Method;
 /// factors, which are decomposed rarely; a rate by the shape, `2/(m + n)`; averaged weights to evaluate
 /// ([`Optimizer::evaluation_weight`](crate::Optimizer::evaluation_weight)).
 ///
+/// A sign is an entry by the root of its square, which is held: in `f32` entries below 10⁻²³ do not move, and those
+/// above 10¹⁹ are refused.
+///
 /// ```
 /// use layerwise_optim::ndarray::array;
 /// use layerwise_optim::{Method, SPlus, Signal};

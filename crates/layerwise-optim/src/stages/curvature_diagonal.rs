@@ -20,11 +20,9 @@ pub(crate) struct CurvatureDiagonal<A> {
     config: CurvatureDiagonalConfig,
     curvature: Staged<Array2<A>>,
     clock: Staged<AverageClock>,
-    /// The divisor of the bias correction: of the latest average.
-    correction: Staged<f64>,
 }
 
-persist!(CurvatureDiagonal<A> { curvature, clock, correction });
+persist!(CurvatureDiagonal<A> { curvature, clock });
 
 impl<A: Scalar> CurvatureDiagonal<A> {
     /// The configuration must have been checked.
@@ -33,8 +31,20 @@ impl<A: Scalar> CurvatureDiagonal<A> {
             config: config.clone(),
             curvature: Staged::twice(Array2::zeros(shape)),
             clock: Staged::twice(AverageClock::start()),
-            correction: Staged::twice(1.0),
         }
+    }
+
+    /// `ε` in the scalar's range, where it is not zero.
+    fn floor(&self, time: u64) -> A {
+        A::from_f64(self.config.floor.value(time)).max(A::min_positive_value())
+    }
+
+    /// `c`, of what has been reported so far; 1 for that of nothing.
+    fn correction(&self) -> A {
+        let clock = self.clock.latest();
+        let correction =
+            if clock.count == 0 { 1.0 } else { clock.correction(&self.config.averaging) };
+        A::from_f64(correction)
     }
 }
 
@@ -54,14 +64,12 @@ impl<A: Scalar> Stage<A> for CurvatureDiagonal<A> {
         }
         self.curvature.propose();
         *self.clock.split_proposed().1 = clock;
-        *self.correction.split_proposed().1 = weights.correction;
         Ok(Observation::default())
     }
 
     fn apply(&mut self, direction: &mut ArrayViewMut2<'_, A>, step: &Step<'_, A>) -> Result<()> {
         check_shape("direction", &direction.view(), self.curvature.current().dim())?;
-        let correction = A::from_f64(*self.correction.latest());
-        let floor = A::from_f64(self.config.floor.value(step.time));
+        let (correction, floor) = (self.correction(), self.floor(step.time));
         update1(direction, self.curvature.latest(), move |d, h| {
             *d /= (h / correction).max(floor);
         });
@@ -87,6 +95,6 @@ impl<A: Scalar> Stage<A> for CurvatureDiagonal<A> {
 
 impl<A: Scalar> Bounded<A> for CurvatureDiagonal<A> {
     fn bound(&mut self, arrives: f64, measured: &Measured) -> Option<f64> {
-        within_limit::<A>(arrives / self.config.floor.value(measured.time))
+        within_limit::<A>(arrives / self.floor(measured.time).as_f64())
     }
 }

@@ -101,6 +101,9 @@ impl<A: Scalar> Bounded<A> for Polar<A> {
         match &self.routine {
             // Without it, a direction of zeros is refused.
             Routine::NewtonSchulz(iteration) if iteration.epsilon > 0.0 => {
+                for coefficient in iteration.polynomials.iter().flatten() {
+                    within_limit::<A>(coefficient.abs())?;
+                }
                 let (end, largest) = largest_singular_value(iteration);
                 let short = self.shape.0.min(self.shape.1) as f64;
                 within_limit::<A>(largest.powi(5))

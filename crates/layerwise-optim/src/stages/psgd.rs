@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Zip};
 
 use crate::config::psgd::PsgdConfig;
 use crate::error::{OptimError, Result, Side};
-use crate::numeric::finite::{bytes, check_shape, first_non_finite, frobenius_norm};
+use crate::numeric::finite::{bytes, check_shape, check_size, first_non_finite, frobenius_norm};
 use crate::numeric::pool::{Needs, Pool};
 use crate::stage::{Stage, Step};
 use crate::stages::bounded::Bounded;
@@ -47,8 +47,8 @@ impl<A: Scalar> Psgd<A> {
         Ok(Psgd {
             config: config.clone(),
             shape,
-            left: fitted(Side::Left, shape.0),
-            right: fitted(Side::Right, shape.1),
+            left: fitted(Side::Left, shape.0)?,
+            right: fitted(Side::Right, shape.1)?,
             progress: Staged::twice(Progress::default()),
             pool: pool.clone(),
         })
@@ -146,9 +146,11 @@ struct Fitted<A> {
 persist!(Fitted<A> { factor } checked by check_loaded);
 
 impl<A: Scalar> Fitted<A> {
-    fn new(side: Side, n: usize, is_diagonal: bool) -> Self {
-        let factor = if is_diagonal { Array2::ones((1, n)) } else { Array2::eye(n) };
-        Fitted { side, is_diagonal, factor: Staged::twice(factor) }
+    fn new(side: Side, n: usize, is_diagonal: bool) -> Result<Self> {
+        let shape = (if is_diagonal { 1 } else { n }, n);
+        check_size::<A>("a factor", shape)?;
+        let factor = if is_diagonal { Array2::ones(shape) } else { Array2::eye(n) };
+        Ok(Fitted { side, is_diagonal, factor: Staged::twice(factor) })
     }
 
     fn check_loaded(&self, path: &str) -> Result<()> {

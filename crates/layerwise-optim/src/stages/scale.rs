@@ -23,7 +23,7 @@ impl<A: Scalar> Stage<A> for Scale {
 
 impl<A: Scalar> Bounded<A> for Scale {
     fn bound(&mut self, arrives: f64, _measured: &Measured) -> Option<f64> {
-        within_limit::<A>(arrives * self.0)
+        within_limit::<A>(within_limit::<A>(self.0)? * arrives)
     }
 }
 

@@ -153,6 +153,11 @@ impl<A: Scalar> Bounded<A> for SharedMoments<A> {
             let bound = within_limit::<A>(self.rule.bound(moments.norm(), observed * observed))?;
             moments.will_be_within(bound);
         }
+        // A product of two roots can be smaller than the root of any number.
+        let is_product = self.config.sharing == MomentSharing::RowsTimesColumns;
+        if is_product && self.config.epsilon.value(measured.time) == 0.0 {
+            return None;
+        }
         self.rule.bound_quotient(arrives, self.config.exponent)
     }
 

@@ -29,7 +29,7 @@ struct IterateNumbers {
     train: f64,
 }
 
-persist!(IterateState<A> { iterate, numbers });
+persist!(IterateState<A> { iterate, numbers } checked by check_loaded);
 persist!(IterateNumbers { steps, rates, train } checked by check_loaded);
 
 impl IterateNumbers {
@@ -45,6 +45,14 @@ impl IterateNumbers {
 }
 
 impl<A: Scalar> IterateState<A> {
+    fn check_loaded(&self, path: &str) -> Result<()> {
+        let is_product = matches!(self.config, WeightAveraging::Ema { bias_correction: true, .. });
+        if is_product && self.numbers.current().rates >= 1.0 {
+            return Err(refuse(&join(path, "numbers.rates"), "is no product of decays"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn new(config: &WeightAveraging, shape: (usize, usize)) -> Self {
         IterateState {
             config: config.clone(),

@@ -1,6 +1,6 @@
 """Trajectories of the methods of 2023 to 2026, from the implementations that others use.
 
-    pip install torch pytorch_optimizer timm schedulefree heavyball
+    pip install torch pytorch_optimizer timm schedulefree
     python methods.py FOLDER
 
 Each case is twelve steps of one implementation, in double precision, on gradients that do not depend on the
