@@ -10,6 +10,7 @@ use ndarray::{Array2, Zip};
 
 use crate::error::{OptimError, Result, Side};
 use crate::numeric::finite::{bytes, check_finite, first_non_finite};
+use crate::stages::refresh::Progress;
 use crate::state::persist::{Persist, check_loaded_symmetric, join};
 use crate::state::staged::Staged;
 use crate::statistics::factor::Source;
@@ -290,6 +291,36 @@ where
 
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+/// What a step does about refreshes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// One is computed and used.
+    pub(crate) is_at_once: bool,
+    /// One begins that a later step installs.
+    pub(crate) begins: bool,
+    /// One is used that an earlier step has begun.
+    pub(crate) installs: bool,
+}
+
+impl Plan {
+    /// Of the step after these, where the rule says whether a refresh is due. The first is at once. While
+    /// one is under way no other begins, which is met where the rule has changed since.
+    pub(crate) fn new<A: Scalar, J: Job<A, T>, T: Clone + Send + Sync + 'static>(
+        background: Option<&Background<A, J, T>>,
+        progress: &Progress,
+        is_due: bool,
+    ) -> Self {
+        match background.filter(|_| progress.ready) {
+            None => Plan { is_at_once: is_due, begins: false, installs: false },
+            Some(background) => Plan {
+                is_at_once: false,
+                begins: is_due && !background.is_under_way(),
+                installs: background.is_installed_at(progress.steps + 1),
+            },
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::numeric::pool::{Lent, Needs, Pool};
 use crate::numeric::sides::multiply_sides;
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
-use crate::stages::background::Background;
+use crate::stages::background::{Background, Plan};
 use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::drift::drift;
 use crate::stages::eigenbasis::job::{BasisJob, background};
@@ -330,14 +330,8 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             BasisUse::Refreshed | BasisUse::PreviousOrIdentity => progress.is_due(refresh),
             BasisUse::Previous => progress.is_due_before(refresh),
         };
-        let at = progress.steps + 1;
-        let (mut begins, mut installs) = (false, false);
-        if let Some(background) = self.background.as_ref().filter(|_| progress.ready) {
-            begins = due && !background.is_under_way();
-            installs = background.is_installed_at(at);
-        }
-        let at_once = due && (self.background.is_none() || !progress.ready);
-        let is_read = at_once || begins || refresh.drift.is_some();
+        let plan = Plan::new(self.background.as_ref(), &progress, due);
+        let is_read = plan.is_at_once || plan.begins || refresh.drift.is_some();
         self.start();
         let reading = if is_read { Reading::Moment } else { Reading::Nothing };
         for side in [Side::Left, Side::Right] {
@@ -349,13 +343,13 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             };
             statistic.observe(signal, whitened, reading, step.time, &self.pool)?;
         }
-        if at_once || self.has_drifted(signal)? {
+        if plan.is_at_once || self.has_drifted(signal)? {
             self.refresh(step, &mut next, &mut observation)?;
-        } else if installs {
+        } else if plan.installs {
             self.install(&mut next, &mut observation)?;
         }
-        if begins {
-            self.begin(step, at)?;
+        if plan.begins {
+            self.begin(step, next.steps)?;
         }
         match self.config.basis_use {
             BasisUse::Refreshed => observation.warming_up = !next.ready,

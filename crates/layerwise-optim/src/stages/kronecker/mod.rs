@@ -18,7 +18,7 @@ use crate::numeric::pool::{Needs, Pool};
 use crate::numeric::sides::multiply_sides;
 use crate::signal::Signal;
 use crate::stage::{Observation, Stage, Step};
-use crate::stages::background::Background;
+use crate::stages::background::{Background, Plan};
 use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::drift::{self, drift};
 use crate::stages::kronecker::damping::{ResolvedDamping, mean_diagonal};
@@ -302,28 +302,22 @@ impl<A: Scalar> Kronecker<A> {
         let progress = *self.progress.current();
         let is_adapted = progress.ready && *self.tried_factor.current() != self.damping_factor;
         let due = is_adapted || progress.is_due(&self.config.refresh);
-        let at = progress.steps + 1;
-        let (mut begins, mut installs) = (false, false);
-        if let Some(background) = self.background.as_ref().filter(|_| progress.ready) {
-            begins = due && !background.is_under_way();
-            installs = background.is_installed_at(at);
-        }
-        let at_once = due && (self.background.is_none() || !progress.ready);
+        let plan = Plan::new(self.background.as_ref(), &progress, due);
         self.start();
-        let readings = self.readings(step.time, at_once || begins);
+        let readings = self.readings(step.time, plan.is_at_once || plan.begins);
         self.observe_side(Side::Left, step, readings.0)?;
         self.observe_side(Side::Right, step, readings.1)?;
         let mut observation = Observation::default();
         let mut next = Progress { steps: progress.steps + 1, ..progress };
-        let refreshed = if at_once || self.has_drifted(signal)? {
+        let refreshed = if plan.is_at_once || self.has_drifted(signal)? {
             Some(self.refresh(step, readings, &mut next)?)
-        } else if installs {
+        } else if plan.installs {
             Some(self.install(&mut next)?)
         } else {
             None
         };
-        if begins {
-            self.begin(step, readings, at)?;
+        if plan.begins {
+            self.begin(step, readings, next.steps)?;
         }
         if let Some(refreshed) = refreshed {
             observation.take_refresh(refreshed);
