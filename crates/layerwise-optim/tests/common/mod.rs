@@ -435,10 +435,12 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "shampoo, stale roots",
+            "shampoo, stale roots, grafted",
             Shampoo {
                 learning_rate: 0.05.into(),
                 averaging: averaged.clone(),
+                // Of gradients that grow, the former roots alone would make steps that grow faster.
+                grafting: Some(Grafting::Diagonal(Default::default())),
                 damping: Damping::RelativeToTrace(1e-4.into()),
                 refresh: Refresh { staleness: 2, ..Refresh::every(3) },
                 ..Shampoo::stylised()
