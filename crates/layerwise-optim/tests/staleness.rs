@@ -1,5 +1,5 @@
 //! Refreshes in the background: each is used from the step that was stated, whatever the threads.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod common;
 
