@@ -227,6 +227,12 @@ pub enum OptimError {
     /// Linear algebra that failed for another reason than a factor.
     #[error(transparent)]
     Linalg(#[from] LinalgError),
+    /// A panic where a refresh was computed in the background.
+    #[error("a refresh in the background panicked ({message}); load a state")]
+    Background {
+        /// What the panic says.
+        message: String,
+    },
     /// A name registered twice, or given twice in one step.
     #[error("parameter {name:?} is given twice")]
     DuplicateParameter {

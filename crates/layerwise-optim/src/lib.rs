@@ -50,7 +50,7 @@
 //! A step that returns an error has changed neither the weight nor the state: all that can fail is tried
 //! first, beside the state, or is known from norms to succeed. A step does not allocate once it has seen
 //! each kind of signal that it will be given, in the largest batch, at magnitudes far from the end of the
-//! scalar's range.
+//! scalar's range, unless it starts or installs a refresh with a [staleness](Refresh::staleness).
 //!
 //! # Backends
 //!

@@ -51,7 +51,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn allocations<A: Scalar>(shape: (usize, usize)) {
-    for case in cases() {
+    for case in cases().iter().filter(|case| !case.has_staleness()) {
         let problem = case.problem::<A>(40, shape, 10.0);
         let mut weight = Array2::<A>::zeros(shape);
         let gradient = problem.gradient(&weight);
@@ -87,7 +87,7 @@ fn batches_of_changing_size_allocate_nothing() {
     let last = Signal::new(gradient.view())
         .with_output(Factor::Samples(outputs.slice(s![..-1, ..])))
         .with_input(Factor::Samples(inputs.slice(s![..-1, ..])));
-    for case in cases() {
+    for case in cases().iter().filter(|case| !case.has_staleness()) {
         let mut weight = Array2::<f64>::zeros(shape);
         let mut optimizer = case.chain.build(shape).unwrap();
         for _ in 0..2 {
@@ -103,7 +103,7 @@ fn batches_of_changing_size_allocate_nothing() {
 
 #[test]
 fn a_warmed_up_step_of_a_set_allocates_nothing() {
-    for case in cases() {
+    for case in cases().iter().filter(|case| !case.has_staleness()) {
         let problem = case.problem::<f64>(41, (6, 9), 10.0);
         let mut set = OptimizerSet::<f64>::new(vec![Group::new(Selector::All, &case.chain)]);
         set.register("first", (6, 9), Signals::ALL).unwrap();

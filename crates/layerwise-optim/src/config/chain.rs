@@ -179,6 +179,12 @@ impl Chain {
                     why: "it has no damping",
                 });
             }
+            for stage in self.update.iter().map(StageConfig::innermost) {
+                if let StageConfig::Kronecker(config) = stage {
+                    let why = "another damping asks for new roots at once";
+                    config.refresh.check_at_once("adapted damping", why)?;
+                }
+            }
         }
         Ok(())
     }

@@ -112,6 +112,10 @@ impl EigenbasisConfig {
                 why: "a mean does not survive the arbitrary signs of eigenvectors",
             });
         }
+        if self.basis_use.is_former() {
+            let why = "it has a delay of its own";
+            self.refresh.check_at_once("the basis from before the step", why)?;
+        }
         if self.turned_moments != TurnedMoments::Kept
             && (self.basis_use.is_former() || self.diagonal.maximum)
         {

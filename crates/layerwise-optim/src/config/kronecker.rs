@@ -58,6 +58,10 @@ impl KroneckerConfig {
                 why: "drift is seen in the eigenvectors held",
             });
         }
+        if joint {
+            let why = "its roots are of both factors at once";
+            self.refresh.check_at_once("exact damping of the product", why)?;
+        }
         let damping = match &self.damping {
             JointDamping::None => return Ok(()),
             JointDamping::FactoredTikhonov(damping) | JointDamping::Exact(damping) => damping,

@@ -35,6 +35,28 @@ pub struct Refresh {
     /// How many steps earlier a refresh comes than the rule says, but for the first: layers with different
     /// offsets do not all refresh at one step.
     pub offset: u64,
+    /// How many steps after the one that a refresh is due at its result is first used, less than `every`. 0:
+    /// at once.
+    ///
+    /// Else the factor as it is after a due step's observation is copied, with its bias correction and its
+    /// damping, and a thread of its own computes root or basis from the copy while the steps that follow
+    /// use the former ones. Step `t + staleness` waits where the thread is not done yet, installs what it
+    /// found and reports it, so that results are the same bits whatever the threads. The first refresh is
+    /// computed at once, as nothing could serve in the meantime. Both sides share a thread; blocks and
+    /// layers each have their own, so that it is well to [stagger](crate::Group::staggered) layers.
+    ///
+    /// A saved state holds the copies of a refresh that is under way, and a loaded one is computed
+    /// again. A factor that cannot be inverted or decomposed is known at the step that installs: what
+    /// `tolerated_failures` does not cover refuses that step each time it is tried, until another state is
+    /// loaded, as the copy stays what it is. The copies, and what the thread works in, are held for each
+    /// layer. Steps that start or install a refresh allocate.
+    ///
+    /// Not with `drift`, which compares with the factor of the step; not with dampings that are exact for
+    /// the product ([`JointDamping::Exact`](crate::factor::JointDamping::Exact)), nor with damping
+    /// of roots that is adapted, which asks for new roots at once; not under
+    /// [`BasisUse::Previous`](crate::parity::BasisUse::Previous) or `PreviousOrIdentity`, which have
+    /// a delay of their own.
+    pub staleness: u64,
     #[doc(hidden)]
     #[serde(skip)]
     pub non_exhaustive: NonExhaustive,
@@ -49,6 +71,7 @@ impl Default for Refresh {
             tolerated_failures: 0,
             drift: None,
             offset: 0,
+            staleness: 0,
             non_exhaustive: NonExhaustive::default(),
         }
     }
@@ -81,7 +104,25 @@ impl Refresh {
                 });
             }
         }
+        if self.staleness >= self.every {
+            return Err(OptimError::InvalidHyperparameter {
+                name: "refresh.staleness",
+                value: self.staleness as f64,
+                allowed: "smaller than refresh.every",
+            });
+        }
+        if self.drift.is_some() {
+            self.check_at_once("refreshes where the basis has drifted", "drift is of this step")?;
+        }
         Ok(())
+    }
+
+    /// Refuses a staleness beside what does not go with it.
+    pub(crate) fn check_at_once(&self, beside: &'static str, why: &'static str) -> Result<()> {
+        if self.staleness == 0 {
+            return Ok(());
+        }
+        Err(OptimError::Incompatible { first: "refreshes with a staleness", second: beside, why })
     }
 
     /// Whether step `step`, counted from 1, refreshes.

@@ -167,9 +167,13 @@ fn of_factor(config: &mut FactorConfig) {
     };
 }
 
-/// Drift is measured from eigenvectors, which are held for it.
+/// Drift is measured from eigenvectors, which are held for it, and with a staleness there is what is under way.
 fn of_refresh(refresh: &mut Refresh) {
-    *refresh = Refresh { drift: refresh.drift.map(|_| 0.5), ..Refresh::default() };
+    *refresh = Refresh {
+        drift: refresh.drift.map(|_| 0.5),
+        staleness: refresh.staleness.min(1),
+        ..Refresh::default()
+    };
 }
 
 fn of_weight_averaging(averaging: &WeightAveraging) -> WeightAveraging {

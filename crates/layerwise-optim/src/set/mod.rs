@@ -37,7 +37,8 @@ use crate::step::report::StepReport;
 /// What a layer works in only while it is stepped is lent to it: the set holds it once for each thread and
 /// size, not for each layer, as no more layers are under way at a time than there are threads.
 ///
-/// A step of a set that is warmed up does not allocate, with one exception: what comes from outside
+/// A step of a set that is warmed up does not allocate, unless it starts or installs a refresh with a
+/// [staleness](crate::Refresh::staleness), and with one exception: what comes from outside
 /// of rayon's pool, a call or in Rust a large product, passes through rayon's queue, which takes a
 /// block of some 1.5 KB every few dozen times. Inside of `rayon::ThreadPool::install`, or after
 /// [`set_parallel`](OptimizerSet::set_parallel)`(false)` and `set_backend_threads(1)`, nothing is

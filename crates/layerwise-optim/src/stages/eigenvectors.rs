@@ -89,7 +89,7 @@ impl<A: Scalar> Eigenvectors<A> {
     }
 
     /// Decomposes a factor, whose eigenvectors are in `next` afterwards; returns its condition number.
-    pub(crate) fn decompose(
+    fn decompose(
         &self,
         moment: ArrayView2<'_, A>,
         next: &mut Array2<A>,
@@ -102,10 +102,24 @@ impl<A: Scalar> Eigenvectors<A> {
         })
     }
 
+    /// Decomposes a factor of which nothing was found; the condition number either way.
+    pub(crate) fn complete(
+        &self,
+        found: Option<Found>,
+        moment: ArrayView2<'_, A>,
+        next: &mut Array2<A>,
+        pool: &Pool<A>,
+    ) -> Result<f64> {
+        match found {
+            None => self.decompose(moment, next, pool),
+            Some(_) => Ok(self.condition()),
+        }
+    }
+
     /// A lower bound of the condition number from Rayleigh quotients, where vectors were found from those
     /// held. They are of the factor with its ridge, and those of [`power_step`](Self::power_step) of the
     /// basis before it.
-    pub(crate) fn condition(&self) -> f64 {
+    fn condition(&self) -> f64 {
         condition(self.iteration.iter().flat_map(|iteration| iteration.quotients.iter().copied()))
     }
 

@@ -2,6 +2,7 @@
 //! place here. It imports statistics, state, configuration, and what is below.
 
 pub(crate) mod add_weight;
+pub(crate) mod background;
 pub(crate) mod blocks;
 pub(crate) mod bounded;
 pub(crate) mod build;

@@ -179,6 +179,14 @@ impl<A: Scalar> Persist<A> for bool {
     }
 }
 
+impl<A> Persist<A> for () {
+    fn save<'s>(&'s self, _path: &str, _out: &mut StateWriter<'s, A>) {}
+
+    fn load(&mut self, _path: &str, _from: &mut StateReader<'_, A>) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// What is there is determined by the chain, and so is the same on both sides.
 impl<A, T: Persist<A>> Persist<A> for Option<T> {
     fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {

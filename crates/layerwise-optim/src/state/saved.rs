@@ -65,7 +65,10 @@ pub enum Resume {
     /// Those of stages of the same kinds in the same order, whose state has the same shape and meaning:
     /// what is averaged, how (by decay or as a sum), the roots' methods and exponents, the layout in
     /// blocks. Rates, decays, dampings, bounds and intervals may be others, and those of the optimizer
-    /// hold from the next step on; roots and bases are the state's until they are refreshed.
+    /// hold from the next step on; roots and bases are the state's until they are refreshed. With a
+    /// [staleness](crate::Refresh::staleness) a state holds what is under way too, so that one of 0 and
+    /// another do not go together. What is under way is installed when the state says, or earlier
+    /// under a smaller staleness, and no other refresh begins before.
     NewHyperparameters,
 }
 

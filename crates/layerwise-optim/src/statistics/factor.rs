@@ -84,6 +84,11 @@ impl<A: Scalar> FactorStatistic<A> {
         self.dimension
     }
 
+    /// n where there is a factor, n × n.
+    pub(crate) fn factor_size(&self) -> Option<usize> {
+        (self.kind != Statistic::None).then_some(self.dimension)
+    }
+
     /// Takes a signal in. `whitened` is the gradient times the other side's root, where that is
     /// what the statistic is of; `time` is the run's step.
     pub(crate) fn observe(

@@ -8,7 +8,7 @@ use layerwise_linalg::Cholesky;
 use layerwise_optim::chain::{
     Clipping, DiagonalConfig, DiagonalEstimate, Filter, Grafting, HeavyBall, LargeDimension,
     LevenbergMarquardt, Merging, MomentSharing, Partition, PolarConfig, PolarMethod, PsgdConfig,
-    ShapeScale, StageConfig, WeightAveraging,
+    ShapeScale, StageConfig, TurnedMoments, WeightAveraging,
 };
 use layerwise_optim::factor::{BasisMethod, RootMethod};
 use layerwise_optim::methods::{Exponents, KfacDamping};
@@ -36,6 +36,15 @@ fn case(name: &'static str, method: impl Method) -> Case {
 }
 
 impl Case {
+    /// Steps that start or install a refresh allocate.
+    pub(crate) fn has_staleness(&self) -> bool {
+        self.chain.stages().any(|stage| match stage {
+            StageConfig::Kronecker(config) => config.refresh.staleness > 0,
+            StageConfig::Eigenbasis(config) => config.refresh.staleness > 0,
+            _ => false,
+        })
+    }
+
     fn sampled(self) -> Self {
         Case { samples: true, ..self }
     }
@@ -431,6 +440,43 @@ pub(crate) fn cases() -> Vec<Case> {
                     ..PsgdConfig::default()
                 },
                 ..PsgdKron::default()
+            },
+        ),
+        case(
+            "shampoo, stale roots, grafted",
+            Shampoo {
+                learning_rate: 0.05.into(),
+                averaging: averaged.clone(),
+                // Of gradients that grow, the former roots alone would make steps that grow faster.
+                grafting: Some(Grafting::Diagonal(Default::default())),
+                damping: Damping::RelativeToTrace(1e-4.into()),
+                refresh: Refresh { staleness: 2, ..Refresh::every(3) },
+                ..Shampoo::stylised()
+            },
+        ),
+        case(
+            "kfac, stale solves",
+            Kfac {
+                averaging: averaged.clone(),
+                refresh: Refresh { staleness: 1, tolerated_failures: 1, ..Refresh::every(2) },
+                ..kfac(0.1)
+            },
+        ),
+        case(
+            "soap, stale bases in blocks, transported",
+            Soap {
+                refresh: Refresh { staleness: 3, ..Refresh::every(4) },
+                turned_moments: TurnedMoments::Transported,
+                partition: Partition { max_dimension: Some(5), ..Partition::default() },
+                ..soap()
+            },
+        ),
+        case(
+            "soap, QR, stale bases",
+            Soap {
+                basis: qr_steps(2, 0.01),
+                refresh: Refresh { staleness: 2, ..Refresh::every(3) },
+                ..soap()
             },
         ),
         case("sign descent", Chain::new(0.3).then(SignScale::MeanOfModuli)),

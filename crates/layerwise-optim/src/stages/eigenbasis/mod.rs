@@ -1,5 +1,6 @@
 //! Entry-wise preconditioning in the eigenbases of Kronecker factors: SOAP.
 
+mod job;
 mod side;
 
 use layerwise_linalg::{Scalar, gemm};
@@ -16,8 +17,10 @@ use crate::numeric::pool::{Lent, Needs, Pool};
 use crate::numeric::sides::multiply_sides;
 use crate::signal::{Factor, Signal};
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::background::{Background, Plan};
 use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::drift::drift;
+use crate::stages::eigenbasis::job::{BasisJob, background};
 use crate::stages::eigenbasis::side::{BasisSide, Rotation};
 use crate::stages::refresh::{Progress, Refreshed};
 use crate::state::persist::{Persist, departure_from_orthonormal, persist};
@@ -34,6 +37,8 @@ pub struct EigenbasisDiagonal<A> {
     left: BasisSide<A>,
     right: BasisSide<A>,
     moments: SecondMoments<A>,
+    /// Where bases are used with a staleness.
+    background: Option<Background<A, BasisJob<A>, ()>>,
     progress: Staged<Progress>,
     /// A bound of the norm of the samples' mean square, and of the squares of each side, of the latest
     /// observation.
@@ -42,7 +47,7 @@ pub struct EigenbasisDiagonal<A> {
     pool: Pool<A>,
 }
 
-persist!(EigenbasisDiagonal<A> { left, right, moments, progress });
+persist!(EigenbasisDiagonal<A> { left, right, moments, background, progress });
 
 impl<A: Scalar> EigenbasisDiagonal<A> {
     /// Configuration and shape must have been checked.
@@ -55,9 +60,11 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             |side, kind| FactorStatistic::<A>::new(side, kind, &config.averaging, shape);
         let (left, right) =
             (statistic(Side::Left, config.left)?, statistic(Side::Right, config.right)?);
+        let (left, right) = (BasisSide::new(config, left), BasisSide::new(config, right));
         Ok(EigenbasisDiagonal {
-            left: BasisSide::new(config, left),
-            right: BasisSide::new(config, right),
+            background: background(config, &left, &right),
+            left,
+            right,
             moments: SecondMoments::new(&config.diagonal, shape),
             progress: Staged::twice(Progress::default()),
             squares: 0.0,
@@ -80,7 +87,9 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         .map(|basis| basis.current().view())
     }
 
-    /// Replaces the basis of a side, for instance by one recorded elsewhere.
+    /// Replaces the basis of a side, for instance by one recorded elsewhere. A refresh that is under way, with
+    /// a [staleness](crate::Refresh::staleness), is computed again from that, and installed when it would
+    /// have been.
     ///
     /// # Errors
     ///
@@ -112,6 +121,9 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         basis.split().1.assign(&vectors);
         basis.propose();
         basis.commit();
+        if let Some(background) = &mut self.background {
+            background.restart();
+        }
         Ok(())
     }
 
@@ -273,6 +285,37 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
         Ok(())
     }
 
+    /// Has what is under way computed.
+    fn start(&mut self) {
+        if let Some(background) = &mut self.background {
+            background.start(|job| job.prepare(&self.left, &self.right));
+        }
+    }
+
+    /// Proposes to begin a refresh of the factors of this step, counted from 1 by `at`.
+    fn begin(&mut self, step: &Step<'_, A>, at: u64) -> Result<()> {
+        let Some(background) = &mut self.background else { return Ok(()) };
+        let given = background.given_mut();
+        given.time = step.time;
+        for (name, side) in [(Side::Left, &self.left), (Side::Right, &self.right)] {
+            let source = side.statistic.source(&step.signal, Reading::Moment);
+            given.copy(name, &source, side.statistic.correction)?;
+        }
+        background.propose_begun(at);
+        Ok(())
+    }
+
+    /// Proposes the bases that were under way, as [`refresh`](Self::refresh) those that it finds.
+    fn install(&mut self, next: &mut Progress, observation: &mut Observation) -> Result<()> {
+        let Some(background) = &mut self.background else { return Ok(()) };
+        let [left, right] = background.finish()?.found();
+        let results = [(self.left.adopt(left), true), (self.right.adopt(right), true)];
+        let settled = next.settle(&self.config.refresh, results)?;
+        background.propose_installed();
+        observation.take_refresh(settled.map(|result| result.unwrap_or(Refreshed::FAILED)));
+        Ok(())
+    }
+
     /// Proposes factors and, where a refresh is due, bases.
     fn propose(&mut self, step: &Step<'_, A>) -> Result<Observation> {
         Persist::discard(self);
@@ -287,8 +330,10 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             BasisUse::Refreshed | BasisUse::PreviousOrIdentity => progress.is_due(refresh),
             BasisUse::Previous => progress.is_due_before(refresh),
         };
-        let reading =
-            if due || refresh.drift.is_some() { Reading::Moment } else { Reading::Nothing };
+        let plan = Plan::new(self.background.as_ref(), &progress, due);
+        let is_read = plan.is_at_once || plan.begins || refresh.drift.is_some();
+        self.start();
+        let reading = if is_read { Reading::Moment } else { Reading::Nothing };
         for side in [Side::Left, Side::Right] {
             let whitened = self.whiten(side, step)?;
             let whitened = whitened.as_ref().map(|whitened| whitened.view());
@@ -298,8 +343,13 @@ impl<A: Scalar> EigenbasisDiagonal<A> {
             };
             statistic.observe(signal, whitened, reading, step.time, &self.pool)?;
         }
-        if due || self.has_drifted(signal)? {
+        if plan.is_at_once || self.has_drifted(signal)? {
             self.refresh(step, &mut next, &mut observation)?;
+        } else if plan.installs {
+            self.install(&mut next, &mut observation)?;
+        }
+        if plan.begins {
+            self.begin(step, next.steps)?;
         }
         match self.config.basis_use {
             BasisUse::Refreshed => observation.warming_up = !next.ready,
@@ -402,6 +452,7 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
             }
         }
         Persist::commit(self);
+        self.start();
     }
 
     /// `ε` and the relative damping are those of `v`.
@@ -410,7 +461,10 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.left.memory_bytes() + self.right.memory_bytes() + self.moments.memory_bytes()
+        self.left.memory_bytes()
+            + self.right.memory_bytes()
+            + self.moments.memory_bytes()
+            + self.background.as_ref().map_or(0, Background::memory_bytes)
     }
 
     fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
@@ -418,7 +472,9 @@ impl<A: Scalar> Stage<A> for EigenbasisDiagonal<A> {
     }
 
     fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, "", from)
+        Persist::load(self, "", from)?;
+        let steps = self.progress.current().steps;
+        self.background.as_mut().map_or(Ok(()), |background| background.check_loaded(steps))
     }
 }
 

@@ -35,6 +35,16 @@ pub(crate) struct BasisSide<A> {
     reorders: bool,
 }
 
+/// The basis of a side, found from another.
+#[derive(Debug)]
+pub(crate) struct Finding<A> {
+    pub(crate) finder: Eigenvectors<A>,
+    pub(crate) former: Array2<A>,
+    pub(crate) basis: Array2<A>,
+    /// How it was found, and the condition number.
+    pub(crate) result: layerwise_linalg::Result<(Option<Found>, f64)>,
+}
+
 persist!(BasisSide<A> { statistic, basis } checked by check_loaded);
 
 impl<A: Scalar> BasisSide<A> {
@@ -205,13 +215,26 @@ impl<A: Scalar> BasisSide<A> {
             _ => Ok(None),
         }
         .map_err(wrap)?;
-        let condition = match found {
-            None => finder.decompose(moment, next, pool).map_err(wrap)?,
-            Some(_) => finder.condition(),
-        };
+        let condition = finder.complete(found, moment, next, pool).map_err(wrap)?;
         if found != Some(Found::Kept) {
             basis.propose();
             self.reorders = found.is_some() && config.basis_use.is_former();
+        }
+        Ok(Refreshed::made(Some(condition), false))
+    }
+
+    /// Proposes a basis that was found in the background.
+    pub(crate) fn adopt(&mut self, finding: Option<&Finding<A>>) -> Result<Refreshed> {
+        let (Some(basis), Some(finding)) = (&mut self.basis, finding) else {
+            return Ok(Refreshed::default());
+        };
+        let side = self.statistic.side;
+        let wrap = |source| OptimError::Factor { side, source };
+        let (found, condition) = finding.result.clone().map_err(wrap)?;
+        if found != Some(Found::Kept) {
+            basis.split().1.assign(&finding.basis);
+            basis.propose();
+            self.reorders = false;
         }
         Ok(Refreshed::made(Some(condition), false))
     }

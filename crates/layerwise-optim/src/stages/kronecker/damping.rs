@@ -4,6 +4,9 @@ use layerwise_linalg::{Ridge, Scalar, SymmetricEigen};
 use ndarray::ArrayView2;
 
 use crate::config::damping::Damping;
+use crate::error::Result;
+use crate::state::persist::{Persist, join};
+use crate::values::{StateReader, StateWriter, refuse};
 
 /// A damping at a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,6 +122,41 @@ impl ResolvedDamping {
                 Ridge::Absolute(self.absolute(moment, correction))
             }
         }
+    }
+}
+
+/// Its kind by a number, then its numbers.
+impl<A: Scalar> Persist<A> for ResolvedDamping {
+    fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
+        let (kind, value, least) = match *self {
+            ResolvedDamping::None => (0, 0.0, 0.0),
+            ResolvedDamping::Absolute(x) => (1, x, 0.0),
+            ResolvedDamping::RelativeToLargest(x) => (2, x, 0.0),
+            ResolvedDamping::RelativeToTrace(x) => (3, x, 0.0),
+            ResolvedDamping::RelativeToRowSum { relative, least } => (4, relative, least),
+        };
+        out.count(&join(path, "kind"), kind);
+        out.number(&join(path, "value"), value);
+        out.number(&join(path, "least"), least);
+    }
+
+    fn load(&mut self, path: &str, from: &mut StateReader<'_, A>) -> Result<()> {
+        let kind = from.count(&join(path, "kind"))?;
+        let mut number = |name| {
+            let name = join(path, name);
+            let number = from.number(&name)?;
+            if number < 0.0 { Err(refuse(&name, "is negative")) } else { Ok(number) }
+        };
+        let (value, least) = (number("value")?, number("least")?);
+        *self = match kind {
+            0 => ResolvedDamping::None,
+            1 => ResolvedDamping::Absolute(value),
+            2 => ResolvedDamping::RelativeToLargest(value),
+            3 => ResolvedDamping::RelativeToTrace(value),
+            4 => ResolvedDamping::RelativeToRowSum { relative: value, least },
+            _ => return Err(refuse(&join(path, "kind"), "is no kind of damping")),
+        };
+        Ok(())
     }
 }
 

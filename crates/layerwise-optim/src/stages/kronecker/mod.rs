@@ -1,6 +1,7 @@
 //! Products with roots of a left and a right factor: KFAC, Shampoo, and one-sided relatives.
 
 mod damping;
+mod job;
 mod joint;
 mod root;
 
@@ -17,9 +18,11 @@ use crate::numeric::pool::{Needs, Pool};
 use crate::numeric::sides::multiply_sides;
 use crate::signal::Signal;
 use crate::stage::{Observation, Stage, Step};
+use crate::stages::background::{Background, Plan};
 use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::drift::{self, drift};
 use crate::stages::kronecker::damping::{ResolvedDamping, mean_diagonal};
+use crate::stages::kronecker::job::{Dampings, RootJob, background};
 use crate::stages::kronecker::joint::JointRoots;
 use crate::stages::kronecker::root::FactorRoot;
 use crate::stages::refresh::{Progress, Refreshed};
@@ -36,6 +39,8 @@ pub(crate) struct Kronecker<A> {
     left: FactorStatistic<A>,
     right: FactorStatistic<A>,
     roots: Roots<A>,
+    /// Where roots are used with a staleness.
+    background: Option<Background<A, RootJob<A>, Dampings>>,
     /// What dampings are multiplied by, and what they were when roots were last made, or tried to be.
     damping_factor: f64,
     tried_factor: Staged<f64>,
@@ -51,7 +56,7 @@ enum Roots<A> {
     Joint(Box<JointRoots<A>>),
 }
 
-persist!(Kronecker<A> { left, right, roots, progress, tried_factor });
+persist!(Kronecker<A> { left, right, roots, background, progress, tried_factor });
 persist!(enum Roots<A> { Separate { left, right }, Joint(joint) });
 
 impl<A: Scalar> Kronecker<A> {
@@ -88,6 +93,7 @@ impl<A: Scalar> Kronecker<A> {
         Ok(Kronecker {
             config: config.clone(),
             shape,
+            background: background(config, &left, &right),
             left,
             right,
             roots,
@@ -240,6 +246,54 @@ impl<A: Scalar> Kronecker<A> {
         }
     }
 
+    /// Has what is under way computed.
+    fn start(&mut self) {
+        if let (Some(background), Roots::Separate { left, right }) =
+            (&mut self.background, &self.roots)
+        {
+            background.start(|job| job.prepare(left, right));
+        }
+    }
+
+    /// Proposes to begin a refresh of the factors of this step, counted from 1 by `at`.
+    fn begin(&mut self, step: &Step<'_, A>, readings: (Reading, Reading), at: u64) -> Result<()> {
+        let signal = &step.signal;
+        let dampings = Dampings::checked(self.damping(signal, step.time))?;
+        let Some(background) = &mut self.background else { return Ok(()) };
+        let given = background.given_mut();
+        given.time = step.time;
+        given.told = dampings;
+        for (side, statistic, reading) in
+            [(Side::Left, &self.left, readings.0), (Side::Right, &self.right, readings.1)]
+        {
+            given.copy(side, &statistic.source(signal, reading), statistic.correction)?;
+        }
+        background.propose_begun(at);
+        Ok(())
+    }
+
+    /// Proposes the roots that were under way, as [`refresh`](Self::refresh) those that it makes.
+    fn install(&mut self, next: &mut Progress) -> Result<[Refreshed; 2]> {
+        let (Some(background), Roots::Separate { left, right }) =
+            (&mut self.background, &mut self.roots)
+        else {
+            return Ok([Refreshed::default(); 2]);
+        };
+        let made = background.finish()?.made();
+        let results = [(Side::Left, &mut **left, made[0]), (Side::Right, &mut **right, made[1])]
+            .map(|(side, root, made)| {
+                let has_former = root.is_made();
+                let result = made.result.clone().and_then(|refreshed| {
+                    root.adopt(&made.root)?;
+                    Ok(refreshed)
+                });
+                (result.map_err(|source| OptimError::Factor { side, source }), has_former)
+            });
+        let settled = next.settle(&self.config.refresh, results)?;
+        background.propose_installed();
+        Ok(settled.map(|result| result.unwrap_or(Refreshed::FAILED)))
+    }
+
     /// Proposes statistics and, where a refresh is due, roots.
     fn propose(&mut self, step: &Step<'_, A>) -> Result<Observation> {
         Persist::discard(self);
@@ -248,13 +302,25 @@ impl<A: Scalar> Kronecker<A> {
         let progress = *self.progress.current();
         let is_adapted = progress.ready && *self.tried_factor.current() != self.damping_factor;
         let due = is_adapted || progress.is_due(&self.config.refresh);
-        let readings = self.readings(step.time, due);
+        let plan = Plan::new(self.background.as_ref(), &progress, due);
+        self.start();
+        let readings = self.readings(step.time, plan.is_at_once || plan.begins);
         self.observe_side(Side::Left, step, readings.0)?;
         self.observe_side(Side::Right, step, readings.1)?;
         let mut observation = Observation::default();
         let mut next = Progress { steps: progress.steps + 1, ..progress };
-        if due || self.has_drifted(signal)? {
-            observation.take_refresh(self.refresh(step, readings, &mut next)?);
+        let refreshed = if plan.is_at_once || self.has_drifted(signal)? {
+            Some(self.refresh(step, readings, &mut next)?)
+        } else if plan.installs {
+            Some(self.install(&mut next)?)
+        } else {
+            None
+        };
+        if plan.begins {
+            self.begin(step, readings, next.steps)?;
+        }
+        if let Some(refreshed) = refreshed {
+            observation.take_refresh(refreshed);
             next.ready |= observation.refreshed;
             *self.tried_factor.split().1 = self.damping_factor;
             self.tried_factor.propose();
@@ -319,6 +385,7 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
 
     fn commit(&mut self) {
         Persist::commit(self);
+        self.start();
     }
 
     fn set_damping_factor(&mut self, factor: f64) {
@@ -332,6 +399,7 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
                 Roots::Separate { left, right } => left.memory_bytes() + right.memory_bytes(),
                 Roots::Joint(joint) => joint.memory_bytes(),
             }
+            + self.background.as_ref().map_or(0, Background::memory_bytes)
     }
 
     fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
@@ -339,7 +407,9 @@ impl<A: Scalar> Stage<A> for Kronecker<A> {
     }
 
     fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, "", from)
+        Persist::load(self, "", from)?;
+        let steps = self.progress.current().steps;
+        self.background.as_mut().map_or(Ok(()), |background| background.check_loaded(steps))
     }
 }
 

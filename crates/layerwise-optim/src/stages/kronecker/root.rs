@@ -287,6 +287,49 @@ impl<A: Scalar> FactorRoot<A> {
         Ok(refreshed)
     }
 
+    /// Takes over the eigenvectors that another one holds, of the same configuration but for drift.
+    pub(crate) fn take_basis(&mut self, other: &Self) {
+        let RootKind::Formed { basis: Some(basis), .. } = &mut self.kind else { return };
+        if let Some(vectors) = other.basis() {
+            basis.split().1.assign(&vectors);
+            basis.propose();
+            basis.commit();
+        }
+    }
+
+    /// Proposes what is proposed of another one, of the same configuration but for drift.
+    pub(crate) fn adopt(&mut self, other: &Self) -> std::result::Result<(), LinalgError> {
+        let assign = |own: &mut Staged<Array2<A>>, other: &Staged<Array2<A>>| {
+            if other.is_proposed() {
+                own.split().1.assign(other.latest());
+                own.propose();
+            }
+        };
+        match (&mut self.kind, &other.kind) {
+            (RootKind::Cholesky { cholesky }, RootKind::Cholesky { cholesky: other })
+                if other.is_proposed() =>
+            {
+                cholesky.split().1.set_lower(other.latest().lower())?;
+                cholesky.propose();
+            }
+            (RootKind::Inverse { root }, RootKind::Inverse { root: other }) => assign(root, other),
+            (
+                RootKind::Formed { root, basis, .. },
+                RootKind::Formed { root: other, basis: of_other, .. },
+            ) => {
+                assign(root, other);
+                if let (Some(basis), Some(other)) = (basis, of_other) {
+                    assign(basis, other);
+                }
+            }
+            _ => {}
+        }
+        if other.scale.is_proposed() {
+            self.propose_scale(other.scale.latest().as_f64());
+        }
+        Ok(())
+    }
+
     fn propose_scale(&mut self, scale: f64) {
         self.norm = None;
         *self.scale.split().1 = A::from_f64(scale);
