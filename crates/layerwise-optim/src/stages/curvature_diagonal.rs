@@ -9,10 +9,9 @@ use crate::numeric::entrywise::{update1, update2};
 use crate::numeric::finite::{bytes, check_finite, check_shape, first_non_finite, within_limit};
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
-use crate::state::persist::{Persist, persist};
+use crate::state::persist::{Persist, persist, stage_state};
 use crate::state::staged::Staged;
 use crate::statistics::clock::AverageClock;
-use crate::values::{StateReader, StateWriter};
 
 /// `D ← D / max(h/c, ε)`.
 #[derive(Debug)]
@@ -76,17 +75,7 @@ impl<A: Scalar> Stage<A> for CurvatureDiagonal<A> {
         Ok(())
     }
 
-    fn commit(&mut self) {
-        Persist::<A>::commit(self);
-    }
-
-    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
-        Persist::save(self, "", out);
-    }
-
-    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, "", from)
-    }
+    stage_state!();
 
     fn memory_bytes(&self) -> usize {
         2 * bytes::<A>(self.curvature.current().dim())

@@ -11,10 +11,10 @@ use crate::numeric::pool::{Needs, Pool};
 use crate::signal::Factor;
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
-use crate::state::persist::{Persist, join, persist};
+use crate::state::persist::{Persist, join, persist, stage_state};
 use crate::state::staged::Staged;
 use crate::statistics::clock::{AverageClock, AverageWeights};
-use crate::values::{StateReader, StateWriter, refuse};
+use crate::values::refuse;
 
 /// `D ← D diag(a/c + λ)^{-p}`, or on the left.
 #[derive(Debug)]
@@ -168,17 +168,7 @@ impl<A: Scalar> Stage<A> for DiagonalFactor<A> {
         Ok(())
     }
 
-    fn commit(&mut self) {
-        Persist::<A>::commit(self);
-    }
-
-    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
-        Persist::save(self, "", out);
-    }
-
-    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, "", from)
-    }
+    stage_state!();
 
     fn memory_bytes(&self) -> usize {
         2 * bytes::<A>(self.diagonal.current().dim())

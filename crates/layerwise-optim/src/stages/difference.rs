@@ -9,9 +9,8 @@ use crate::numeric::finite::{bytes, check_shape};
 use crate::schedule::Schedule;
 use crate::stage::{Stage, Step};
 use crate::stages::bounded::Bounded;
-use crate::state::persist::{Persist, persist};
+use crate::state::persist::{persist, stage_state};
 use crate::state::staged::Staged;
-use crate::values::{StateReader, StateWriter};
 
 /// `D ← D + γ (D − D⁻)`.
 #[derive(Debug)]
@@ -51,17 +50,7 @@ impl<A: Scalar> Stage<A> for AddDifference<A> {
         Ok(())
     }
 
-    fn commit(&mut self) {
-        Persist::<A>::commit(self);
-    }
-
-    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
-        Persist::save(self, "", out);
-    }
-
-    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, "", from)
-    }
+    stage_state!();
 
     fn memory_bytes(&self) -> usize {
         2 * bytes::<A>(self.last.current().dim())

@@ -11,10 +11,9 @@ use crate::numeric::finite::{check_shape, within_limit};
 use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
 use crate::state::held::Held;
-use crate::state::persist::{Persist, persist};
+use crate::state::persist::{Persist, persist, stage_state};
 use crate::state::staged::Staged;
 use crate::statistics::clock::{AverageClock, AverageWeights};
-use crate::values::{StateReader, StateWriter};
 
 /// The buffer of a heavy ball, or an average.
 #[derive(Debug)]
@@ -199,17 +198,7 @@ impl<A: Scalar> Stage<A> for MomentumState<A> {
         Ok(())
     }
 
-    fn commit(&mut self) {
-        Persist::<A>::commit(self);
-    }
-
-    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
-        Persist::save(self, "", out);
-    }
-
-    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, "", from)
-    }
+    stage_state!();
 
     fn memory_bytes(&self) -> usize {
         self.buffer.memory_bytes()

@@ -9,9 +9,9 @@ use crate::numeric::finite::{bytes, check_shape, check_size, first_non_finite, f
 use crate::numeric::pool::{Needs, Pool};
 use crate::stage::{Stage, Step};
 use crate::stages::bounded::Bounded;
-use crate::state::persist::{Persist, join, persist};
+use crate::state::persist::{Persist, join, persist, stage_state};
 use crate::state::staged::Staged;
-use crate::values::{StateReader, StateWriter, refuse};
+use crate::values::refuse;
 
 /// `D ← Q₁ᵀQ₁ D Q₂ᵀQ₂`.
 #[derive(Debug)]
@@ -108,17 +108,7 @@ impl<A: Scalar> Stage<A> for Psgd<A> {
         Ok(())
     }
 
-    fn commit(&mut self) {
-        Persist::<A>::commit(self);
-    }
-
-    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
-        Persist::save(self, "", out);
-    }
-
-    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, "", from)
-    }
+    stage_state!();
 
     fn memory_bytes(&self) -> usize {
         [&self.left, &self.right]

@@ -10,11 +10,11 @@ use crate::stage::{Observation, Stage, Step};
 use crate::stages::bounded::{Bounded, Measured};
 use crate::stages::diagonal::Observed;
 use crate::state::held::Held;
-use crate::state::persist::{Persist, join, persist};
+use crate::state::persist::{Persist, join, persist, stage_state};
 use crate::state::staged::Staged;
 use crate::statistics::clock::AverageClock;
 use crate::statistics::second_moments::{SECOND_MOMENT, SecondMomentRule};
-use crate::values::{StateReader, StateWriter, refuse};
+use crate::values::refuse;
 
 /// Second moments of rows, of columns, or of both.
 #[derive(Debug)]
@@ -124,17 +124,7 @@ impl<A: Scalar> Stage<A> for SharedMoments<A> {
         Ok(())
     }
 
-    fn commit(&mut self) {
-        Persist::<A>::commit(self);
-    }
-
-    fn save<'s>(&'s self, out: &mut StateWriter<'s, A>) {
-        Persist::save(self, "", out);
-    }
-
-    fn load(&mut self, from: &mut StateReader<'_, A>) -> Result<()> {
-        Persist::load(self, "", from)
-    }
+    stage_state!();
 
     fn memory_bytes(&self) -> usize {
         let moments = [&self.rows, &self.columns].into_iter().flatten();

@@ -124,6 +124,27 @@ macro_rules! persist {
 }
 pub(crate) use persist;
 
+/// The methods of a stage whose state is that of its [`Persist`], no more.
+macro_rules! stage_state {
+    () => {
+        fn commit(&mut self) {
+            crate::state::persist::Persist::<A>::commit(self);
+        }
+
+        fn save<'s>(&'s self, out: &mut crate::values::StateWriter<'s, A>) {
+            crate::state::persist::Persist::save(self, "", out);
+        }
+
+        fn load(
+            &mut self,
+            from: &mut crate::values::StateReader<'_, A>,
+        ) -> crate::error::Result<()> {
+            crate::state::persist::Persist::load(self, "", from)
+        }
+    };
+}
+pub(crate) use stage_state;
+
 impl<A: Scalar> Persist<A> for Array2<A> {
     fn save<'s>(&'s self, path: &str, out: &mut StateWriter<'s, A>) {
         out.array(path, self.view());
