@@ -63,6 +63,7 @@ fn allocations<A: Scalar>(n: usize) -> usize {
     let mut polar = PolarWorkspace::with_shape(n, n / 2);
     let mut exact = ExactPolar::with_shape(n, n / 2);
     let mut newton = CoupledNewtonWorkspace::with_dimension(n);
+    let newton_schulz = NewtonSchulz::default();
     let coupled = CoupledNewton { order: 3, power: 2, root: 3, ..CoupledNewton::default() };
     let (mut c, mut b, mut q) = (g.clone(), g.clone(), wide.clone());
     let mut tall = wide.t().to_owned();
@@ -91,7 +92,7 @@ fn allocations<A: Scalar>(n: usize) -> usize {
         eigen.inverse_root_into(0.25, &options, &mut c.view_mut()).unwrap();
         eigen.reconstruct_into(&mut c.view_mut()).unwrap();
         orthonormalizer.orthonormalize(&mut q.view_mut()).unwrap();
-        NewtonSchulz::default().apply(&mut tall.view_mut(), &mut polar).unwrap();
+        newton_schulz.apply(&mut tall.view_mut(), &mut polar).unwrap();
         exact.apply(&mut tall.view_mut()).unwrap();
         // Whether it arrives or not.
         let _ = coupled.inverse_root_into(spd.view(), 1.0, &mut newton, &mut c.view_mut());
