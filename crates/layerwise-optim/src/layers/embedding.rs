@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayView, ArrayViewMut2, Dimension};
 
 use crate::error::{OptimError, Result};
 use crate::layers::Derivatives;
-use crate::layers::samples::{Rows, refuse};
+use crate::layers::samples::{Rows, check_derivatives, refuse};
 use crate::numeric::finite::check_size;
 use crate::signal::{Factor, Signal};
 
@@ -86,17 +86,8 @@ impl<A: Scalar> Embedding<A> {
         if rows == 0 {
             return refuse("tokens", "at least one".to_owned(), axes);
         }
-        let of_loss = Some(derivatives.view().shape());
         let of_curvature = curvature.as_ref().map(|curvature| curvature.view().shape());
-        for (what, found) in [("derivatives", of_loss), ("derivatives for curvature", of_curvature)]
-        {
-            let Some(found) = found else { continue };
-            if found.split_last() != Some((&self.dimensions, axes)) {
-                let expected: Vec<_> = axes.iter().map(usize::to_string).collect();
-                let expected = format!("{} × {}", expected.join(" × "), self.dimensions);
-                return refuse(what, expected, found);
-            }
-        }
+        check_derivatives((axes, self.dimensions), derivatives.view().shape(), of_curvature)?;
         if let Some(&token) = tokens.iter().find(|&&token| token >= self.tokens) {
             return Err(OptimError::UnknownToken { token, tokens: self.tokens });
         }

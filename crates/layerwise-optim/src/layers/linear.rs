@@ -4,7 +4,7 @@ use layerwise_linalg::Scalar;
 use ndarray::{ArrayView, ArrayViewMut2, Dimension, s};
 
 use crate::error::Result;
-use crate::layers::samples::{Samples, refuse};
+use crate::layers::samples::{Samples, check_derivatives, refuse};
 use crate::layers::{Derivatives, WeightSharing};
 use crate::signal::Signal;
 
@@ -97,16 +97,8 @@ impl<A: Scalar> Linear<A> {
             return refuse("inputs", format!("N × … × {}", self.inputs), shape);
         }
         let rest = &shape[..shape.len() - 1];
-        let of_loss = Some(derivatives.view().shape());
         let of_curvature = curvature.as_ref().map(|curvature| curvature.view().shape());
-        for (what, found) in [("derivatives", of_loss), ("derivatives for curvature", of_curvature)]
-        {
-            let Some(found) = found else { continue };
-            if found.split_last() != Some((&self.outputs, rest)) {
-                let axes: Vec<_> = rest.iter().map(usize::to_string).collect();
-                return refuse(what, format!("{} × {}", axes.join(" × "), self.outputs), found);
-            }
-        }
+        check_derivatives((rest, self.outputs), derivatives.view().shape(), of_curvature)?;
         let counts = (*samples, places);
         let mut rows = self.samples.inputs(samples * places)?;
         if self.has_bias {

@@ -54,6 +54,24 @@ pub(super) fn refuse<T>(what: &'static str, expected: String, found: &[usize]) -
     Err(OptimError::LayerShape { what, expected, found: found.to_vec() })
 }
 
+/// Refuses derivatives, and those for curvature where there are some, that are not one for each output of each
+/// place.
+pub(super) fn check_derivatives(
+    (places, outputs): (&[usize], usize),
+    of_loss: &[usize],
+    of_curvature: Option<&[usize]>,
+) -> Result<()> {
+    let named = [("derivatives", Some(of_loss)), ("derivatives for curvature", of_curvature)];
+    for (what, found) in named {
+        let Some(found) = found else { continue };
+        if found.split_last() != Some((&outputs, places)) {
+            let axes: Vec<_> = places.iter().map(usize::to_string).collect();
+            return refuse(what, format!("{} × {outputs}", axes.join(" × ")), found);
+        }
+    }
+    Ok(())
+}
+
 impl<A: Scalar> Samples<A> {
     /// For a layer with this many outputs and columns of its weight.
     pub(super) fn new((outputs, columns): (usize, usize)) -> Self {
