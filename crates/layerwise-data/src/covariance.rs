@@ -4,13 +4,15 @@ use layerwise_linalg::{Cholesky, SymmetricEigen, gram, orthonormal_rows};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rand::Rng;
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, at_least, require, require_finite, require_shape};
 use crate::normal::fill_normal;
 use crate::spectrum::Spectrum;
 
 /// Where the eigenvectors of a random covariance point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Basis {
     /// Along the coordinate axes, the eigenvalues on them in uniformly random order.
     Axis,

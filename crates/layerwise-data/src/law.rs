@@ -1,7 +1,10 @@
 //! Laws of white coordinates.
 
+use serde::{Deserialize, Serialize};
+
 /// The law of a white coordinate: mean zero, variance one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Law {
     /// N(0, 1).
     Gaussian,

@@ -62,7 +62,7 @@ pub use covariates::{Covariates, LinearCovariates};
 pub use error::{DataError, Result};
 pub use law::Law;
 pub use layerwise_linalg::ndarray;
-pub use linear_task::{LinearTask, LinearTaskSpec};
+pub use linear_task::{Features, LinearTask, LinearTaskSpec};
 pub use link::Link;
 pub use moments::Moments;
 pub use single_index::SingleIndexTask;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use layerwise_linalg::{gemm, gemv, gram};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, reshape};
 use crate::covariance::{Basis, Covariance, haar};
@@ -179,6 +180,19 @@ fn require_orthonormal(rows: &Array2<f64>) -> Result<()> {
     }
 }
 
+/// Where the row space of G⋆ lies in the eigenbasis of Σ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Features {
+    /// Anywhere: Haar, drawn apart from Σ.
+    #[default]
+    Haar,
+    /// On the k eigenvectors with the largest eigenvalues: the signal is aligned with the inputs.
+    Leading,
+    /// On the k eigenvectors with the smallest: the signal is where the inputs vary least.
+    Trailing,
+}
+
 /// Parameters from which random linear tasks are drawn.
 ///
 /// The head F⋆ has Haar singular vectors and singular values evenly spaced on a logarithmic
@@ -268,6 +282,40 @@ impl LinearTaskSpec {
         Ok((train, transfer))
     }
 
+    /// A training task whose features lie in its inputs' eigenbasis as asked, and a transfer task of
+    /// another distribution on the same features, with its own head and covariance. With
+    /// [`Features::Haar`] and the same distribution it is [`draw_pair`](Self::draw_pair).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LinearTaskSpec::draw`], of either distribution; [`DataError::Shape`] where the two
+    /// differ in k or d_X.
+    pub fn draw_pair_with<R: Rng + ?Sized>(
+        &self,
+        features: Features,
+        transfer: &Self,
+        rng: &mut R,
+    ) -> Result<(LinearTask, LinearTask)> {
+        let train = match features {
+            Features::Haar => self.draw(rng)?,
+            aligned => self.draw_aligned(aligned == Features::Leading, rng)?,
+        };
+        let transfer = transfer.draw_sharing(train.shared_representation(), rng)?;
+        Ok((train, transfer))
+    }
+
+    /// A task on the first, or last, k eigenvectors of its covariance.
+    fn draw_aligned<R: Rng + ?Sized>(&self, leading: bool, rng: &mut R) -> Result<LinearTask> {
+        self.check()?;
+        let head = self.draw_head(rng)?;
+        let covariance = Covariance::draw(&self.spectrum, self.basis, self.input_dimension, rng)?;
+        let first = if leading { 0 } else { self.input_dimension - self.rank };
+        let columns = covariance.eigenvectors().slice_move(s![.., first..first + self.rank]);
+        let representation = Arc::new(columns.t().as_standard_layout().into_owned());
+        let covariates = LinearCovariates::new(self.law, covariance);
+        LinearTask::new(head, representation, covariates, self.noise)
+    }
+
     /// Several tasks on one representation, with independent heads and covariances.
     ///
     /// # Errors
@@ -295,5 +343,56 @@ impl LinearTaskSpec {
         let mut head = Array2::zeros((self.output_dimension, self.rank));
         gemm(1.0, scaled.view(), right.t(), 0.0, &mut head.view_mut())?;
         Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Streams;
+
+    fn spec() -> LinearTaskSpec {
+        LinearTaskSpec {
+            input_dimension: 12,
+            output_dimension: 5,
+            rank: 3,
+            spectrum: Spectrum::LogSpaced { condition: 100.0 },
+            basis: Basis::Haar,
+            law: Law::Gaussian,
+            head_condition: 4.0,
+            noise: 0.1,
+        }
+    }
+
+    #[test]
+    fn aligned_features_are_eigenvectors() {
+        let transfer = LinearTaskSpec { law: Law::Signs, noise: 0.3, ..spec() };
+        for basis in [Basis::Haar, Basis::Axis] {
+            let spec = LinearTaskSpec { basis, ..spec() };
+            for (features, first) in [(Features::Leading, 0), (Features::Trailing, 9)] {
+                let mut rng = Streams::new(4).stream("features", "aligned", 0);
+                let (train, other) = spec.draw_pair_with(features, &transfer, &mut rng).unwrap();
+                let g = train.representation();
+                let image = g.dot(&train.covariance().matrix());
+                for (i, row) in image.rows().into_iter().enumerate() {
+                    let eigenvalue = train.covariance().eigenvalues()[first + i];
+                    for (a, b) in row.iter().zip(g.row(i)) {
+                        // Eigenvectors to d ε λ_max.
+                        assert!((a - eigenvalue * b).abs() < 1e-13, "{features:?} {basis:?}");
+                    }
+                }
+                assert_eq!(other.representation(), g);
+                assert_eq!(other.noise(), 0.3);
+                assert_ne!(other.covariance().matrix(), train.covariance().matrix());
+            }
+        }
+    }
+
+    #[test]
+    fn haar_features_of_one_distribution_are_a_pair() {
+        let stream = || Streams::new(4).stream("features", "pair", 0);
+        let (a, b) = spec().draw_pair(&mut stream()).unwrap();
+        let (c, d) = spec().draw_pair_with(Features::Haar, &spec(), &mut stream()).unwrap();
+        assert_eq!((a.map(), b.map()), (c.map(), d.map()));
     }
 }

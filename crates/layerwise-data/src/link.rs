@@ -1,10 +1,13 @@
 //! Link functions.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Result, at_least, require};
 
 /// A scalar function σ and its derivative: the link of a single-index model, the activation of a
 /// network.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Link {
     /// z.
     Identity,

@@ -1,6 +1,7 @@
 //! Spectra of covariances.
 
 use ndarray::Array1;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Result, at_least, require};
 
@@ -8,7 +9,8 @@ use crate::error::{DataError, Result, at_least, require};
 ///
 /// All but [`Spectrum::Explicit`] are scaled to tr Σ = d, so that a coordinate has variance one
 /// on average whatever the anisotropy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Spectrum {
     /// All eigenvalues one.
     Isotropic,
@@ -29,6 +31,13 @@ pub enum Spectrum {
         /// α ≥ 0.
         exponent: f64,
     },
+    /// A few large eigenvalues, 1 + s each, over a bulk of ones (a spiked covariance, Johnstone 2001).
+    Spiked {
+        /// How many, 0 to d.
+        spikes: usize,
+        /// s ≥ 0, by how much they exceed the bulk.
+        excess: f64,
+    },
     /// These eigenvalues, in any order, not rescaled.
     Explicit(Vec<f64>),
 }
@@ -40,7 +49,8 @@ impl Spectrum {
     ///
     /// [`DataError::TooFew`] for d = 0; [`DataError::InvalidParameter`] for ε outside [0, 1),
     /// κ < 1, α < 0, an eigenvalue that is not positive (or underflows to zero), and for
-    /// infinities and NaN; [`DataError::Shape`] when an explicit spectrum has not d values.
+    /// infinities and NaN, and for more spikes than d or a negative excess; [`DataError::Shape`] when
+    /// an explicit spectrum has not d values.
     pub fn eigenvalues(&self, dimension: usize) -> Result<Array1<f64>> {
         at_least("dimension d", dimension, 1)?;
         let raw = match self {
@@ -69,6 +79,21 @@ impl Spectrum {
                     "finite and non-negative",
                 )?;
                 (1..=dimension).map(|i| (i as f64).powf(-exponent)).collect()
+            }
+            Self::Spiked { spikes, excess } => {
+                require(
+                    *spikes <= dimension,
+                    "number of spikes",
+                    *spikes as f64,
+                    "at most the dimension d",
+                )?;
+                require(
+                    excess.is_finite() && *excess >= 0.0,
+                    "excess of the spikes",
+                    *excess,
+                    "finite and non-negative",
+                )?;
+                (0..dimension).map(|i| if i < *spikes { 1.0 + excess } else { 1.0 }).collect()
             }
             Self::Explicit(values) => {
                 if values.len() != dimension {
@@ -126,6 +151,7 @@ mod tests {
                 Spectrum::TwoLevel { epsilon },
                 Spectrum::LogSpaced { condition: kappa },
                 Spectrum::PowerLaw { exponent: alpha },
+                Spectrum::Spiked { spikes: d / 2, excess: kappa },
             ] {
                 let values = spectrum.eigenvalues(d).unwrap();
                 prop_assert_eq!(values.len(), d);
@@ -164,6 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn spikes_stand_over_a_bulk() {
+        let values = Spectrum::Spiked { spikes: 1, excess: 3.0 }.eigenvalues(4).unwrap();
+        // 4, 1, 1, 1 scaled by 4/7.
+        for (value, expected) in values.iter().zip([16.0 / 7.0, 4.0 / 7.0, 4.0 / 7.0, 4.0 / 7.0]) {
+            assert!((value - expected).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn spectra_are_read_by_their_names() {
+        let read = |text| serde_json::from_str::<Spectrum>(text);
+        assert_eq!(
+            read(r#"{"log_spaced": {"condition": 100}}"#).unwrap(),
+            Spectrum::LogSpaced { condition: 100.0 }
+        );
+        assert_eq!(read(r#""isotropic""#).unwrap(), Spectrum::Isotropic);
+        assert_eq!(read(r#"{"explicit": [1, 2]}"#).unwrap(), Spectrum::Explicit(vec![1.0, 2.0]));
+        assert!(read(r#"{"log_spaced": {"kappa": 100}}"#).is_err());
+    }
+
+    #[test]
     fn explicit_values_are_sorted_and_kept() {
         let values = Spectrum::Explicit(vec![0.5, 8.0, 2.0]).eigenvalues(3).unwrap();
         assert_eq!(values.to_vec(), [8.0, 2.0, 0.5]);
@@ -186,6 +233,14 @@ mod tests {
             (
                 Spectrum::PowerLaw { exponent: -1.0 },
                 "exponent alpha = -1: must be finite and non-negative",
+            ),
+            (
+                Spectrum::Spiked { spikes: 3, excess: 1.0 },
+                "number of spikes = 3: must be at most the dimension d",
+            ),
+            (
+                Spectrum::Spiked { spikes: 1, excess: -1.0 },
+                "excess of the spikes = -1: must be finite and non-negative",
             ),
             (Spectrum::PowerLaw { exponent: 1e5 }, "eigenvalue = 0: must be finite and positive"),
             (Spectrum::Explicit(vec![1.0, 0.0]), "eigenvalue = 0: must be finite and positive"),

@@ -63,6 +63,7 @@ pub mod error;
 pub mod guide;
 pub mod layers;
 pub mod methods;
+mod number;
 mod numeric;
 pub mod references;
 pub mod schedule;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OptimError, Result};
+use crate::number::number_or_spelled_out;
 
 /// A hyperparameter as a function of the step. A plain number converts into a constant:
-/// `0.1.into()`.
+/// `0.1.into()`, and is read as one from files.
 ///
 /// Steps are counted from 0 for the first.
 ///
@@ -24,6 +25,7 @@ use crate::error::{OptimError, Result};
 /// assert_eq!(mine.value(3), 0.05);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[non_exhaustive]
 pub enum Schedule {
     /// The same value at every step.
@@ -103,6 +105,8 @@ pub enum Schedule {
     /// Any function of the step.
     Named(NamedSchedule),
 }
+
+number_or_spelled_out!(Schedule, "a number, or a schedule by its name");
 
 /// A function of the step under a name. The name is all that is compared and serialised: a saved
 /// state keeps it, and fits an optimizer whose schedule has the same name. What is deserialised

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 
 /// From the ground up. Modules of one floor do not import one another.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["error"],
-    &["schedule", "signal", "numeric"],
+    &["number", "signal", "numeric"],
+    &["schedule"],
     &["values", "layers"],
     &["stage"],
     &["config"],

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::number::number_or_spelled_out;
 use crate::schedule::{Schedule, When};
 
 /// A multiple of the identity added to a (bias-corrected) factor before its root is taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[non_exhaustive]
 pub enum Damping {
     /// Nothing.
@@ -30,6 +32,8 @@ pub enum Damping {
         least: Schedule,
     },
 }
+
+number_or_spelled_out!(Damping, "a number, or a damping by its name");
 
 impl From<Schedule> for Damping {
     /// An absolute damping; none where it is always 0.

@@ -16,6 +16,7 @@ use crate::config::root::RootMethod;
 use crate::config::stage::StageConfig;
 use crate::config::statistic::Statistic;
 use crate::config::weight_decay::WeightDecay;
+use crate::number::number_or_spelled_out;
 use crate::schedule::Schedule;
 use crate::step::method::Method;
 
@@ -94,6 +95,7 @@ pub enum OutputFactor {
 
 /// The damping of KFAC. The rules agree at `λ = 0`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[non_exhaustive]
 pub enum KfacDamping {
     /// Each factor by its own: `(P + λ_P I)⁻¹ D (Q + λ_Q I)⁻¹`.
@@ -111,6 +113,8 @@ pub enum KfacDamping {
     /// and losses does not matter. It is factored Tikhonov with `λ² (tr P/m)(tr Q/n)` of the product.
     Relative(Schedule),
 }
+
+number_or_spelled_out!(KfacDamping, "a number, or a damping by its name");
 
 impl KfacDamping {
     /// Each factor by its own, `λ_P` and `λ_Q`.
@@ -189,7 +193,7 @@ impl Default for Kfac {
 
 impl Method for Kfac {
     fn chain(&self) -> Chain {
-        self.chain_of(self.damping.of_factors())
+        self.chain_of(self.damping.of_factors(), 1.0)
     }
 }
 
@@ -197,6 +201,7 @@ impl Kfac {
     fn chain_of(
         &self,
         (output_damping, input_damping, joint_damping): (Damping, Damping, JointDamping),
+        input_exponent: f64,
     ) -> Chain {
         let root = match self.damping {
             KfacDamping::Exact(_) => RootMethod::default(),
@@ -212,6 +217,10 @@ impl Kfac {
             OutputFactor::Signal => factor(output_damping),
             OutputFactor::Identity => FactorConfig::left_alone(),
         };
+        let right = match input_exponent {
+            0.0 => FactorConfig::left_alone(),
+            exponent => factor(input_damping).with_exponent(exponent),
+        };
         Chain {
             damping_adaptation: self.damping_adaptation,
             ..Chain::new(self.learning_rate.clone())
@@ -220,7 +229,7 @@ impl Kfac {
                     StageConfig::Kronecker(KroneckerConfig {
                         damping: joint_damping,
                         refresh: self.refresh.clone(),
-                        ..KroneckerConfig::new(left, factor(input_damping))
+                        ..KroneckerConfig::new(left, right)
                     })
                     .in_parts(&self.partition),
                 )
@@ -230,7 +239,7 @@ impl Kfac {
     }
 }
 
-/// KFAC with the identity on the output side: `W ← W − η D (Q + λ I)⁻¹`.
+/// KFAC with the identity on the output side: `W ← W − η D (Q + λ I)^{-p}`, with p = 1.
 ///
 /// ```
 /// use layerwise_optim::ndarray::array;
@@ -261,6 +270,9 @@ pub struct OneSidedKfac {
     pub learning_rate: Schedule,
     /// What is added to the input factor. A number is absolute.
     pub damping: Damping,
+    /// `p` ≥ 0; with 0 the factor is left out, and what remains is gradient descent. Other than 1 it
+    /// takes eigendecompositions.
+    pub exponent: f64,
     /// How the factor is inverted.
     pub root: RootMethod,
     /// How the factor remembers.
@@ -307,6 +319,7 @@ impl Default for OneSidedKfac {
         OneSidedKfac {
             learning_rate: 0.01.into(),
             damping: Damping::RelativeToTrace(0.3.into()),
+            exponent: 1.0,
             root: RootMethod::Inverse,
             averaging: Averaging::Ema { beta: 0.99.into(), bias_correction: true },
             refresh: Refresh::every(10),
@@ -335,6 +348,71 @@ impl Method for OneSidedKfac {
             damping_adaptation: self.damping_adaptation,
             ..Kfac::default()
         }
-        .chain_of((Damping::None, self.damping.clone(), JointDamping::None))
+        .chain_of((Damping::None, self.damping.clone(), JointDamping::None), self.exponent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+    use crate::Sgd;
+    use crate::signal::{Factor, Signal};
+
+    /// −Δ/η of a step from zero on this gradient.
+    fn direction(method: &dyn Method, gradient: &Array2<f64>, factor: &Array2<f64>) -> Array2<f64> {
+        let mut weight = Array2::zeros(gradient.raw_dim());
+        let signal = Signal::new(gradient.view()).with_input(Factor::SecondMoment(factor.view()));
+        let mut optimizer = method.chain().build::<f64>(weight.dim()).unwrap();
+        optimizer.step(&mut weight.view_mut(), &signal).unwrap();
+        weight * -1.0
+    }
+
+    #[test]
+    fn the_exponent_goes_from_gradient_descent_to_the_inverse() {
+        let factor = array![[2.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, 40.0]];
+        let gradient = array![[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]];
+        let kfac = |exponent| OneSidedKfac {
+            learning_rate: 1.0.into(),
+            damping: 0.1.into(),
+            exponent,
+            ..OneSidedKfac::stylised()
+        };
+        let sgd = Sgd { learning_rate: 1.0.into(), ..Sgd::default() };
+        let none = direction(&kfac(0.0), &gradient, &factor);
+        assert_eq!(none, direction(&sgd, &gradient, &factor));
+        // Q^{-p} Q^{-(1-p)} is the inverse, within a few ε κ.
+        let inverse = direction(&kfac(1.0), &gradient, &factor);
+        for p in [0.25, 0.5] {
+            let rest = direction(&kfac(p), &gradient, &factor);
+            let both = direction(&kfac(1.0 - p), &rest, &factor);
+            assert!((&both - &inverse).iter().all(|x| x.abs() < 1e-13), "{p}");
+            assert!((&rest - &inverse).iter().any(|x| x.abs() > 0.1));
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_and_spelled_out_forms_stay() {
+        let read = |text| serde_json::from_str::<Kfac>(text).unwrap();
+        let short = read(r#"{"learning_rate": 1, "damping": 0.5}"#);
+        assert_eq!(short.learning_rate, Schedule::Constant(1.0));
+        assert_eq!(short.damping, KfacDamping::per_factor(0.5, 0.5));
+        let text = serde_json::to_string(&short).unwrap();
+        assert!(text.contains(r#""learning_rate":{"Constant":1.0}"#), "{text}");
+        assert_eq!(read(&text), short);
+        assert_eq!(serde_json::from_str::<Damping>("0.25").unwrap(), 0.25.into());
+        assert_eq!(serde_json::from_str::<Damping>(r#""None""#).unwrap(), Damping::None);
+        let cosine: Schedule =
+            serde_json::from_str(r#"{"Cosine": {"from": 1, "to": 0.5, "steps": 9}}"#).unwrap();
+        assert_eq!(cosine, Schedule::cosine(1.0, 0.5, 9));
+    }
+
+    #[test]
+    fn what_is_neither_is_refused_with_what_is_allowed() {
+        let refused = |text| serde_json::from_str::<Schedule>(text).unwrap_err().to_string();
+        assert!(refused("true").contains("a number, or a schedule"), "{}", refused("true"));
+        let unknown = refused(r#"{"Constnat": 1}"#);
+        assert!(unknown.contains("unknown variant `Constnat`, expected one of"), "{unknown}");
     }
 }
