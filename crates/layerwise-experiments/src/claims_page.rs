@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::claim::{Claim, Side, Verdict, Whose};
-use crate::record::{FigureFile, RunInfo};
+use crate::record::{ExperimentRecord, RunInfo};
 
 const PREAMBLE: &str = "\
 Each claim is one number with a threshold that was fixed before the results were seen. It
@@ -23,7 +23,7 @@ threshold here is our own choice, and so is the whole of figure 6, whose caption
 
 /// The page for the figures in a folder.
 #[must_use]
-pub(crate) fn write(run: &RunInfo, figures: &[FigureFile]) -> String {
+pub(crate) fn write(run: &RunInfo, figures: &[ExperimentRecord]) -> String {
     let mut page = String::from("# Claims\n\n");
     page.push_str(PREAMBLE);
     let claims = || figures.iter().flat_map(|figure| &figure.claims);
@@ -41,8 +41,13 @@ pub(crate) fn write(run: &RunInfo, figures: &[FigureFile]) -> String {
         run.backend,
     );
     for figure in figures {
-        let _ = writeln!(page, "\n## Figure {}: {}\n", figure.figure, figure.title);
+        let number = figure.figure.map_or(String::new(), |number| format!("Figure {number}: "));
+        let _ = writeln!(page, "\n## {number}{}\n", figure.title);
         let _ = writeln!(page, "{}\n", figure.caption);
+        if figure.claims.is_empty() {
+            page.push_str("No claims.\n");
+            continue;
+        }
         page.push_str("| id | claim | whose | measured | threshold | 95 % interval | verdict |\n");
         page.push_str("|---|---|---|---|---|---|---|\n");
         for claim in &figure.claims {
@@ -83,7 +88,7 @@ fn row(page: &mut String, claim: &Claim) {
     );
 }
 
-fn rates(page: &mut String, figure: &FigureFile) {
+fn rates(page: &mut String, figure: &ExperimentRecord) {
     if figure.chosen_rates.is_empty() {
         return;
     }
@@ -91,15 +96,21 @@ fn rates(page: &mut String, figure: &FigureFile) {
     for (i, choice) in figure.chosen_rates.iter().enumerate() {
         let _ = write!(
             page,
-            "{} {} η = {}{}",
+            "{} {}",
             if i == 0 { "" } else { ";" },
             choice.method,
-            number(choice.rate),
-            if choice.rate_on_grid_edge { " (edge of the grid)" } else { "" },
         );
+        if let Some(rate) = choice.rate {
+            let edge = if choice.rate_on_grid_edge { " (edge of the grid)" } else { "" };
+            let _ = write!(page, " η = {}{edge}", number(rate));
+        }
         if let Some(damping) = choice.damping {
             let edge = if choice.damping_on_grid_edge { " (edge of the grid)" } else { "" };
             let _ = write!(page, ", λ = {}{edge}", number(damping));
+        }
+        for (name, value) in &choice.others {
+            let value = value.as_f64().map_or_else(|| value.to_string(), number);
+            let _ = write!(page, ", {name} = {value}");
         }
     }
     page.push_str(".\n");

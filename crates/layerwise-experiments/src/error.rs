@@ -44,10 +44,18 @@ pub enum ExperimentError {
         /// The method that asked for it.
         method: &'static str,
     },
-    /// Two figures ask for different settings under one name.
-    #[error("two settings differ but are both named {0:?}")]
-    ConflictingSettings(String),
-    /// A figure was asked to report on something that was not run.
+    /// A file is no experiment: what is wrong, and what is allowed.
+    #[error("{path}{at}: {message}", path = path.display(),
+        at = if *line == 0 { String::new() } else { format!(":{line}") })]
+    Experiment {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1; 0 where it is not a matter of one.
+        line: usize,
+        /// What is wrong, and what is allowed.
+        message: String,
+    },
+    /// Something was asked of results that are not there.
     #[error("no results for {0}")]
     MissingResults(String),
     /// Results could not be put into JSON.

@@ -96,6 +96,38 @@ impl Folder {
         })
     }
 
+    /// As [`read`](Self::read); what is something else is no error, but where it is `required`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) fn read_if<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        what: &str,
+        required: bool,
+    ) -> Result<Option<T>> {
+        match self.read(name, what) {
+            Err(ExperimentError::Output { .. }) if !required => Ok(None),
+            read => read,
+        }
+    }
+
+    /// The names of the files with this extension.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Io`].
+    pub(crate) fn names_with_extension(&self, extension: &str) -> Result<Vec<String>> {
+        let failed = |source| ExperimentError::Io { path: self.path.clone(), source };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|found| found == extension) && path.is_file() {
+                names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+            }
+        }
+        Ok(names)
+    }
+
     /// Writes the files. All of them are first written beside their places, and moved there when
     /// every one is complete.
     ///

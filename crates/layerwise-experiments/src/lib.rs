@@ -1,9 +1,10 @@
-//! The experiments: algorithms on whole problems, the six figures with their claims, the runner
-//! that regenerates them, and the `layerwise` program.
+//! The experiments: files that say what is run, the models that run it, a store that keeps every trial,
+//! reports with claims, and the `layerwise` program.
 //!
-//! A [`figures::Figure`] is data: the settings that it wants run, and a pure function from results
-//! to a picture, a table and claims. The [`runner`] knows no figure, a figure knows no thread,
-//! file or clock.
+//! An [`experiment`] is a file: tasks, methods, what is varied, panels and claims. A [`model`] knows what a
+//! task and a method are, and runs a trial. The [`runner`] runs what is missing in a [`store`]; a
+//! [`report`] is a pure function of an experiment and its results: a picture, a table and claims. The
+//! runner knows no figure, a report knows no thread, file or clock.
 
 mod arguments;
 pub mod backend;
@@ -11,18 +12,23 @@ pub mod claim;
 mod claims_page;
 pub mod cli;
 mod error;
-pub mod figures;
+pub mod experiment;
 mod folder;
 pub mod linear;
+pub mod model;
 pub mod monitor;
 pub mod output;
 pub mod plan;
 pub mod plot;
 mod progress;
 pub mod record;
+pub mod report;
+mod report_cli;
+pub mod run_cli;
 pub mod runner;
 pub mod single_index;
 pub mod statistics;
+pub mod store;
 mod status;
 pub mod table;
 pub mod theorems;

@@ -1,159 +1,290 @@
-//! Runs the settings that figures ask for, one (setting, trial) at a time on each thread.
+//! Runs what is missing of experiments, one trial of a setting at a time on each thread, and keeps each
+//! result in a store as soon as it is there.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use layerwise_data::Streams;
 use rayon::prelude::*;
+use serde_json::Value;
 
-use crate::linear::{self, LinearResults, LinearSetting, LinearTrial};
+use crate::experiment::{Experiment, Setting};
+use crate::model::{Outcome, Trial};
 use crate::monitor::Monitor;
-use crate::plan::Plan;
-use crate::single_index::{self, SingleIndexResults, SingleIndexSetting, SingleIndexTrial};
+use crate::store::{Key, Record, Store};
 use crate::{ExperimentError, Result};
-
-/// What a figure wants to be run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Demand {
-    /// Linear settings, each with the trials to show and the trials to tune on.
-    pub linear: Vec<(LinearSetting, Trials)>,
-    /// Single-index settings, each with the number of trials.
-    pub single_index: Vec<(SingleIndexSetting, u64)>,
-}
 
 /// Numbers of trials of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trials {
-    /// Shown in figures and judged in claims.
+    /// Shown in panels and judged in claims.
     pub shown: u64,
-    /// Used for choosing rates only.
+    /// Used for choosing hyperparameters only.
     pub tuning: u64,
 }
 
-/// The results of a run, by the settings' names.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Results {
-    /// Linear settings.
-    pub linear: BTreeMap<String, LinearResults>,
-    /// Single-index settings.
-    pub single_index: BTreeMap<String, SingleIndexResults>,
+impl Trials {
+    /// Their numbers in the streams, those for tuning first.
+    fn numbers(self) -> impl Iterator<Item = u64> {
+        (TUNING_OFFSET..TUNING_OFFSET + self.tuning).chain(0..self.shown)
+    }
 }
 
 /// Tuning trials draw from streams of their own, far from any number of shown ones.
 const TUNING_OFFSET: u64 = 1 << 32;
 
-enum Unit<'a> {
-    Linear(&'a LinearSetting, u64),
-    SingleIndex(&'a SingleIndexSetting, u64),
+/// A share of the work: number `index` of `count`, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which share, from 1 to `count`.
+    pub index: u64,
+    /// How many there are.
+    pub count: u64,
 }
 
-enum Outcome<'a> {
-    Linear(&'a LinearSetting, u64, LinearTrial),
-    SingleIndex(&'a SingleIndexSetting, SingleIndexTrial),
+impl Share {
+    /// All of the work.
+    pub const ALL: Self = Self { index: 1, count: 1 };
 }
 
-impl<'a> Unit<'a> {
-    fn run(&self, streams: &Streams, monitor: &dyn Monitor) -> Result<Outcome<'a>> {
-        Ok(match *self {
-            Unit::Linear(setting, trial) => {
-                let outcome = linear::run_trial(setting, streams, trial, monitor)?;
-                Outcome::Linear(setting, trial, outcome)
+/// What a record of an experiment depends on, but for the trial: a method on a setting.
+struct Identity {
+    /// Up to the number of the trial.
+    head: String,
+    tail: String,
+}
+
+impl Identity {
+    /// The keys in the order of the alphabet, so that the text is canonical.
+    fn new(experiment: &Experiment, setting: &Setting, cells: &[Value]) -> Self {
+        let text = |text: &str| Value::from(text).to_string();
+        let head = format!(
+            "{{\"backend\":{},\"methods\":{},\"model\":{},\"samples\":{},\"seed\":{},\"stream\":{},\
+             \"task\":{},\"trial\":",
+            text(&layerwise_linalg::backend().to_string()),
+            Value::from(cells.to_vec()),
+            text(experiment.model.name()),
+            setting.samples,
+            experiment.plan.seed,
+            text(&setting.stream),
+            setting.problem.canonical(),
+        );
+        Self { head, tail: format!(",\"version\":{}}}", experiment.model.result_version()) }
+    }
+
+    fn of(&self, trial: u64) -> String {
+        format!("{}{trial}{}", self.head, self.tail)
+    }
+}
+
+/// Methods of one trial of a setting whose results are missing.
+struct Unit<'a> {
+    experiment: &'a Experiment,
+    setting: &'a Setting,
+    trial: u64,
+    /// Each method's cells, and what its record will be called.
+    missing: Vec<(&'a [Value], String)>,
+}
+
+impl Unit<'_> {
+    fn work(&self) -> u64 {
+        self.setting.problem.work(self.missing.iter().map(|(cells, _)| cells.len()).sum())
+    }
+
+    /// Numbers that its records will hold, about.
+    fn numbers(&self) -> u64 {
+        let cells: usize = self.missing.iter().map(|(cells, _)| cells.len()).sum();
+        let series = self.experiment.model.measures().len() as u64;
+        cells as u64 * series * self.setting.problem.recorded().len() as u64
+    }
+
+    fn run(&self, streams: &Streams, monitor: &dyn Monitor) -> Result<Vec<Record>> {
+        let cells: Vec<&Value> = self.missing.iter().flat_map(|(cells, _)| *cells).collect();
+        let trial = Trial {
+            streams,
+            stream: &self.setting.stream,
+            trial: self.trial,
+            samples: self.setting.samples,
+        };
+        let Outcome { trial, cells } = self.setting.problem.run(&cells, &trial, monitor)?;
+        let mut cells = cells.into_iter();
+        let record = |(of, identity): &(&[Value], String)| Record {
+            identity: identity.clone(),
+            outcome: Outcome {
+                trial: trial.clone(),
+                cells: cells.by_ref().take(of.len()).collect(),
+            },
+        };
+        Ok(self.missing.iter().map(record).collect())
+    }
+}
+
+/// What is to be done of some experiments.
+pub struct Work<'a> {
+    units: Vec<Unit<'a>>,
+    /// Trials of settings in this share, those that are there included.
+    pub mine: u64,
+    /// Of these, the ones of which something is missing.
+    pub missing: u64,
+}
+
+impl<'a> Work<'a> {
+    /// What is missing in a store, each result once, whichever experiments it is of; of that a share. A
+    /// trial is always of the same share, whatever else is missing.
+    #[must_use]
+    pub fn missing(experiments: &'a [Experiment], store: Option<&Store>, share: Share) -> Self {
+        let mut work = Self { units: Vec::new(), mine: 0, missing: 0 };
+        let mut number = 0;
+        let mut seen: HashSet<Key> = HashSet::new();
+        for experiment in experiments {
+            for setting in &experiment.settings {
+                let identities: Vec<Identity> = setting
+                    .methods
+                    .iter()
+                    .map(|(_, cells)| Identity::new(experiment, setting, cells))
+                    .collect();
+                for trial in experiment.trials.numbers() {
+                    number += 1;
+                    if (number - 1) % share.count != share.index - 1 {
+                        continue;
+                    }
+                    work.mine += 1;
+                    let mut missing = Vec::new();
+                    for ((_, cells), identity) in setting.methods.iter().zip(&identities) {
+                        let identity = identity.of(trial);
+                        let key = Key::of(&identity);
+                        if !store.is_some_and(|store| store.contains(&key)) && seen.insert(key) {
+                            missing.push((cells.as_slice(), identity));
+                        }
+                    }
+                    if !missing.is_empty() {
+                        work.missing += 1;
+                        work.units.push(Unit { experiment, setting, trial, missing });
+                    }
+                }
             }
-            Unit::SingleIndex(setting, trial) => {
-                let outcome = single_index::run_trial(setting, streams, trial, monitor)?;
-                Outcome::SingleIndex(setting, outcome)
-            }
+        }
+        work
+    }
+
+    /// Its size, in the units of [`Monitor::advance`].
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.units.iter().map(Unit::work).sum()
+    }
+
+    /// Records that it will make.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.units.iter().map(|unit| unit.missing.len() as u64).sum()
+    }
+
+    /// Bytes of these, about.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let identities = |unit: &Unit<'_>| -> u64 {
+            unit.missing.iter().map(|(_, identity)| identity.len() as u64).sum()
+        };
+        self.units.iter().map(|unit| 8 * unit.numbers() + identities(unit)).sum()
+    }
+
+    /// Does it on `threads` threads, each result kept as soon as it is there. The results do not depend
+    /// on the number of threads.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Interrupted`], [`ExperimentError::Threads`], faults of a setting, and what the
+    /// store cannot take. All trials that were done by then are kept.
+    pub fn run(&self, store: &Store, threads: usize, monitor: &dyn Monitor) -> Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|error| ExperimentError::Threads { threads, reason: error.to_string() })?;
+        // Units differ in length by a factor of a hundred: no two of them are bound together.
+        pool.install(|| {
+            self.units.par_iter().with_max_len(1).try_for_each(|unit| {
+                let streams = Streams::new(unit.experiment.plan.seed);
+                unit.run(&streams, monitor)?.iter().try_for_each(|record| store.put(record))
+            })
         })
     }
-}
 
-/// Joins the demands of several figures: a setting that two of them share is run once.
-///
-/// # Errors
-/// [`ExperimentError::ConflictingSettings`] where two settings differ under one name.
-pub fn merge(demands: Vec<Demand>) -> Result<Demand> {
-    let mut merged = Demand::default();
-    for demand in demands {
-        merge_into(&mut merged.linear, demand.linear, |setting| setting.name)?;
-        merge_into(&mut merged.single_index, demand.single_index, |setting| &setting.name)?;
-    }
-    Ok(merged)
-}
-
-fn merge_into<S: PartialEq, T: PartialEq>(
-    merged: &mut Vec<(S, T)>,
-    more: Vec<(S, T)>,
-    name: impl Fn(&S) -> &str,
-) -> Result<()> {
-    for entry in more {
-        match merged.iter().find(|known| name(&known.0) == name(&entry.0)) {
-            None => merged.push(entry),
-            Some(known) if *known == entry => {}
-            Some(_) => {
-                return Err(ExperimentError::ConflictingSettings(name(&entry.0).into()));
-            }
+    /// Runs its longest unit for two seconds at most, and keeps nothing: seconds for a unit of
+    /// [`size`](Self::size) on one thread.
+    ///
+    /// # Errors
+    /// Faults of a setting.
+    pub fn measure(&self) -> Result<Option<f64>> {
+        let Some(unit) = self.units.iter().max_by_key(|unit| unit.work()) else { return Ok(None) };
+        let streams = Streams::new(unit.experiment.plan.seed);
+        let stopwatch = Stopwatch { start: Instant::now(), work: AtomicU64::new(0) };
+        match unit.run(&streams, &stopwatch) {
+            Ok(_) | Err(ExperimentError::Interrupted) => {}
+            Err(error) => return Err(error),
         }
+        let work = stopwatch.work.load(Ordering::Relaxed).max(1);
+        Ok(Some(stopwatch.start.elapsed().as_secs_f64() / work as f64))
     }
-    Ok(())
 }
 
-/// Work of a demand, in the units of [`Monitor::advance`].
-#[must_use]
-pub fn work(demand: &Demand) -> u64 {
-    let linear = demand.linear.iter().map(|(setting, trials)| {
-        (setting.iterations * setting.cells.len()) as u64 * (trials.shown + trials.tuning)
-    });
-    let single = demand.single_index.iter().map(|(setting, trials)| setting.work() * trials);
-    linear.sum::<u64>() + single.sum::<u64>()
+/// Counts work, and stops it after two seconds, once there is some.
+struct Stopwatch {
+    start: Instant,
+    work: AtomicU64,
 }
 
-/// Runs a demand on `threads` threads. The results do not depend on their number.
-///
-/// # Errors
-/// [`ExperimentError::Interrupted`], [`ExperimentError::Threads`], and faults of a setting.
-pub fn run(demand: &Demand, plan: &Plan, threads: usize, monitor: &dyn Monitor) -> Result<Results> {
-    let streams = Streams::new(plan.seed);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| ExperimentError::Threads { threads, reason: error.to_string() })?;
-    let units = units(demand);
-    // Units differ in length by a factor of a hundred: no two of them are bound together.
-    let outcomes: Result<Vec<Outcome<'_>>> = pool.install(|| {
-        units.par_iter().with_max_len(1).map(|unit| unit.run(&streams, monitor)).collect()
-    });
+impl Monitor for Stopwatch {
+    fn advance(&self, work: u64) {
+        self.work.fetch_add(work, Ordering::Relaxed);
+    }
 
-    let mut results = Results::default();
-    for outcome in outcomes? {
-        match outcome {
-            Outcome::Linear(setting, trial, outcome) => {
-                let entry = results
-                    .linear
-                    .entry(setting.name.into())
-                    .or_insert_with(|| LinearResults::empty(setting.clone()));
-                let trials =
-                    if trial >= TUNING_OFFSET { &mut entry.tuning } else { &mut entry.shown };
-                trials.push(outcome);
+    fn interrupted(&self) -> bool {
+        self.start.elapsed().as_secs() >= 2 && self.work.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// All results of an experiment.
+#[derive(Debug, Clone)]
+pub struct Results {
+    /// In the order of its settings.
+    pub settings: Vec<SettingResults>,
+}
+
+/// All results on a setting: of each of its methods in order, trial by trial.
+#[derive(Debug, Clone)]
+pub struct SettingResults {
+    /// Shown and judged.
+    pub shown: Vec<Vec<Outcome>>,
+    /// To choose hyperparameters on.
+    pub tuning: Vec<Vec<Outcome>>,
+}
+
+impl Results {
+    /// Reads them from a store; `None` where some are missing, or turned out to be damaged.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn read(experiment: &Experiment, store: &Store) -> Result<Option<Self>> {
+        let mut settings = Vec::with_capacity(experiment.settings.len());
+        let mut complete = true;
+        for setting in &experiment.settings {
+            let mut results = SettingResults { shown: Vec::new(), tuning: Vec::new() };
+            for (_, cells) in &setting.methods {
+                let identity = Identity::new(experiment, setting, cells);
+                let (mut shown, mut tuning) = (Vec::new(), Vec::new());
+                for trial in experiment.trials.numbers() {
+                    match store.get(&Key::of(&identity.of(trial)))? {
+                        Some(record) if trial >= TUNING_OFFSET => tuning.push(record.outcome),
+                        Some(record) => shown.push(record.outcome),
+                        // All damage is to be found at once.
+                        None => complete = false,
+                    }
+                }
+                results.shown.push(shown);
+                results.tuning.push(tuning);
             }
-            Outcome::SingleIndex(setting, outcome) => {
-                let entry = results
-                    .single_index
-                    .entry(setting.name.clone())
-                    .or_insert_with(|| SingleIndexResults::empty(setting.clone()));
-                entry.trials.push(outcome);
-            }
+            settings.push(results);
         }
+        Ok(complete.then_some(Self { settings }))
     }
-    Ok(results)
-}
-
-fn units(demand: &Demand) -> Vec<Unit<'_>> {
-    let mut units = Vec::new();
-    for (setting, trials) in &demand.linear {
-        units.extend((0..trials.tuning).map(|t| Unit::Linear(setting, TUNING_OFFSET + t)));
-        units.extend((0..trials.shown).map(|t| Unit::Linear(setting, t)));
-    }
-    for (setting, trials) in &demand.single_index {
-        units.extend((0..*trials).map(|t| Unit::SingleIndex(setting, t)));
-    }
-    units
 }

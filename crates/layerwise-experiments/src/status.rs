@@ -1,4 +1,8 @@
-//! Exit statuses of the program.
+//! Exit statuses of the program, and its answers.
+
+use std::io::{ErrorKind, Write};
+
+use crate::{ExperimentError, Result};
 
 /// Done.
 pub const SUCCESS: u8 = 0;
@@ -10,3 +14,16 @@ pub const USAGE: u8 = 2;
 pub const CLAIM_FAILED: u8 = 3;
 /// Interrupted by the user.
 pub const INTERRUPTED: u8 = 130;
+
+/// Says something where answers go. A reader that has gone away has seen what it wanted.
+///
+/// # Errors
+/// [`ExperimentError::Io`] where it cannot be written for another reason.
+pub(crate) fn say_on(out: &mut impl Write, text: &str) -> Result<u8> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(ExperimentError::Io { path: "standard output".into(), source: e })
+        }
+        _ => Ok(SUCCESS),
+    }
+}

@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// Rows of fields under named columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    header: Vec<&'static str>,
+    header: Vec<String>,
     rows: Vec<Vec<Field>>,
 }
 
@@ -33,6 +33,13 @@ impl From<usize> for Field {
     }
 }
 
+impl Field {
+    /// A whole number.
+    pub(crate) fn whole(value: u64) -> Self {
+        Self(value.to_string())
+    }
+}
+
 impl From<Option<usize>> for Field {
     fn from(value: Option<usize>) -> Self {
         value.map_or_else(|| Self(String::new()), Self::from)
@@ -53,7 +60,7 @@ impl From<&str> for Field {
 impl Table {
     /// A table without rows.
     #[must_use]
-    pub fn new(header: Vec<&'static str>) -> Self {
+    pub fn new(header: Vec<String>) -> Self {
         Self { header, rows: Vec::new() }
     }
 
@@ -78,9 +85,9 @@ impl Table {
     /// The table as CSV with a header line.
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let mut csv = self.header.join(",");
-        csv.push('\n');
-        for row in &self.rows {
+        let mut csv = String::new();
+        let header = self.header.iter().map(|name| Field::from(name.as_str())).collect();
+        for row in std::iter::once(&header).chain(&self.rows) {
             for (i, Field(field)) in row.iter().enumerate() {
                 // Writing to a string cannot fail.
                 let _ = write!(csv, "{}{field}", if i == 0 { "" } else { "," });
@@ -97,7 +104,8 @@ mod tests {
 
     #[test]
     fn numbers_read_back_and_text_is_quoted() {
-        let mut table = Table::new(vec!["name", "value", "count"]);
+        let header = ["name", "value", "count"].map(str::to_string).to_vec();
+        let mut table = Table::new(header);
         table.push(vec!["a, \"b\"".into(), 0.1.into(), 3_usize.into()]);
         table.push(vec!["c".into(), None::<f64>.into()]);
         table.push(vec!["d".into(), f64::INFINITY.into(), 1_usize.into()]);

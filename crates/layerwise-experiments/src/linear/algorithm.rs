@@ -53,6 +53,18 @@ impl LayerWise {
         Self::new(method, method, Order::Joint, shape)
     }
 
+    /// A method for each layer, which step from the same point.
+    ///
+    /// # Errors
+    /// As [`joint`](Self::joint).
+    pub fn of_layers(
+        representation: &dyn Method,
+        head: &dyn Method,
+        shape: (usize, usize, usize),
+    ) -> Result<Self> {
+        Self::new(representation, head, Order::Joint, shape)
+    }
+
     /// A method for each layer; the head steps at the representation's new value.
     ///
     /// # Errors

@@ -2,15 +2,18 @@
 //! that record what they learn.
 
 mod algorithm;
+pub mod measures;
 mod method;
-mod results;
+mod problem;
 mod runs;
 pub mod setting;
 mod step_data;
 
 pub use algorithm::{Algorithm, Amgd, LayerWise, NaturalGradient};
-pub use method::{Cell, LinearMethod, head_kfac, representation_kfac};
-pub use results::{Chosen, LinearResults, last};
-pub use runs::{LinearTrial, Run, run_trial};
-pub use setting::{LinearSetting, recorded_iterations};
+pub use method::{
+    AmgdSpec, Layers, LinearMethod, NaturalGradientSpec, head_kfac, representation_kfac,
+};
+pub use problem::LinearModel;
+pub use runs::run_trial;
+pub use setting::{LinearSetting, Transfer, recorded_iterations};
 pub use step_data::{Needs, SampledBatch, StepData};

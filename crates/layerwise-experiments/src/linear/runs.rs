@@ -1,6 +1,6 @@
-//! One trial: a task, a start, and every cell stepping on the same batches.
+//! One trial: a task, a start, and every method stepping on the same batches.
 
-use layerwise_data::{Covariance, LinearTask, Streams};
+use layerwise_data::{Covariance, LinearTask, LinearTaskSpec};
 use layerwise_linalg::orthonormal_rows;
 use layerwise_metrics::{excess_loss, excess_transfer_loss, subspace_distance};
 use layerwise_models::TwoLayerLinear;
@@ -10,73 +10,44 @@ use rand::Rng;
 use rand_distr::StandardNormal;
 
 use crate::Result;
-use crate::linear::{Algorithm, Cell, LinearSetting, Needs, StepData, recorded_iterations};
+use crate::linear::{Algorithm, LinearMethod, LinearSetting, Needs, StepData, measures, recorded_iterations};
+use crate::model::{DIVERGED_AT, Numbers, Outcome, Trial};
 use crate::monitor::Monitor;
 
-/// What one cell did in one trial.
+/// Runs methods of a setting on the task and batches of one trial.
 ///
-/// After a divergence losses are +∞ and distances 1, the largest value, as nothing is learned.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Run {
-    /// The method and its rate.
-    pub cell: Cell,
-    /// Excess training loss at each recorded iteration.
-    pub excess: Vec<f64>,
-    /// `dist(G, G⋆)` at each recorded iteration.
-    pub distance: Vec<f64>,
-    /// `dist(G D, G⋆)`, the distance of the layer that acts on raw inputs: the same as
-    /// `distance` without batch-norm.
-    pub effective_distance: Vec<f64>,
-    /// Excess transfer loss at each recorded iteration; empty where it is not asked for.
-    pub transfer: Vec<f64>,
-    /// The first iteration at which the target distance was reached.
-    pub reached: Option<usize>,
-    /// The iteration at which the iterate stopped being finite or the step being defined.
-    pub diverged: Option<usize>,
-}
-
-/// All cells' runs on one task.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LinearTrial {
-    /// Excess training loss of the predictor that is zero.
-    pub zero_loss: f64,
-    /// `dist(G⋆D⁻¹, G⋆)`: where a representation behind batch-norm settles.
-    pub batch_norm_distance: f64,
-    /// The runs, in the order of the setting's cells.
-    pub runs: Vec<Run>,
-}
-
-/// Runs every cell of a setting on the task and batches of one trial.
-///
-/// Everything random comes from the streams `(setting, purpose, trial)`: neither the other trials
-/// nor the set of cells changes what a cell sees, but for this: where one of the cells needs
+/// Everything random comes from the streams `(stream, purpose, trial)`: neither the other trials
+/// nor the set of methods changes what one sees, but for this: where one of the setting's methods needs
 /// samples, all of them step on the moments of samples.
 ///
 /// # Errors
 /// [`crate::ExperimentError::Interrupted`], and faults of the setting. A diverging iterate is no error.
 pub fn run_trial(
     setting: &LinearSetting,
-    streams: &Streams,
-    trial: u64,
+    methods: &[LinearMethod],
+    trial: &Trial<'_>,
     monitor: &dyn Monitor,
-) -> Result<LinearTrial> {
+) -> Result<Outcome> {
     let shape = setting.shape();
-    let mut rng = streams.stream(setting.name, "task", trial);
-    let (task, transfer) = setting.task_spec().draw_pair(&mut rng)?;
-    let start = starting_point(shape, &mut streams.stream(setting.name, "start", trial))?;
-    let evaluation = Evaluation::new(&task, setting.transfer.then_some(&transfer))?;
-    let recorded = recorded_iterations(setting.iterations);
+    let stream = |purpose| trial.streams.stream(trial.stream, purpose, trial.trial);
+    let spec = setting.task_spec();
+    let transfer_spec: LinearTaskSpec = setting.transfer_spec().unwrap_or_else(|| spec.clone());
+    let (task, transfer) =
+        spec.draw_pair_with(setting.features, &transfer_spec, &mut stream("task"))?;
+    let start = starting_point(shape, &mut stream("start"))?;
+    let evaluation = Evaluation::new(&task, setting.transfer.is_some().then_some(&transfer))?;
+    let recorded = recorded_iterations(setting.iterations, setting.recorded);
 
-    let mut needs = Needs::default();
-    let mut racers = Vec::with_capacity(setting.cells.len());
-    for cell in &setting.cells {
-        let algorithm = cell.algorithm(shape, setting.samples)?;
+    let mut needs = Needs { samples: trial.samples, ..Needs::default() };
+    let mut racers = Vec::with_capacity(methods.len());
+    for method in methods {
+        let algorithm = method.algorithm(shape, setting.samples)?;
         needs = needs.union(algorithm.needs());
-        racers.push(Racer::new(*cell, algorithm, start.clone()));
+        racers.push(Racer::new(method.normalizes_inputs(), algorithm, start.clone()));
     }
     let (outputs, _, inputs) = shape;
     let mut data = StepData::new(inputs, outputs, setting.samples, needs);
-    let mut batches = streams.stream(setting.name, "batches", trial);
+    let mut batches = stream("batches");
     let mut next = recorded.iter().copied().peekable();
     for iteration in 1..=setting.iterations {
         monitor.check()?;
@@ -93,10 +64,12 @@ pub fn run_trial(
         }
         monitor.advance(racers.len() as u64);
     }
-    Ok(LinearTrial {
-        zero_loss: evaluation.zero_loss()?,
-        batch_norm_distance: evaluation.batch_norm_distance()?,
-        runs: racers.into_iter().map(|racer| racer.run).collect(),
+    Ok(Outcome {
+        trial: Numbers::from([
+            (measures::ZERO_LOSS.name.into(), vec![evaluation.zero_loss()?]),
+            (measures::BATCH_NORM_DISTANCE.name.into(), vec![evaluation.batch_norm_distance()?]),
+        ]),
+        cells: racers.into_iter().map(|racer| racer.numbers(setting)).collect(),
     })
 }
 
@@ -163,25 +136,54 @@ fn covariance(task: &LinearTask) -> &Covariance {
     task.covariance()
 }
 
-/// A cell on its way.
+/// What a method does in one trial.
+///
+/// After a divergence losses are +∞ and distances 1, the largest value, as nothing is learned.
+#[derive(Default)]
+struct Run {
+    excess: Vec<f64>,
+    distance: Vec<f64>,
+    /// `dist(G D, G⋆)`, the distance of the layer that acts on raw inputs: the same as
+    /// `distance` without batch-norm.
+    effective_distance: Vec<f64>,
+    /// Empty where it is not asked for.
+    transfer: Vec<f64>,
+    /// The first iteration at which the target distance was reached.
+    reached: Option<usize>,
+    /// The iteration at which the iterate stopped being finite or the step being defined.
+    diverged: Option<usize>,
+}
+
+/// A method on its way.
 struct Racer {
+    /// Whether it trains behind batch-norm.
+    normalizes: bool,
     algorithm: Box<dyn Algorithm>,
     net: TwoLayerLinear,
     run: Run,
 }
 
 impl Racer {
-    fn new(cell: Cell, algorithm: Box<dyn Algorithm>, net: TwoLayerLinear) -> Self {
-        let run = Run {
-            cell,
-            excess: Vec::new(),
-            distance: Vec::new(),
-            effective_distance: Vec::new(),
-            transfer: Vec::new(),
-            reached: None,
-            diverged: None,
-        };
-        Self { algorithm, net, run }
+    fn new(normalizes: bool, algorithm: Box<dyn Algorithm>, net: TwoLayerLinear) -> Self {
+        Self { normalizes, algorithm, net, run: Run::default() }
+    }
+
+    /// What it measured, by the measures' names.
+    fn numbers(self, setting: &LinearSetting) -> Numbers {
+        let iteration = |at: Option<usize>| vec![at.map_or(f64::NAN, |at| at as f64)];
+        let mut numbers = Numbers::from([
+            (measures::EXCESS.name.into(), self.run.excess),
+            (measures::DISTANCE.name.into(), self.run.distance),
+            (measures::EFFECTIVE_DISTANCE.name.into(), self.run.effective_distance),
+            (DIVERGED_AT.name.into(), iteration(self.run.diverged)),
+        ]);
+        if setting.transfer.is_some() {
+            numbers.insert(measures::TRANSFER.name.into(), self.run.transfer);
+        }
+        if setting.target_distance.is_some() {
+            numbers.insert(measures::STEPS.name.into(), iteration(self.run.reached));
+        }
+        numbers
     }
 
     fn advance(&mut self, iteration: usize, data: &StepData) -> Result<()> {
@@ -243,7 +245,7 @@ impl Racer {
     }
 
     fn measure(&self, evaluation: &Evaluation<'_>) -> Result<[f64; 4]> {
-        let normalized = self.run.cell.method.normalizes_inputs();
+        let normalized = self.normalizes;
         let effective = evaluation.effective(&self.net, normalized);
         let predictor = self.net.head().dot(&effective);
         let excess = evaluation.excess(predictor.view())?;

@@ -1,73 +1,182 @@
-//! What a set of runs on linear representation learning is run on.
+//! What runs on linear representation learning are run on.
 
-use layerwise_data::{Basis, Law, LinearTaskSpec, Spectrum};
+use layerwise_data::{Basis, Features, Law, LinearTaskSpec, Spectrum};
+use serde::{Deserialize, Serialize};
 
-use crate::linear::Cell;
+use crate::experiment::Fault;
 
-/// Inputs d_X. Dimensions, noise and start are the same in all figures, and chosen here.
-pub const INPUTS: usize = 100;
-/// Outputs d_Y.
-pub const OUTPUTS: usize = 15;
-/// Rank k of the target and width of the network.
-pub const RANK: usize = 8;
-/// Noise level σ_ε.
-pub const NOISE: f64 = 0.1;
-
-/// A task distribution, a budget, and the cells to run on it.
-#[derive(Debug, Clone, PartialEq)]
+/// A task distribution and a budget.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LinearSetting {
-    /// Names the random streams: settings with equal names see the same data.
-    pub name: &'static str,
-    /// Law of the whitened inputs.
-    pub law: Law,
+    /// Inputs d_X.
+    pub inputs: usize,
+    /// Outputs d_Y.
+    pub outputs: usize,
+    /// Rank k of the target and width of the network, at most d_X and d_Y.
+    pub rank: usize,
+    /// Eigenvalues of Σ.
+    pub spectrum: Spectrum,
     /// Eigenbasis of Σ.
+    #[serde(default = "haar")]
     pub basis: Basis,
-    /// Condition number κ(Σ).
-    pub condition: f64,
-    /// Condition number κ(F⋆).
+    /// Law of the whitened inputs.
+    #[serde(default = "gaussian")]
+    pub law: Law,
+    /// Where the true features lie in Σ's eigenbasis.
+    #[serde(default)]
+    pub features: Features,
+    /// Condition number κ(F⋆) ≥ 1 of the true head.
     pub head_condition: f64,
-    /// Batch size n.
+    /// Noise level σ_ε ≥ 0.
+    pub noise: f64,
+    /// Batch size n ≥ 1; each step has a batch of its own.
     pub samples: usize,
-    /// Number of steps T.
+    /// Number of steps T ≥ 1.
     pub iterations: usize,
-    /// Whether the excess transfer loss is recorded.
-    pub transfer: bool,
+    /// The task on which the transfer loss is measured, which is not recorded without.
+    #[serde(default)]
+    pub transfer: Option<Transfer>,
     /// Where set, each run notes the first iteration with a subspace distance at most this.
+    #[serde(default)]
     pub target_distance: Option<f64>,
-    /// The cells, each a method at a rate.
-    pub cells: Vec<Cell>,
+    /// At how many iterations at most series are recorded, log-spaced, the first and the last included.
+    #[serde(default = "hundred")]
+    pub recorded: usize,
 }
 
+fn haar() -> Basis {
+    Basis::Haar
+}
+
+fn gaussian() -> Law {
+    Law::Gaussian
+}
+
+fn hundred() -> usize {
+    100
+}
+
+/// The transfer task: the same features, a head and a covariance of its own, and otherwise the training
+/// task's distribution where it says nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    /// Eigenvalues of its Σ.
+    #[serde(default)]
+    pub spectrum: Option<Spectrum>,
+    /// Their eigenbasis.
+    #[serde(default)]
+    pub basis: Option<Basis>,
+    /// Law of its whitened inputs.
+    #[serde(default)]
+    pub law: Option<Law>,
+    /// Condition number of its head.
+    #[serde(default)]
+    pub head_condition: Option<f64>,
+    /// Its noise level.
+    #[serde(default)]
+    pub noise: Option<f64>,
+}
+
+/// The most that one dimension, a batch or a budget may be: beyond it a run would never end.
+const MOST: usize = 10_000_000;
+
 impl LinearSetting {
-    /// The distribution of tasks.
+    /// Refuses what no task can be drawn from.
+    ///
+    /// # Errors
+    /// A [`Fault`] at the key.
+    pub fn check(&self) -> Result<(), Fault> {
+        for (name, value) in [
+            ("inputs", self.inputs),
+            ("outputs", self.outputs),
+            ("rank", self.rank),
+            ("samples", self.samples),
+            ("iterations", self.iterations),
+            ("recorded", self.recorded),
+        ] {
+            if !(1..=MOST).contains(&value) {
+                return Err(Fault::at(name, format!("{name} = {value}: choose 1 to {MOST}")));
+            }
+        }
+        let bound = self.inputs.min(self.outputs);
+        if self.rank > bound {
+            return Err(Fault::at(
+                "rank",
+                format!(
+                    "rank = {}: choose at most inputs = {} and outputs = {}",
+                    self.rank, self.inputs, self.outputs
+                ),
+            ));
+        }
+        if self.target_distance.is_some_and(|target| !(target > 0.0 && target <= 1.0)) {
+            return Err(Fault::at("target_distance", "target_distance: choose a number in (0, 1]"));
+        }
+        checked(&self.task_spec(), "")?;
+        match self.transfer_spec() {
+            Some(spec) => checked(&spec, "transfer."),
+            None => Ok(()),
+        }
+    }
+
+    /// The distribution of training tasks.
     #[must_use]
     pub fn task_spec(&self) -> LinearTaskSpec {
         LinearTaskSpec {
-            input_dimension: INPUTS,
-            output_dimension: OUTPUTS,
-            rank: RANK,
-            spectrum: Spectrum::LogSpaced { condition: self.condition },
+            input_dimension: self.inputs,
+            output_dimension: self.outputs,
+            rank: self.rank,
+            spectrum: self.spectrum.clone(),
             basis: self.basis,
             law: self.law,
             head_condition: self.head_condition,
-            noise: NOISE,
+            noise: self.noise,
         }
+    }
+
+    /// The distribution of transfer tasks, where the transfer loss is measured.
+    #[must_use]
+    pub fn transfer_spec(&self) -> Option<LinearTaskSpec> {
+        let transfer = self.transfer.as_ref()?;
+        let spec = self.task_spec();
+        Some(LinearTaskSpec {
+            spectrum: transfer.spectrum.clone().unwrap_or(spec.spectrum.clone()),
+            basis: transfer.basis.unwrap_or(spec.basis),
+            law: transfer.law.unwrap_or(spec.law),
+            head_condition: transfer.head_condition.unwrap_or(spec.head_condition),
+            noise: transfer.noise.unwrap_or(spec.noise),
+            ..spec
+        })
     }
 
     /// The shape `(d_Y, k, d_X)` of the network.
     #[must_use]
     pub fn shape(&self) -> (usize, usize, usize) {
-        (OUTPUTS, RANK, INPUTS)
+        (self.outputs, self.rank, self.inputs)
     }
 }
 
+/// Sees that tasks can be drawn, key by key.
+fn checked(spec: &LinearTaskSpec, prefix: &str) -> Result<(), Fault> {
+    let fault = |key: &str, error: layerwise_data::DataError| {
+        Fault::at(&format!("{prefix}{key}"), error.to_string())
+    };
+    spec.spectrum.eigenvalues(spec.input_dimension).map_err(|error| fault("spectrum", error))?;
+    let mild = LinearTaskSpec { noise: 0.0, ..spec.clone() };
+    mild.check().map_err(|error| fault("head_condition", error))?;
+    spec.check().map_err(|error| fault("noise", error))
+}
+
 /// The iterations after which a run of `iterations` steps is recorded: log-spaced, the first and
-/// the last included, at most 100 of them.
+/// the last included, at most `points` of them.
 #[must_use]
-pub fn recorded_iterations(iterations: usize) -> Vec<usize> {
-    const POINTS: usize = 100;
-    let mut recorded: Vec<usize> = (0..POINTS)
-        .map(|i| (iterations as f64).powf(i as f64 / (POINTS - 1) as f64).round() as usize)
+pub fn recorded_iterations(iterations: usize, points: usize) -> Vec<usize> {
+    if points < 2 {
+        return vec![iterations];
+    }
+    let mut recorded: Vec<usize> = (0..points)
+        .map(|i| (iterations as f64).powf(i as f64 / (points - 1) as f64).round() as usize)
         .collect();
     recorded.dedup();
     recorded
@@ -80,10 +189,11 @@ mod tests {
     #[test]
     fn recording_includes_both_ends_once() {
         for iterations in [1, 2, 200, 1000] {
-            let recorded = recorded_iterations(iterations);
+            let recorded = recorded_iterations(iterations, 100);
             assert_eq!((recorded[0], *recorded.last().unwrap()), (1, iterations));
             assert!(recorded.windows(2).all(|w| w[0] < w[1]));
-            assert!(recorded.len() <= 200);
+            assert!(recorded.len() <= 100);
         }
+        assert_eq!(recorded_iterations(50, 1), [50]);
     }
 }

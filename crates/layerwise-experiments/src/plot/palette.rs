@@ -124,3 +124,34 @@ pub fn method_style(name: &str) -> LineStyle {
         },
     )
 }
+
+/// Colours of methods that have none of their own, in this order (Tol, "muted" and "bright").
+const OTHERS: [(Colour, Shape); 8] = [
+    (Colour(102, 17, 0), Shape::Circle),
+    (Colour(51, 187, 238), Shape::Square),
+    (Colour(153, 153, 51), Shape::Triangle),
+    (Colour(170, 51, 119), Shape::Diamond),
+    (Colour(17, 119, 51), Shape::TriangleDown),
+    (Colour(221, 170, 51), Shape::Hexagon),
+    (Colour(68, 119, 170), Shape::Cross),
+    (Colour(238, 102, 119), Shape::Star),
+];
+
+/// How the lines of several methods look: each known one as everywhere, the others by their order.
+#[must_use]
+pub fn styles(names: &[&str]) -> Vec<LineStyle> {
+    let mut others = OTHERS.iter().cycle();
+    names
+        .iter()
+        .map(|name| {
+            let style = method_style(name);
+            if style != LineStyle::plain(Colour::GREY) {
+                return style;
+            }
+            others.next().map_or(style, |&(colour, marker)| LineStyle {
+                marker: Some(marker),
+                ..LineStyle::plain(colour)
+            })
+        })
+        .collect()
+}

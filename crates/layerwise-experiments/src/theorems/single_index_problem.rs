@@ -1,7 +1,7 @@
 //! Random problems of single-index learning, and what a first step on them learns.
 
 use layerwise_data::{
-    Basis, Batch, Covariance, Law, LinearCovariates, SingleIndexTask, Spectrum, Task,
+    Basis, Batch, Covariance, Law, LinearCovariates, Link, SingleIndexTask, Spectrum, Task,
 };
 use layerwise_linalg::leading_right_singular_vector;
 use layerwise_metrics::alignment;
@@ -59,7 +59,7 @@ impl SingleIndexProblem {
         let covariance = Covariance::draw(&self.spectrum, Basis::Axis, d, rng)?;
         let covariates = LinearCovariates::new(Law::Gaussian, covariance);
         let task = SingleIndexTask::draw(self.teacher.link(), covariates, NOISE, rng)?;
-        let student = draw_student(d, d, rng)?;
+        let student = draw_student(d, d, Link::Tanh, rng)?;
         let mut batch = Batch::with_dimensions(d, 1);
         task.draw_batch(self.samples, rng, &mut batch)?;
         Ok(Drawn { task, student, batch })

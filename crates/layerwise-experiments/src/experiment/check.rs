@@ -1,0 +1,280 @@
+//! Whether panels, tables and claims name what there is.
+
+use crate::experiment::file::{ClaimFile, NumberFile, PanelFile};
+use crate::experiment::source::unknown_name;
+use crate::experiment::{Experiment, Fault};
+use crate::model::{Kind, Measure};
+
+type Checked = Result<(), Fault>;
+
+/// Columns of tables that are no measures.
+pub(crate) const COLUMNS: [&str; 7] =
+    ["setting", "title", "method", "trial", "iteration", "theory", "seed"];
+
+/// Refuses an experiment whose panels, table or claims name something that there is not.
+pub(crate) fn check(experiment: &Experiment) -> Checked {
+    let file = &experiment.file;
+    if file.figure.is_some_and(|number| !(1..=99).contains(&number)) {
+        return Err(Fault::at("figure", "figure: choose a number from 1 to 99"));
+    }
+    if let Some(name) = &file.tune_by {
+        experiment.measured(name, &[Kind::Series, Kind::Iteration], "tune_by")?;
+    }
+    if file.picture.columns.is_some_and(|columns| !(1..=6).contains(&columns)) {
+        return Err(Fault::at("picture.columns", "columns: choose 1 to 6"));
+    }
+    if file.panel.is_empty() {
+        return Err(Fault::at("", "an experiment has at least one [[panel]]"));
+    }
+    for (i, panel) in file.panel.iter().enumerate() {
+        experiment.panel(panel).map_err(|f| f.inside(&["panel", &i.to_string()]))?;
+    }
+    for (i, claim) in file.claim.iter().enumerate() {
+        experiment.claim(claim).map_err(|f| f.inside(&["claim", &i.to_string()]))?;
+    }
+    if let Some(table) = &file.table {
+        for (i, column) in table.columns.iter().enumerate() {
+            let known = COLUMNS.contains(&column.value.as_str())
+                || experiment.model.measure(&column.value).is_some()
+                || experiment.axes().any(|axis| axis == column.value)
+                || experiment.task_keys().any(|key| key == column.value);
+            if !known {
+                let mut names: Vec<String> = COLUMNS.iter().map(ToString::to_string).collect();
+                names.extend(experiment.model.measures().iter().map(|m| m.name.to_string()));
+                names.extend(experiment.axes().map(str::to_string));
+                names.extend(experiment.task_keys());
+                let names = names.iter().map(String::as_str);
+                let message = unknown_name("column", &column.value, names);
+                return Err(Fault::at(&format!("table.columns.{i}"), message));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Experiment {
+    /// Names of all that is varied.
+    pub(crate) fn axes(&self) -> impl Iterator<Item = &str> {
+        let methods = self.methods.iter().flat_map(|method| method.axes.iter().map(|a| &*a.name));
+        let settings =
+            self.settings.iter().flat_map(|setting| setting.point.iter().map(|(name, _)| &**name));
+        methods.chain(settings)
+    }
+
+    fn task_keys(&self) -> impl Iterator<Item = String> {
+        let first = self.settings.first().map(|setting| setting.problem.canonical());
+        let keys = first.and_then(|task| task.as_object().map(|t| t.keys().cloned().collect()));
+        keys.unwrap_or_else(Vec::new).into_iter()
+    }
+
+    fn measured(&self, name: &str, kinds: &[Kind], place: &str) -> Result<&Measure, Fault> {
+        let allowed = || self.model.measures().iter().filter(|m| kinds.contains(&m.kind));
+        allowed().find(|measure| measure.name == name).ok_or_else(|| {
+            Fault::at(place, unknown_name("measure", name, allowed().map(|m| m.name)))
+        })
+    }
+
+    fn setting_named(&self, name: &str, place: &str) -> Checked {
+        if self.group(Some(name)).is_empty() {
+            let names = self.settings.iter().map(|setting| setting.title.as_str());
+            return Err(Fault::at(place, unknown_name("setting", name, names)));
+        }
+        Ok(())
+    }
+
+    fn method_named(&self, name: &str, place: &str) -> Result<usize, Fault> {
+        self.method(name).ok_or_else(|| {
+            let names = self.methods.iter().map(|method| method.name.as_str());
+            Fault::at(place, unknown_name("method", name, names))
+        })
+    }
+
+    fn axis_named(&self, name: &str, place: &str) -> Checked {
+        if self.axes().any(|axis| axis == name) {
+            return Ok(());
+        }
+        let mut axes: Vec<&str> = self.axes().collect();
+        axes.sort_unstable();
+        axes.dedup();
+        let names = std::iter::once("iteration").chain(axes);
+        Err(Fault::at(place, unknown_name("axis", name, names)))
+    }
+
+    fn panel(&self, panel: &PanelFile) -> Checked {
+        let ends = [Kind::Series, Kind::Iteration];
+        for (i, name) in panel.methods.iter().flatten().enumerate() {
+            self.method_named(name, &format!("methods.{i}"))?;
+        }
+        if let Some(name) = &panel.setting {
+            self.setting_named(name, "setting")?;
+        }
+        for (i, series) in panel.series.iter().enumerate() {
+            self.setting_named(&series.setting, &format!("series.{i}.setting"))?;
+        }
+        if let Some(name) = &panel.fastest {
+            self.measured(name, &ends, "fastest")?;
+        }
+        for (i, below) in panel.below.iter().enumerate() {
+            self.method_named(&below.method, &format!("below.{i}.method"))?;
+            self.measured(&below.y, &[Kind::Series], &format!("below.{i}.y"))?;
+        }
+        for (i, rule) in panel.rule.iter().enumerate() {
+            self.measured(&rule.trial, &[Kind::Trial], &format!("rule.{i}.trial"))?;
+        }
+        if let Some(map) = &panel.map {
+            self.measured(map, &ends, "map")?;
+            self.axis_named(&panel.x, "x")?;
+            self.axis_named(&panel.y, "y")?;
+            if panel.methods.as_ref().is_none_or(|methods| methods.len() != 1) {
+                return Err(Fault::at("methods", "a map shows one method: methods = [\"..\"]"));
+            }
+            if self.file.picture.colour_bar.is_none() {
+                return Err(Fault::at("map", "a map needs [picture.colour_bar] with a label"));
+            }
+            let method = self.method(&panel.methods.iter().flatten().cloned().collect::<String>());
+            let axes = |name: &str| method.is_some_and(|m| self.methods[m].axis(name).is_some());
+            for (place, name) in [("x", &panel.x), ("y", &panel.y)] {
+                if !axes(name) {
+                    let message = format!("'{name}' is not varied in this method");
+                    return Err(Fault::at(place, message));
+                }
+            }
+            return Ok(());
+        }
+        if panel.x == "iteration" {
+            self.measured(&panel.y, &[Kind::Series], "y")?;
+            return Ok(());
+        }
+        self.measured(&panel.y, &ends, "y")?;
+        self.axis_named(&panel.x, "x")?;
+        let categorical = |values: Vec<serde_json::Value>| values.iter().any(|v| !v.is_number());
+        let of_methods = self.methods.iter().flat_map(|m| &m.axes).filter(|a| a.name == panel.x);
+        let of_settings =
+            self.settings.iter().filter_map(|s| s.value(&panel.x)).cloned().collect();
+        if of_methods.map(|a| a.grid.values(false)).any(categorical) || categorical(of_settings) {
+            return Err(Fault::at("x", format!("the values of '{}' are no numbers", panel.x)));
+        }
+        Ok(())
+    }
+
+    fn claim(&self, claim: &ClaimFile) -> Checked {
+        for (i, name) in claim.methods.iter().enumerate() {
+            self.method_named(name, &format!("methods.{i}"))?;
+        }
+        match (claim.at_most, claim.at_least) {
+            (Some(bound), None) | (None, Some(bound)) if bound.is_finite() => {}
+            _ => return Err(Fault::at("", "a claim has one of at_most and at_least, a number")),
+        }
+        let mut numbers: Vec<(String, &NumberFile)> = Vec::new();
+        let mut of = 0;
+        for (name, pair) in [
+            ("ratio", &claim.ratio),
+            ("difference", &claim.difference),
+            ("deviation", &claim.deviation),
+        ] {
+            if let Some(pair) = pair {
+                of += 1;
+                numbers.extend(pair.iter().enumerate().map(|(i, n)| (format!("{name}.{i}"), n)));
+            }
+        }
+        if let Some(value) = &claim.value {
+            of += 1;
+            numbers.push(("value".into(), value));
+        }
+        if let Some(gap) = &claim.theory_gap {
+            of += 1;
+            for (i, name) in gap.settings.iter().enumerate() {
+                self.setting_named(name, &format!("theory_gap.settings.{i}"))?;
+            }
+            if gap.settings.is_empty() {
+                return Err(Fault::at("theory_gap", "theory_gap names at least one setting"));
+            }
+        }
+        if of != 1 {
+            let all = "value, ratio, difference, deviation and theory_gap";
+            return Err(Fault::at("", format!("a claim has one of {all}")));
+        }
+        for (place, number) in numbers {
+            self.number(number, &place, &claim.methods)?;
+        }
+        Ok(())
+    }
+
+    fn number(&self, number: &NumberFile, place: &str, loop_over: &[String]) -> Checked {
+        let at = |key: &str| format!("{place}.{key}");
+        let of = [
+            number.end.is_some(),
+            number.trial.is_some(),
+            number.decades.is_some(),
+            number.share.is_some(),
+            number.smallest.is_some(),
+            number.less.is_some(),
+        ];
+        if of.iter().filter(|given| **given).count() != 1 {
+            let message = "a number is one of end, trial, decades, share, smallest and less";
+            return Err(Fault::at(place, message));
+        }
+        let of_method = number.end.is_some() || number.decades.is_some() || number.share.is_some();
+        let name = match (&number.method, of_method) {
+            (Some(name), true) => Some(name),
+            (None, false) => None,
+            (Some(_), false) => {
+                return Err(Fault::at(&at("method"), "this number is not of a method"));
+            }
+            (None, true) => {
+                return Err(Fault::at(place, "this number is of a method: give method"));
+            }
+        };
+        match name.map(String::as_str) {
+            Some("{method}") if !loop_over.is_empty() => {}
+            Some("{method}") => {
+                let message = "{method} stands for the claim's methods, which are missing";
+                return Err(Fault::at(&at("method"), message));
+            }
+            Some(name) => {
+                self.method_named(name, &at("method"))?;
+            }
+            None => {}
+        }
+        if let Some(name) = &number.setting {
+            self.setting_named(name, &at("setting"))?;
+        }
+        for (axis, value) in &number.at {
+            self.axis_named(axis, &at("at"))?;
+            let word = value.as_str().is_some_and(|word| word == "first" || word == "last");
+            if !(word || value.is_number()) {
+                let message = format!("{axis}: choose a number, \"first\" or \"last\"");
+                return Err(Fault::at(&at("at"), message));
+            }
+        }
+        let ends = [Kind::Series, Kind::Iteration];
+        if let Some(name) = &number.end {
+            self.measured(name, &ends, &at("end"))?;
+        }
+        if let Some(name) = &number.trial {
+            self.measured(name, &[Kind::Trial], &at("trial"))?;
+        }
+        if let Some(name) = &number.decades {
+            self.measured(name, &[Kind::Series], &at("decades"))?;
+            if number.level.is_none() {
+                return Err(Fault::at(place, "decades needs a level"));
+            }
+        }
+        if let Some(name) = &number.share {
+            self.measured(name, &[Kind::Iteration], &at("share"))?;
+        }
+        if number.divided_by.is_some_and(|by| !by.is_finite() || by == 0.0) {
+            return Err(Fault::at(&at("divided_by"), "divided_by: choose a number other than 0"));
+        }
+        for (i, inner) in number.smallest.iter().flatten().enumerate() {
+            self.number(inner, &format!("{place}.smallest.{i}"), loop_over)?;
+        }
+        if number.smallest.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Fault::at(&at("smallest"), "smallest needs at least one number"));
+        }
+        for (i, inner) in number.less.iter().flat_map(|pair| pair.iter()).enumerate() {
+            self.number(inner, &format!("{place}.less.{i}"), loop_over)?;
+        }
+        Ok(())
+    }
+}

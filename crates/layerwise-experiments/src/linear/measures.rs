@@ -1,0 +1,50 @@
+//! What trials on linear representation learning measure.
+
+use crate::model::{DIVERGED_AT, Kind, Measure};
+
+const fn series(name: &'static str, label: &'static str) -> Measure {
+    Measure { name, label, kind: Kind::Series, logarithmic: true }
+}
+
+/// Excess training loss.
+pub const EXCESS: Measure = series("excess_training_loss", "excess training loss");
+/// `dist(G, G⋆)`.
+pub const DISTANCE: Measure = series("subspace_distance", "subspace distance dist(G, G⋆)");
+/// `dist(G D, G⋆)`, the distance of the layer that acts on raw inputs.
+pub const EFFECTIVE_DISTANCE: Measure =
+    series("effective_subspace_distance", "subspace distance dist(G, G⋆)");
+/// Excess loss on the transfer task, of a head that is fitted to it.
+pub const TRANSFER: Measure = series("excess_transfer_loss", "excess transfer loss");
+/// The first iteration with a distance at most the setting's target.
+pub const STEPS: Measure = Measure {
+    name: "steps_to_target",
+    label: "steps to the target distance",
+    kind: Kind::Iteration,
+    logarithmic: true,
+};
+/// Excess training loss of the predictor that is zero.
+pub const ZERO_LOSS: Measure = Measure {
+    name: "zero_loss",
+    label: "excess training loss of the zero predictor",
+    kind: Kind::Trial,
+    logarithmic: true,
+};
+/// `dist(G⋆D⁻¹, G⋆)`: where a representation behind batch-norm settles.
+pub const BATCH_NORM_DISTANCE: Measure = Measure {
+    name: "batch_norm_distance",
+    label: "dist(G⋆D⁻¹, G⋆)",
+    kind: Kind::Trial,
+    logarithmic: true,
+};
+
+/// All of them.
+pub const ALL: [Measure; 8] = [
+    EXCESS,
+    DISTANCE,
+    EFFECTIVE_DISTANCE,
+    TRANSFER,
+    STEPS,
+    DIVERGED_AT,
+    ZERO_LOSS,
+    BATCH_NORM_DISTANCE,
+];

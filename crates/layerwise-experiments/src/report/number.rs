@@ -1,0 +1,191 @@
+//! The numbers of claims, trial by trial.
+
+use serde_json::Value;
+
+use crate::experiment::file::{CellChoice, Diverged, NumberFile};
+use crate::model::Measure;
+use crate::report::view::{At, View, equal};
+
+/// Where a number's names are looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers<'a> {
+    pub(crate) view: View<'a>,
+    /// What "{method}" stands for.
+    pub(crate) method: Option<&'a str>,
+    /// Whether a value that leaves a claim undecided is passed on as it is.
+    pub(crate) raw: bool,
+}
+
+impl Numbers<'_> {
+    /// A number, by shown trial; empty where there is nothing of the kind.
+    pub(crate) fn of(&self, number: &NumberFile) -> Vec<f64> {
+        let mut values = self.evaluated(number);
+        if let Some(by) = number.divided_by {
+            values.iter_mut().for_each(|value| *value /= by);
+        }
+        if let (Some(nothing), false) = (number.undecided_at, self.raw) {
+            for value in values.iter_mut().filter(|value| **value == nothing) {
+                *value = f64::NAN;
+            }
+        }
+        values
+    }
+
+    fn evaluated(&self, number: &NumberFile) -> Vec<f64> {
+        if let Some(all) = &number.smallest {
+            let mut all = all.iter().map(|number| self.of(number));
+            let first = all.next().unwrap_or_default();
+            return all.fold(first, |least, more| {
+                least.into_iter().zip(more).map(|(a, b)| a.min(b)).collect()
+            });
+        }
+        if let Some(pair) = &number.less {
+            let [left, right] = &**pair;
+            return self.of(left).into_iter().zip(self.of(right)).map(|(l, r)| l - r).collect();
+        }
+        let Some(setting) = self.setting(number) else { return Vec::new() };
+        if let Some(trial) = &number.trial {
+            return self.view.of_trials(setting, trial);
+        }
+        let name = match number.method.as_deref() {
+            Some("{method}") => self.method,
+            other => other,
+        };
+        let Some(method) = name.and_then(|name| self.view.experiment.method(name)) else {
+            return Vec::new();
+        };
+        let held = self.held(number, method);
+        let held: Vec<(&str, &Value)> = held.iter().map(|(a, v)| (a.as_str(), v)).collect();
+        let measure = |name: &str| self.view.experiment.model.measure(name);
+        if let Some(measure) = number.end.as_deref().and_then(measure) {
+            return self.end(number, measure, (setting, method), &held);
+        }
+        if let Some(measure) = number.decades.as_deref().and_then(measure) {
+            let Some(chosen) = self.view.tuned(setting, method, &held) else { return Vec::new() };
+            return self.decades(measure, chosen.at, number.level.unwrap_or(f64::NAN));
+        }
+        let Some(share) = &number.share else { return Vec::new() };
+        let cells = self.view.cells(setting, method, &held);
+        let reached: Vec<Vec<&[f64]>> =
+            cells.iter().map(|&at| self.view.series(at, share)).collect();
+        (0..self.view.trials(setting))
+            .map(|trial| {
+                let there = |of: &&Vec<&[f64]>| of[trial].first().is_some_and(|at| !at.is_nan());
+                reached.iter().filter(there).count() as f64 / cells.len() as f64
+            })
+            .collect()
+    }
+
+    /// The setting that a number names, at the values that it names.
+    fn setting(&self, number: &NumberFile) -> Option<usize> {
+        let experiment = self.view.experiment;
+        let group = experiment.group(number.setting.as_deref());
+        let mut left = group.clone();
+        for (axis, value) in &number.at {
+            let values: Vec<&Value> =
+                group.iter().filter_map(|&i| experiment.settings[i].value(axis)).collect();
+            if let Some(value) = at(value, &values) {
+                left.retain(|&i| {
+                    experiment.settings[i].value(axis).is_some_and(|v| equal(v, value))
+                });
+            }
+        }
+        left.first().copied()
+    }
+
+    /// The values of the method's axes that a number names.
+    fn held(&self, number: &NumberFile, method: usize) -> Vec<(String, Value)> {
+        let entry = &self.view.experiment.methods[method];
+        let mut held = Vec::new();
+        for (name, value) in &number.at {
+            if let Some(axis) = entry.axis(name) {
+                let values: Vec<&Value> = entry.cells.iter().map(|cell| &cell[axis]).collect();
+                held.extend(at(value, &values).map(|value| (name.clone(), value.clone())));
+            }
+        }
+        held
+    }
+
+    fn end(
+        &self,
+        number: &NumberFile,
+        measure: &Measure,
+        (setting, method): (usize, usize),
+        held: &[(&str, &Value)],
+    ) -> Vec<f64> {
+        let ends = |at: At| match number.diverged {
+            Diverged::Counts => self.view.ends(at, measure),
+            Diverged::Undecided => self.view.comparable(at, measure),
+        };
+        match number.cell {
+            CellChoice::Tuned => {
+                self.view.tuned(setting, method, held).map(|chosen| ends(chosen.at))
+            }
+            CellChoice::Fastest => self.view.fastest(setting, method, measure, held).map(ends),
+            CellChoice::Best => {
+                let all: Vec<Vec<f64>> =
+                    self.view.cells(setting, method, held).into_iter().map(ends).collect();
+                // f64::min passes over NaN, so that NaN is left only where every cell diverged.
+                let best = |trial: usize| all.iter().map(|row| row[trial]).fold(f64::NAN, f64::min);
+                Some((0..self.view.trials(setting)).map(best).collect())
+            }
+        }
+        .unwrap_or_default()
+    }
+
+    /// Decades of rates around a cell over which a measure ends at most at a level, by trial.
+    fn decades(&self, measure: &Measure, around: At, level: f64) -> Vec<f64> {
+        let cells = self.view.along(around, "rate");
+        let entry = &self.view.experiment.methods[around.method];
+        let rates: Vec<f64> = cells.iter().filter_map(|at| entry.number(at.cell, "rate")).collect();
+        let ends: Vec<Vec<f64>> = cells.iter().map(|&at| self.view.ends(at, measure)).collect();
+        (0..self.view.trials(around.setting))
+            .map(|trial| {
+                let of_trial: Vec<f64> = ends.iter().map(|row| row[trial]).collect();
+                decades_below(&rates, &of_trial, level)
+            })
+            .collect()
+    }
+}
+
+/// "first", "last" or a number, among values.
+fn at<'v>(wanted: &'v Value, values: &[&'v Value]) -> Option<&'v Value> {
+    match wanted.as_str() {
+        Some("first") => values.first().copied(),
+        Some("last") => values.last().copied(),
+        _ if values.is_empty() => None,
+        _ => Some(wanted),
+    }
+}
+
+/// Length, in decades of `x`, of where the interpolation of `y`, linear in log x, is ≤ `level`.
+fn decades_below(x: &[f64], y: &[f64], level: f64) -> f64 {
+    x.windows(2)
+        .zip(y.windows(2))
+        .map(|(x, y)| {
+            let width = (x[1] / x[0]).log10();
+            match (y[0] <= level, y[1] <= level) {
+                (true, true) => width,
+                (false, false) => 0.0,
+                _ => {
+                    let (inside, outside) = (y[0].min(y[1]), y[0].max(y[1]));
+                    width * (level - inside) / (outside - inside)
+                }
+            }
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decades_are_interpolated_on_both_sides() {
+        let x = [1e-3, 1e-2, 1e-1, 1.0];
+        // Down through the level at half a decade, back up at a quarter of the last one.
+        let decades = decades_below(&x, &[0.4, 0.1, 0.15, 0.55], 0.25);
+        assert!((decades - (0.5 + 1.0 + 0.25)).abs() < 1e-12, "{decades}");
+        assert_eq!(decades_below(&x, &[1.0; 4], 0.25), 0.0);
+    }
+}
