@@ -24,6 +24,7 @@ pub mod runner;
 pub mod single_index;
 pub mod statistics;
 mod status;
+pub mod store;
 pub mod table;
 pub mod theorems;
 pub mod theorems_cli;
