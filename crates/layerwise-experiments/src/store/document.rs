@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-use super::files::{self, EXPERIMENTS, Naming, refusal};
 use super::Store;
+use super::files::{self, EXPERIMENTS, Naming, refusal};
 use crate::Result;
 
 /// File systems take names of 255 bytes; what is written beside has 38 more.

@@ -96,8 +96,10 @@ fn write_new<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let mut file =
-        BufWriter::with_capacity(1 << 18, OpenOptions::new().write(true).create_new(true).open(path)?);
+    let mut file = BufWriter::with_capacity(
+        1 << 18,
+        OpenOptions::new().write(true).create_new(true).open(path)?,
+    );
     write(&mut file)?;
     file.flush()?;
     Ok(file.get_ref().sync_all()?)

@@ -157,8 +157,8 @@ impl Store {
     /// former records are as they were, and another one may be tried.
     pub fn put(&self, record: &Record) -> Result<()> {
         let key = record.key();
-        let frame =
-            frame::encode(key, record).map_err(|e| refusal(&self.path, format!("a record: {e}")))?;
+        let frame = frame::encode(key, record)
+            .map_err(|e| refusal(&self.path, format!("a record: {e}")))?;
         let unsynced = {
             let mut slot = self.writer();
             let writer = match &mut *slot {
@@ -214,9 +214,12 @@ impl Store {
         for location in locations {
             let mut segment = match open.take_if(|(last, _)| last.segment == location.segment) {
                 Some((_, segment)) => segment,
-                None => Segment::open(&location.segment).naming(&location.segment, "cannot be read")?,
+                None => {
+                    Segment::open(&location.segment).naming(&location.segment, "cannot be read")?
+                }
             };
-            let record = segment.frame(&location.frame).naming(&location.segment, "cannot be read")?.1;
+            let record =
+                segment.frame(&location.frame).naming(&location.segment, "cannot be read")?.1;
             match record {
                 Ok(record) if seen.insert(location.frame.key) => visit(&location, record),
                 Ok(_) => {}

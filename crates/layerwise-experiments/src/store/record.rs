@@ -82,8 +82,10 @@ impl Record {
         let (directory, mut numbers) = rest.split_at_checked(length)?;
         let ReadDirectory { identity, trial, cells } = serde_json::from_slice(directory).ok()?;
         let trial = read_numbers(trial, &mut numbers)?;
-        let cells =
-            cells.into_iter().map(|cell| read_numbers(cell, &mut numbers)).collect::<Option<_>>()?;
+        let cells = cells
+            .into_iter()
+            .map(|cell| read_numbers(cell, &mut numbers))
+            .collect::<Option<_>>()?;
         numbers.is_empty().then_some(Self { identity, outcome: Outcome { trial, cells } })
     }
 }
