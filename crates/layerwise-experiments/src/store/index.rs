@@ -1,6 +1,7 @@
 //! Where all records of a store are.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,11 +81,9 @@ impl Index {
     }
 
     pub(super) fn add(&mut self, location: Location) {
-        let key = location.frame.key;
-        if self.first.contains_key(&key) {
-            self.others.entry(key).or_default().push(location);
-        } else {
-            self.first.insert(key, location);
+        match self.first.entry(location.frame.key) {
+            Entry::Vacant(first) => _ = first.insert(location),
+            Entry::Occupied(first) => self.others.entry(*first.key()).or_default().push(location),
         }
     }
 
