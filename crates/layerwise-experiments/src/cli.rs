@@ -12,7 +12,8 @@ use crate::experiment::shipped;
 use crate::report_cli::{self, ReportArguments};
 use crate::run_cli::{self, RunOptions};
 use crate::status::say_on;
-use crate::store::StoreCommand;
+use crate::model::model;
+use crate::store::StoreArguments;
 use crate::theorems_cli::{self, TheoremsArguments};
 use crate::{ExperimentError, Result};
 
@@ -42,7 +43,7 @@ enum Command {
     Report(ReportArguments),
     /// Look into a store, check, clean or export it
     #[command(subcommand)]
-    Store(StoreCommand),
+    Store(StoreArguments),
     /// Check every statement: predicted, measured, verdict
     Theorems(TheoremsArguments),
 }
@@ -149,7 +150,10 @@ fn run(command: Command) -> Result<u8> {
             }
         },
         Command::Report(arguments) => report_cli::main(&arguments, out),
-        Command::Store(command) => crate::store::run_command(&command, out),
+        Command::Store(arguments) => {
+            let current = |name: &str| model(name).map(|model| model.result_version());
+            crate::store::run(&arguments, current, out)
+        }
         Command::Theorems(arguments) => {
             prepared(&arguments.backend, "theorems", || theorems_cli::main(&arguments))
         }

@@ -77,6 +77,14 @@ pub enum ExperimentError {
         /// What is wrong and what can be done.
         reason: String,
     },
+    /// The record store cannot be used, or does not take or give something.
+    #[error("{path}: {reason}", path = path.display())]
+    Store {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong and what can be done.
+        reason: String,
+    },
     /// The backend or kernel asked for is not there: which, and what to type.
     #[error("{0}")]
     Backend(String),

@@ -18,7 +18,7 @@ use crate::{ExperimentError, Result};
 
 /// Arguments of `report`.
 #[derive(Debug, Clone, Args)]
-pub struct ReportArguments {
+pub(crate) struct ReportArguments {
     /// The store
     #[arg(value_name = "STORE")]
     pub store: PathBuf,

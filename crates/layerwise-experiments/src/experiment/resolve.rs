@@ -366,7 +366,7 @@ fn in_words(value: &Value) -> String {
 }
 
 /// TOML has no null: the word "none" stands for what is switched off.
-fn forget_none(value: &mut Value) {
+pub(crate) fn forget_none(value: &mut Value) {
     match value {
         Value::String(text) if text == "none" => *value = Value::Null,
         Value::Array(items) => items.iter_mut().for_each(forget_none),

@@ -1,8 +1,12 @@
 //! The experiments that come with the program.
 
+use std::path::Path;
+
 use serde_json::Value;
 
-use crate::experiment::resolve::set_hyperparameter;
+use crate::experiment::file::ExperimentFile;
+use crate::experiment::resolve::{forget_none, set_hyperparameter};
+use crate::experiment::source::{Source, typed};
 use crate::experiment::{Choices, Experiment};
 use crate::{ExperimentError, Result};
 
@@ -65,11 +69,13 @@ impl Shipped {
 pub fn figure_method(experiment: &str, method: &str, set: &[(&str, f64)]) -> Result<Value> {
     let missing = || ExperimentError::MissingResults(format!("{method} of {experiment}"));
     let shipped = SHIPPED.iter().find(|shipped| shipped.name == experiment).ok_or_else(missing)?;
-    let read = shipped.experiment(Choices::default())?;
-    let entry = read.file.method.iter().find(|entry| entry.name == method).ok_or_else(missing)?;
+    let source = Source::parse(Path::new(experiment), shipped.text)?;
+    let file: ExperimentFile = typed(&source.root).map_err(|fault| source.error(fault))?;
+    let entry = file.method.iter().find(|entry| entry.name == method).ok_or_else(missing)?;
     let mut spec = entry.spec.clone();
     for (path, value) in set {
         set_hyperparameter(&mut spec, path, &Value::from(*value)).map_err(|_| missing())?;
     }
+    forget_none(&mut spec);
     Ok(spec)
 }

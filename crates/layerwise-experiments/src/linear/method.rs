@@ -5,6 +5,7 @@ use layerwise_optim::{Averaging, Kfac, Refresh, Signals};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::experiment::figure_method;
 use crate::linear::{Algorithm, Amgd, LayerWise, NaturalGradient};
 use crate::model::OptimizerSpec;
 
@@ -59,6 +60,23 @@ pub struct NaturalGradientSpec {
 }
 
 impl LinearMethod {
+    /// A method as the figures run it, by the name that it has there, at a rate and, where it is varied,
+    /// a damping.
+    ///
+    /// # Errors
+    /// [`crate::ExperimentError::MissingResults`] where no figure has it.
+    pub fn of_figures(name: &str, rate: f64, damping: Option<f64>) -> Result<Self> {
+        let figure = match name {
+            "AMGD+BN" => "figure2",
+            "NGD (empirical Fisher)" => "figure6",
+            _ => "figure1",
+        };
+        let damped = if name == "KFAC" { "representation.damping" } else { "damping" };
+        let mut set = vec![("learning_rate", rate)];
+        set.extend(damping.map(|damping| (damped, damping)));
+        Ok(serde_json::from_value(figure_method(figure, name, &set)?)?)
+    }
+
     /// True where the network is trained, and evaluated, behind batch-norm on its inputs.
     #[must_use]
     pub fn normalizes_inputs(&self) -> bool {

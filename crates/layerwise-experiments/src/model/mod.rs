@@ -3,12 +3,12 @@
 
 mod optimizer;
 
-use std::collections::BTreeMap;
-
 use layerwise_data::Streams;
 use serde_json::Value;
 
 pub use optimizer::OptimizerSpec;
+
+pub use crate::store::{Numbers, Outcome};
 
 use crate::Result;
 use crate::experiment::Fault;
@@ -34,7 +34,7 @@ pub trait Model: Sync {
     /// stored is computed again.
     fn result_version(&self) -> u64;
 
-    /// What its trials measure.
+    /// What its trials measure; first what [`Problem::predict`] is about.
     fn measures(&self) -> &'static [Measure];
 
     /// Checks a task as it stands in a file.
@@ -109,18 +109,6 @@ pub struct Trial<'a> {
     pub trial: u64,
     /// Whether batches are samples, see [`Problem::needs_samples`].
     pub samples: bool,
-}
-
-/// Series of numbers by their measures' names; a single number is a series of one.
-pub type Numbers = BTreeMap<String, Vec<f64>>;
-
-/// What one trial measured.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Outcome {
-    /// Of the trial as a whole.
-    pub trial: Numbers,
-    /// Of each method, in the order in which they were given.
-    pub cells: Vec<Numbers>,
 }
 
 /// Something that trials measure.

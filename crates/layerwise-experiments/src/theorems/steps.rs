@@ -8,7 +8,9 @@ use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
 use crate::Result;
-use crate::linear::{Algorithm, Amgd, Cell, LayerWise, StepData, head_kfac, representation_kfac};
+use crate::linear::{
+    Algorithm, Amgd, LayerWise, LinearMethod, StepData, head_kfac, representation_kfac,
+};
 use crate::single_index;
 use crate::theorems::multi_task;
 use crate::theorems::transfer::TransferTask;
@@ -60,11 +62,11 @@ pub trait Steps: Sync {
     /// Where a hyperparameter is out of range.
     fn method(
         &self,
-        cell: Cell,
+        method: &LinearMethod,
         shape: (usize, usize, usize),
         samples: usize,
     ) -> Result<Box<dyn Algorithm>> {
-        cell.algorithm(shape, samples)
+        method.algorithm(shape, samples)
     }
 
     /// A KFAC step without damping on several tasks that share their representation G (k × d_X):
