@@ -61,12 +61,16 @@ pub fn run(
 pub fn info(arguments: &StoreFolder, out: &mut impl Write) -> Result<u8> {
     let store = Store::open_existing(&arguments.folder)?;
     let mut kinds: BTreeMap<_, u64> = BTreeMap::new();
-    store.visit(|_, record| {
+    store.visit(|record| {
         let Facts { model, version, backend, .. } = Facts::of(&record.identity);
         *kinds.entry((model, version, backend)).or_default() += 1;
     })?;
     let (segments, bytes) = size(&store)?;
-    let mut text = format!("{} records, {bytes} bytes in {segments} segments\n", store.len());
+    let mut text = format!(
+        "{}, {bytes} bytes in {}\n",
+        counted(store.len(), "record"),
+        counted(segments, "segment")
+    );
     for ((model, version, backend), records) in kinds {
         text.push_str(&format!(
             "  model {}, version {}, backend {}: {records}\n",
@@ -75,7 +79,7 @@ pub fn info(arguments: &StoreFolder, out: &mut impl Write) -> Result<u8> {
             backend.as_deref().unwrap_or("unknown"),
         ));
     }
-    text.push_str(&format!("{} documents\n", store.documents()?.len()));
+    text.push_str(&format!("{}\n", counted(store.documents()?.len(), "document")));
     print(&(text + &damage_list(&store)), out)?;
     Ok(SUCCESS)
 }
@@ -96,23 +100,26 @@ fn size(store: &Store) -> Result<(usize, u64)> {
 /// As [`info`].
 pub fn verify(arguments: &StoreFolder, out: &mut impl Write) -> Result<u8> {
     let store = Store::open_existing(&arguments.folder)?;
-    let mut good = 0_u64;
-    store.visit(|_, _| good += 1)?;
-    print(&format!("{good} records are good\n{}", damage_list(&store)), out)?;
+    let mut good = 0;
+    store.visit(|_| good += 1)?;
+    print(&format!("{}\n{}", counted(good, "good record"), damage_list(&store)), out)?;
     Ok(if store.damage().is_empty() { SUCCESS } else { FAILURE })
 }
 
 fn damage_list(store: &Store) -> String {
     let damage = store.damage();
     let lines: String = damage.iter().map(|damage| format!("  {damage}\n")).collect();
-    format!("{} pieces are damaged\n{lines}", damage.len())
+    format!("{}\n{lines}", counted(damage.len(), "damaged piece"))
 }
 
 /// That something is missing from what was told, if it is.
 pub(super) fn damage_note(store: &Store) -> String {
     match store.damage().len() {
         0 => String::new(),
-        pieces => format!("{pieces} pieces are damaged and left out; see which with verify\n"),
+        pieces => format!(
+            "{} left out; 'verify' lists what is damaged\n",
+            counted(pieces, "damaged piece")
+        ),
     }
 }
 
@@ -131,14 +138,25 @@ pub fn prune(
     let Pruned { kept, duplicates, older, aside, rewritten, held } =
         pruning::prune(&arguments.folder, current)?;
     let mut text = format!(
-        "{kept} records kept; {duplicates} duplicates and {older} records of older result versions \
-         removed; {aside} damaged pieces moved aside; {rewritten} segments rewritten\n"
+        "kept {}; removed {} and {} of older result versions; moved {} aside; rewrote {}\n",
+        counted(kept, "record"),
+        counted(duplicates, "duplicate"),
+        counted(older, "record"),
+        counted(aside, "damaged piece"),
+        counted(rewritten, "segment"),
     );
     if held > 0 {
-        text.push_str(&format!("{held} segments are in use and stay as they are\n"));
+        text.push_str(&format!(
+            "left {} alone: in use, or on a file system without locks\n",
+            counted(held, "segment")
+        ));
     }
     print(&text, out)?;
     Ok(SUCCESS)
+}
+
+pub(super) fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 pub(super) fn print(text: &str, out: &mut impl Write) -> Result<()> {

@@ -11,7 +11,7 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use clap::{Args, ValueEnum};
 
-use super::cli::{damage_note, print};
+use super::cli::{counted, damage_note, print};
 use super::files::{self, refusal};
 use super::record::Facts;
 use super::{Key, Record, Store};
@@ -71,7 +71,7 @@ pub fn export(arguments: &ExportArguments, out: &mut impl Write) -> Result<u8> {
         Err(Trouble::Store(e)) => return Err(e),
         Err(Trouble::File(e)) => return Err(refusal(path, format!("cannot be written: {e}"))),
     }
-    let text = format!("{records} records written to {}\n", path.display());
+    let text = format!("{} written to {}\n", counted(records, "record"), path.display());
     print(&(text + &damage_note(&store)), out)?;
     Ok(SUCCESS)
 }
@@ -100,7 +100,7 @@ fn fill(store: &Store, arguments: &ExportArguments, mut table: impl Table) -> Wr
         records += 1;
     }
     if let (0, Some(model)) = (records, &arguments.model) {
-        let reason = format!("holds no record of model {model:?}; see which it holds with info");
+        let reason = format!("holds no record of model {model:?}; 'info' lists those it has");
         return Err(Trouble::Store(refusal(store.path(), reason)));
     }
     table.finish()?;

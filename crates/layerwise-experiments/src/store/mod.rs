@@ -19,9 +19,10 @@ mod record;
 mod scan;
 mod writer;
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use cli::{StoreArguments, StoreFolder, info, prune, run, verify};
 pub use damage::{Damage, Fault};
@@ -207,25 +208,30 @@ impl Store {
 
     /// Reads every record in the order of the files, notes what is damaged, and hands on the first
     /// good one of each key.
-    fn visit(&self, mut visit: impl FnMut(&Location, Record)) -> Result<()> {
-        let mut open: Option<(Location, Segment)> = None;
-        let mut seen = std::collections::HashSet::new();
+    fn visit(&self, mut visit: impl FnMut(Record)) -> Result<()> {
+        let mut open: Option<(Arc<Path>, Segment)> = None;
+        let mut seen = HashSet::new();
         let locations = self.index().locations();
         for location in locations {
-            let mut segment = match open.take_if(|(last, _)| last.segment == location.segment) {
+            let Location { segment: path, frame } = &location;
+            let mut segment = match open.take_if(|(last, _)| last == path) {
                 Some((_, segment)) => segment,
-                None => {
-                    Segment::open(&location.segment).naming(&location.segment, "cannot be read")?
-                }
+                None => match Segment::open(path) {
+                    // It has been rewritten since, under another name.
+                    Err(e) if e.kind() == ErrorKind::NotFound => {
+                        let moved = self.get(&frame.key)?;
+                        moved.filter(|_| seen.insert(frame.key)).into_iter().for_each(&mut visit);
+                        continue;
+                    }
+                    segment => segment.naming(path, "cannot be read")?,
+                },
             };
-            let record =
-                segment.frame(&location.frame).naming(&location.segment, "cannot be read")?.1;
-            match record {
-                Ok(record) if seen.insert(location.frame.key) => visit(&location, record),
+            match segment.frame(frame).naming(path, "cannot be read")?.1 {
+                Ok(record) if seen.insert(frame.key) => visit(record),
                 Ok(_) => {}
                 Err(fault) => self.index_mut().strike(&location, fault),
             }
-            open = Some((location, segment));
+            open = Some((Arc::clone(path), segment));
         }
         Ok(())
     }

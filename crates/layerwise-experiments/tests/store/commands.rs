@@ -52,8 +52,8 @@ fn info_says_what_is_there() {
             "  model unknown, version unknown, backend unknown: 1",
             "  model linear, version 3, backend faer: 2",
             "  model single, version 1, backend faer: 1",
-            "1 documents",
-            "1 pieces are damaged",
+            "1 document",
+            "1 damaged piece",
         ]
     );
     assert!(lines[6].contains(&key(1).to_string()));
@@ -64,11 +64,11 @@ fn verify_ends_with_1_where_anything_is_damaged() {
     let store = tempfile::tempdir().unwrap();
     put(store.path(), 0..3);
     let (status, text) = said(|out| verify(&folder(store.path()), out));
-    assert_eq!((status, text.as_str()), (0, "3 records are good\n0 pieces are damaged\n"));
+    assert_eq!((status, text.as_str()), (0, "3 good records\n0 damaged pieces\n"));
     damage_trial_1(store.path());
     let (status, text) = said(|out| verify(&folder(store.path()), out));
     assert_eq!(status, 1);
-    assert!(text.starts_with("2 records are good\n1 pieces are damaged\n  "), "{text}");
+    assert!(text.starts_with("2 good records\n1 damaged piece\n  "), "{text}");
     assert!(text.contains(segment(store.path()).to_str().unwrap()));
     assert!(text.contains(&format!("byte {}, record {}", bounds(store.path())[1], key(1))));
 }
@@ -188,7 +188,7 @@ fn a_table_leaves_damage_out_and_says_so() {
     let text = table(store.path(), TableFormat::Csv, &out, None);
     fs::remove_file(&out).unwrap();
     assert!(text.contains("2 records written"), "{text}");
-    assert!(text.contains("1 pieces are damaged and left out"), "{text}");
+    assert!(text.contains("1 damaged piece left out"), "{text}");
 }
 
 #[test]

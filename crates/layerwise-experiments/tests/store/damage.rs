@@ -121,6 +121,15 @@ fn foreign_bytes_are_passed_over() {
 }
 
 #[test]
+fn a_record_is_found_wherever_the_search_for_it_is_parted() {
+    let (folder, bytes, bounds) = store_of(2);
+    for length in (1 << 16) - 10..(1 << 16) + 10 {
+        let mixed = [&bytes[..bounds[1]], &vec![1; length], &bytes[bounds[1]..]].concat();
+        assert_eq!(given(&reopened(folder.path(), &mixed), 2), [0, 1], "{length}");
+    }
+}
+
+#[test]
 fn the_first_good_record_of_a_key_counts() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), [5, 5, 5]);

@@ -180,6 +180,13 @@ fn fill(path: &Path, rounds: u64) {
         assert!(stored.iter().all(|&trial| get(store, trial) == Some(large(trial))));
     }
     assert_eq!(segments(path).len() as u64, failed + 1);
+    let mut too_large = record(rounds);
+    too_large.outcome.trial.insert("large".into(), vec![0.0; 100_000]);
+    // After the first the segment is new, and goes again.
+    for _ in 0..2 {
+        store.put(&too_large).unwrap_err();
+        assert_eq!(segments(path).len() as u64, failed + 1);
+    }
     println!("\n{DONE}{failed}");
 }
 
