@@ -8,8 +8,8 @@ use crate::model::{Kind, Measure};
 type Checked = Result<(), Fault>;
 
 /// Columns of tables that are no measures.
-pub(crate) const COLUMNS: [&str; 7] =
-    ["setting", "title", "method", "trial", "iteration", "theory", "seed"];
+pub(crate) const COLUMNS: [&str; 9] =
+    ["setting", "title", "method", "rate", "damping", "trial", "iteration", "theory", "seed"];
 
 /// Refuses an experiment whose panels, table or claims name something that there is not.
 pub(crate) fn check(experiment: &Experiment) -> Checked {
@@ -43,6 +43,8 @@ pub(crate) fn check(experiment: &Experiment) -> Checked {
                 names.extend(experiment.model.measures().iter().map(|m| m.name.to_string()));
                 names.extend(experiment.axes().map(str::to_string));
                 names.extend(experiment.task_keys());
+                let mut seen = std::collections::HashSet::new();
+                names.retain(|name| seen.insert(name.clone()));
                 let names = names.iter().map(String::as_str);
                 let message = unknown_name("column", &column.value, names);
                 return Err(Fault::at(&format!("table.columns.{i}"), message));
