@@ -17,7 +17,9 @@ fn main() -> std::io::Result<()> {
             }
         }
     }
-    if let Some(lock) = experiments.ancestors().map(|at| at.join("Cargo.lock")).find(|at| at.is_file()) {
+    if let Some(lock) =
+        experiments.ancestors().map(|at| at.join("Cargo.lock")).find(|at| at.is_file())
+    {
         println!("cargo::rerun-if-changed={}", lock.display());
         files.push(lock);
     }
@@ -32,7 +34,9 @@ fn main() -> std::io::Result<()> {
     let mut hash = Xxh3::new();
     for (name, file) in named {
         // Where the workspace lies is not part of it.
-        hash.update(name.rsplit_once("Cargo.lock").map_or(name.as_str(), |_| "Cargo.lock").as_bytes());
+        hash.update(
+            name.rsplit_once("Cargo.lock").map_or(name.as_str(), |_| "Cargo.lock").as_bytes(),
+        );
         hash.update(&std::fs::read(file)?);
     }
     println!("cargo::rustc-env=LAYERWISE_CODE={:016x}", hash.digest());

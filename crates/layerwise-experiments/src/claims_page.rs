@@ -94,12 +94,7 @@ fn rates(page: &mut String, figure: &ExperimentRecord) {
     }
     page.push_str("\nRates chosen on the tuning trials:");
     for (i, choice) in figure.chosen_rates.iter().enumerate() {
-        let _ = write!(
-            page,
-            "{} {}",
-            if i == 0 { "" } else { ";" },
-            choice.method,
-        );
+        let _ = write!(page, "{} {}", if i == 0 { "" } else { ";" }, choice.method,);
         if let Some(rate) = choice.rate {
             let edge = if choice.rate_on_grid_edge { " (edge of the grid)" } else { "" };
             let _ = write!(page, " η = {}{edge}", number(rate));

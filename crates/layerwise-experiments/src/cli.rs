@@ -9,10 +9,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::backend::BackendArguments;
 use crate::experiment::shipped;
+use crate::model::model;
 use crate::report_cli::{self, ReportArguments};
 use crate::run_cli::{self, RunOptions};
 use crate::status::say_on;
-use crate::model::model;
 use crate::store::StoreArguments;
 use crate::theorems_cli::{self, TheoremsArguments};
 use crate::{ExperimentError, Result};

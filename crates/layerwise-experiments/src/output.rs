@@ -38,7 +38,11 @@ impl OutputFolder {
         for name in present {
             let stem = name.trim_end_matches(".json");
             let mine = experiments.contains(&stem);
-            let Some(file) = folder.read_if::<ExperimentRecord>(&name, "an experiment's data", mine && !fresh)?
+            let Some(file) = folder.read_if::<ExperimentRecord>(
+                &name,
+                "an experiment's data",
+                mine && !fresh,
+            )?
             else {
                 continue;
             };

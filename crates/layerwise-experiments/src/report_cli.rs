@@ -38,12 +38,11 @@ pub(crate) fn documents(store: &Store) -> Result<BTreeMap<String, Vec<Document>>
     let mut by_plan: BTreeMap<String, Vec<Document>> = BTreeMap::new();
     for name in store.documents()? {
         let bytes = store.document(&name)?.unwrap_or_default();
-        let document: Document = serde_json::from_slice(&bytes).map_err(|error| {
-            ExperimentError::Output {
+        let document: Document =
+            serde_json::from_slice(&bytes).map_err(|error| ExperimentError::Output {
                 path: store.path().join("experiments").join(&name),
                 reason: format!("is not an experiment's data ({error}); remove it"),
-            }
-        })?;
+            })?;
         by_plan.entry(plan_name(&document.run)).or_default().push(document);
     }
     if by_plan.is_empty() {

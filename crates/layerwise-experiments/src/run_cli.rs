@@ -127,8 +127,7 @@ impl Document {
     /// As [`Experiment::parse`].
     pub fn read(&self) -> Result<Experiment> {
         let plan = self.run.plan;
-        let choices =
-            Choices { quick: plan.quick, trials: plan.trials, seed: Some(plan.seed) };
+        let choices = Choices { quick: plan.quick, trials: plan.trials, seed: Some(plan.seed) };
         Experiment::parse(&self.experiment, &self.text, choices)
     }
 

@@ -151,8 +151,7 @@ impl Experiment {
         self.axis_named(&panel.x, "x")?;
         let categorical = |values: Vec<serde_json::Value>| values.iter().any(|v| !v.is_number());
         let of_methods = self.methods.iter().flat_map(|m| &m.axes).filter(|a| a.name == panel.x);
-        let of_settings =
-            self.settings.iter().filter_map(|s| s.value(&panel.x)).cloned().collect();
+        let of_settings = self.settings.iter().filter_map(|s| s.value(&panel.x)).cloned().collect();
         if of_methods.map(|a| a.grid.values(false)).any(categorical) || categorical(of_settings) {
             return Err(Fault::at("x", format!("the values of '{}' are no numbers", panel.x)));
         }

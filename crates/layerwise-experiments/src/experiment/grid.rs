@@ -82,7 +82,9 @@ impl Grid {
             if list.is_empty() || list.len() > MOST {
                 return Err(format!("{} values: choose 1 to {MOST}", list.len()));
             }
-            if let Some(value) = list.iter().find(|v| !(v.is_number() || v.is_string() || v.is_boolean())) {
+            if let Some(value) =
+                list.iter().find(|v| !(v.is_number() || v.is_string() || v.is_boolean()))
+            {
                 return Err(format!("{value} is neither a number, a name nor a truth value"));
             }
             if let Some(twice) = (1..list.len()).find(|&i| list[..i].contains(&list[i])) {
@@ -100,7 +102,12 @@ impl Grid {
             }
             Self::Spaced(spaced) => {
                 let stride = (spaced.points - 1) / (spaced.quick_points - 1);
-                spaced.numbers(spaced.points).into_iter().step_by(if quick { stride } else { 1 }).map(Value::from).collect()
+                spaced
+                    .numbers(spaced.points)
+                    .into_iter()
+                    .step_by(if quick { stride } else { 1 })
+                    .map(Value::from)
+                    .collect()
             }
         }
     }
@@ -149,7 +156,14 @@ impl<'de> Deserialize<'de> for Grid {
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Spelled, A::Error> {
                 let list = serde::de::value::SeqAccessDeserializer::new(list);
                 let values = Some(Vec::deserialize(list)?);
-                Ok(Spelled { log10: None, linear: None, points: None, quick_points: None, values, quick: None })
+                Ok(Spelled {
+                    log10: None,
+                    linear: None,
+                    points: None,
+                    quick_points: None,
+                    values,
+                    quick: None,
+                })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Spelled, A::Error> {
@@ -163,7 +177,14 @@ impl<'de> Deserialize<'de> for Grid {
 
 impl Serialize for Grid {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let empty = Spelled { log10: None, linear: None, points: None, quick_points: None, values: None, quick: None };
+        let empty = Spelled {
+            log10: None,
+            linear: None,
+            points: None,
+            quick_points: None,
+            values: None,
+            quick: None,
+        };
         match self.clone() {
             Self::List { values, quick } => Spelled { values: Some(values), quick, ..empty },
             Self::Spaced(Spaced { logarithmic, ends, points, quick_points }) => Spelled {

@@ -4,9 +4,9 @@
 //! [`Setting`] with its problem, each [`MethodEntry`] with its cells. The six figures are such files
 //! ([`shipped()`]); nothing in them is out of a user's reach.
 
+mod check;
 pub(crate) mod file;
 pub(crate) mod grid;
-mod check;
 mod resolve;
 mod shipped;
 mod source;
@@ -159,9 +159,7 @@ impl Experiment {
                 .file
                 .setting
                 .iter()
-                .position(|setting| {
-                    setting.name == name || setting.title.as_deref() == Some(name)
-                })
+                .position(|setting| setting.name == name || setting.title.as_deref() == Some(name))
                 .unwrap_or(usize::MAX),
         };
         (0..self.settings.len()).filter(|&i| self.settings[i].group == group).collect()
@@ -182,6 +180,12 @@ impl Experiment {
             Ok((problem, cell)) => problem.predict(&cell),
             Err(_) => Ok(None),
         }
+    }
+
+    /// The values over which settings of a group are swept.
+    pub(crate) fn grid_of_settings(&self, group: usize, axis: &str) -> Option<&Grid> {
+        let sweep = &self.file.setting[group].sweep;
+        sweep.iter().find(|(path, _)| resolve::axis_name(path) == axis).map(|(_, grid)| grid)
     }
 
     /// The number of a method.
@@ -214,6 +218,11 @@ impl MethodEntry {
     /// The number of an axis.
     pub(crate) fn axis(&self, name: &str) -> Option<usize> {
         self.axes.iter().position(|axis| axis.name == name)
+    }
+
+    /// The values of an axis.
+    pub(crate) fn grid(&self, name: &str) -> Option<&Grid> {
+        self.axis(name).map(|axis| &self.axes[axis].grid)
     }
 
     /// A cell's value on an axis, as a number.

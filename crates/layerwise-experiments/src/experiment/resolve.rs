@@ -74,10 +74,7 @@ fn trials(file: &ExperimentFile, choices: Choices) -> Checked<Trials> {
     let pick = |full: u64, quick: Option<u64>| {
         if choices.quick { quick.unwrap_or(full) } else { full }
     };
-    for (name, value) in [
-        ("shown", Some(of.shown)),
-        ("quick_shown", of.quick_shown),
-    ] {
+    for (name, value) in [("shown", Some(of.shown)), ("quick_shown", of.quick_shown)] {
         if value.is_some_and(|value| !(1..=MOST_TRIALS).contains(&value)) {
             let message = format!("{name}: choose 1 to {MOST_TRIALS} trials");
             return Err(Fault::at(&format!("trials.{name}"), message));
@@ -113,7 +110,7 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Checked<()> {
 }
 
 /// Short name of something that is varied.
-fn axis_name(path: &str) -> &str {
+pub(crate) fn axis_name(path: &str) -> &str {
     match path.rsplit('.').next().unwrap_or(path) {
         "learning_rate" => "rate",
         last => last,
@@ -218,9 +215,8 @@ impl Expander<'_> {
             None if !fault.place.is_empty() && self.source.holds(&own.place) => own,
             None if !fault.place.is_empty() && self.source.holds(&common.place) => common,
             None => {
-                let first = |place: &Place, at: usize| {
-                    place.len() > at && self.source.holds(&place[..=at])
-                };
+                let first =
+                    |place: &Place, at: usize| place.len() > at && self.source.holds(&place[..=at]);
                 if first(&own.place, 3) {
                     own
                 } else if first(&common.place, 1) {
@@ -339,7 +335,8 @@ pub(crate) fn at_value(
     let mut task = file.task.clone();
     task.extend(of_setting.task.clone());
     let mut task = Value::Object(task);
-    let changed = |name: &str, held: &Value| if name == axis { value.clone() } else { held.clone() };
+    let changed =
+        |name: &str, held: &Value| if name == axis { value.clone() } else { held.clone() };
     let fault = |message: String| Fault::at("", message);
     for (path, (name, held)) in of_setting.sweep.keys().zip(&setting.point) {
         set(&mut task, path, &changed(name, held)).map_err(fault)?;
@@ -348,7 +345,8 @@ pub(crate) fn at_value(
     let problem = experiment.model.problem(&task)?;
     let of_method = &file.method[method];
     let mut spec = of_method.spec.clone();
-    for ((_, path, _), held) in paths_of(of_method).iter().zip(&experiment.methods[method].cells[cell])
+    for ((_, path, _), held) in
+        paths_of(of_method).iter().zip(&experiment.methods[method].cells[cell])
     {
         set_hyperparameter(&mut spec, path, &changed(axis_name(path), held)).map_err(fault)?;
     }
@@ -453,7 +451,10 @@ mod tests {
         let mut chain = json!({"optimizer": {"Chain": {"update": [{"kronecker": {"right": {}}}]}}});
         let path = "update.0.kronecker.right.exponent";
         set_hyperparameter(&mut chain, path, &json!(0.25)).unwrap();
-        assert_eq!(chain["optimizer"]["Chain"]["update"][0]["kronecker"]["right"]["exponent"], 0.25);
+        assert_eq!(
+            chain["optimizer"]["Chain"]["update"][0]["kronecker"]["right"]["exponent"],
+            0.25
+        );
         assert!(set_hyperparameter(&mut chain, "update.1.x", &json!(0)).is_err());
         assert!(set_hyperparameter(&mut json!("Sgd"), "x", &json!(0)).is_err());
     }

@@ -209,7 +209,9 @@ fn in_plain_words(message: &str) -> String {
             }
         }
     }
-    if let Some(name) = message.strip_prefix("missing field ").map(quoted).and_then(|n| n.first().cloned()) {
+    if let Some(name) =
+        message.strip_prefix("missing field ").map(quoted).and_then(|n| n.first().cloned())
+    {
         return format!("the key {name} is missing");
     }
     message.replace('`', "'")
@@ -245,7 +247,9 @@ mod tests {
             ExperimentError::Experiment { line, .. } => line,
             other => panic!("{other}"),
         };
-        for (place, expected) in [("title", 1), ("a.0.b", 3), ("a.1.c.d", 5), ("a.1.c.e", 6), ("a.1.z", 4)] {
+        for (place, expected) in
+            [("title", 1), ("a.0.b", 3), ("a.1.c.d", 5), ("a.1.c.e", 6), ("a.1.z", 4)]
+        {
             assert_eq!(line(place), expected, "{place}");
         }
         assert_eq!(source.root["a"][1]["c"]["e"], 3);
@@ -253,7 +257,8 @@ mod tests {
 
     #[test]
     fn what_is_no_experiment_is_refused_in_one_line() {
-        let refused = |text: &str| Source::parse(Path::new("x.toml"), text).unwrap_err().to_string();
+        let refused =
+            |text: &str| Source::parse(Path::new("x.toml"), text).unwrap_err().to_string();
         assert!(refused("a = 1\nb = = 2").starts_with("x.toml:2: is no TOML"));
         assert_eq!(refused("a = inf"), "x.toml:1: inf is no finite number");
         assert!(refused(&"#".repeat(LARGEST + 1)).contains("at most 1048576"));
@@ -263,7 +268,10 @@ mod tests {
     #[test]
     fn unknown_names_have_a_nearest_one() {
         let message = in_plain_words("unknown field `smaples`, expected one of `samples`, `rank`");
-        assert_eq!(message, "unknown key 'smaples'; did you mean 'samples'? allowed: samples, rank");
+        assert_eq!(
+            message,
+            "unknown key 'smaples'; did you mean 'samples'? allowed: samples, rank"
+        );
         let far = unknown_name("method", "xyz", ["SGD", "KFAC"].into_iter());
         assert_eq!(far, "unknown method 'xyz'; allowed: SGD, KFAC");
     }

@@ -40,7 +40,10 @@ impl Model for LinearModel {
         let optimizer = json!({ "Sgd": {} });
         let methods = vec![
             ("optimizer", optimizer.clone()),
-            ("layers", json!({ "representation": optimizer, "head": optimizer, "sequential": false })),
+            (
+                "layers",
+                json!({ "representation": optimizer, "head": optimizer, "sequential": false }),
+            ),
             ("amgd", json!({ "learning_rate": 0.1, "batch_norm": false })),
             ("gauss_newton", json!({ "learning_rate": 0.1, "damping": 1e-2 })),
             ("empirical_fisher", json!({ "learning_rate": 0.1, "damping": 1e-2 })),

@@ -10,7 +10,9 @@ use rand::Rng;
 use rand_distr::StandardNormal;
 
 use crate::Result;
-use crate::linear::{Algorithm, LinearMethod, LinearSetting, Needs, StepData, measures, recorded_iterations};
+use crate::linear::{
+    Algorithm, LinearMethod, LinearSetting, Needs, StepData, measures, recorded_iterations,
+};
 use crate::model::{DIVERGED_AT, Numbers, Outcome, Trial};
 use crate::monitor::Monitor;
 

@@ -43,8 +43,25 @@ macro_rules! optimizers {
 }
 
 optimizers!(
-    Sgd, Adam, AdamW, Adagrad, RmsProp, Lion, Adafactor, Sophia, Mars, Kfac, OneSidedKfac, Ekfac,
-    Shampoo, KlShampoo, Soap, SPlus, PsgdKron, Muon, NorMuon
+    Sgd,
+    Adam,
+    AdamW,
+    Adagrad,
+    RmsProp,
+    Lion,
+    Adafactor,
+    Sophia,
+    Mars,
+    Kfac,
+    OneSidedKfac,
+    Ekfac,
+    Shampoo,
+    KlShampoo,
+    Soap,
+    SPlus,
+    PsgdKron,
+    Muon,
+    NorMuon
 );
 
 impl Method for OptimizerSpec {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::experiment::file::{PanelFile, SeriesFile, Statistic};
+use crate::experiment::grid::Grid;
 use crate::model::{Kind, Measure};
 use crate::plot::{
     Axis, Cell, Colour, ColourBar, LegendEntry, LineStyle, Mark, Panel, Picture, Scale, Shape,
@@ -130,7 +131,6 @@ impl<'a> Drawing<'a> {
     }
 
     fn x_axis(&self, file: &PanelFile) -> Axis {
-        let grid = self.grid(&file.x);
         let standard = match file.x.as_str() {
             "iteration" => "iteration t",
             "rate" => "learning rate η",
@@ -140,7 +140,7 @@ impl<'a> Drawing<'a> {
         let scale = match (file.x_scale, file.x.as_str()) {
             (Some(scale), _) => scale.into(),
             (None, "iteration") => Scale::Log10,
-            (None, _) if grid.is_some_and(|grid| grid.is_logarithmic()) => Scale::Log10,
+            (None, axis) if self.grids(axis).any(Grid::is_logarithmic) => Scale::Log10,
             _ => Scale::Linear,
         };
         let label = file.x_label.clone().unwrap_or_else(|| standard.into());
@@ -161,16 +161,14 @@ impl<'a> Drawing<'a> {
         Axis { label, scale, range: None }
     }
 
-    /// The grid of something that is varied.
-    fn grid(&self, axis: &str) -> Option<&'a crate::experiment::grid::Grid> {
+    /// The grids of something that is varied, in methods and settings.
+    fn grids(&self, axis: &str) -> impl Iterator<Item = &'a Grid> {
         let experiment = self.view.experiment;
-        let of_methods = experiment.methods.iter().flat_map(|method| &method.axes);
-        let of_settings = experiment.file.setting.iter().flat_map(|setting| &setting.sweep);
-        of_methods
-            .filter(|other| other.name == axis)
-            .map(|other| &other.grid)
-            .chain(of_settings.filter(|(path, _)| path.rsplit('.').next() == Some(axis)).map(|(_, grid)| grid))
-            .next()
+        let of_methods =
+            (0..experiment.methods.len()).flat_map(|m| experiment.methods[m].grid(axis));
+        let groups = 0..experiment.file.setting.len();
+        let of_settings = groups.flat_map(|group| experiment.grid_of_settings(group, axis));
+        of_methods.chain(of_settings).collect::<Vec<_>>().into_iter()
     }
 
     /// The cell of a method that a panel shows where it is not on an axis.
@@ -187,12 +185,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    fn shown(
-        &self,
-        file: &PanelFile,
-        series: &Series<'_>,
-        method: usize,
-    ) -> Option<Shown> {
+    fn shown(&self, file: &PanelFile, series: &Series<'_>, method: usize) -> Option<Shown> {
         let experiment = self.view.experiment;
         let entry = &experiment.methods[method];
         let first = *series.settings.first()?;
@@ -222,13 +215,7 @@ impl<'a> Drawing<'a> {
     }
 
     /// Medians against the iteration, with the quartiles as a band.
-    fn curves(
-        &self,
-        file: &PanelFile,
-        measure: &Measure,
-        series: &Series<'_>,
-        panel: &mut Panel,
-    ) {
+    fn curves(&self, file: &PanelFile, measure: &Measure, series: &Series<'_>, panel: &mut Panel) {
         let Some(&setting) = series.settings.first() else { return };
         for rule in &file.rule {
             panel.marks.push(Mark::Rule {
@@ -269,13 +256,7 @@ impl<'a> Drawing<'a> {
     }
 
     /// Medians at the end against what is varied, with the quartiles as a band.
-    fn medians(
-        &self,
-        file: &PanelFile,
-        measure: &Measure,
-        series: &Series<'_>,
-        panel: &mut Panel,
-    ) {
+    fn medians(&self, file: &PanelFile, measure: &Measure, series: &Series<'_>, panel: &mut Panel) {
         let Some(&first) = series.settings.first() else { return };
         let mut marked = Vec::new();
         let mut cells = Vec::new();
@@ -391,11 +372,19 @@ impl<'a> Drawing<'a> {
         points: &[(f64, At)],
     ) -> Result<Option<(Vec<f64>, Vec<f64>)>> {
         let Some(&(_, at)) = points.first() else { return Ok(None) };
-        let fine = self.grid(&file.x).and_then(|grid| grid.refined(FINE));
+        let experiment = self.view.experiment;
+        let group = self.view.setting(at).group;
+        let of_method = experiment.methods[at.method].grid(&file.x);
+        let grid = of_method.or_else(|| experiment.grid_of_settings(group, &file.x));
+        let fine = grid.and_then(|grid| grid.refined(FINE));
         let x = fine.unwrap_or_else(|| points.iter().map(|(x, _)| *x).collect());
         let mut y = Vec::with_capacity(x.len());
         for &value in &x {
-            match self.view.experiment.predicted((at.setting, at.method, at.cell), &file.x, value)? {
+            match self.view.experiment.predicted(
+                (at.setting, at.method, at.cell),
+                &file.x,
+                value,
+            )? {
                 Some(predicted) => y.push(predicted),
                 None => return Ok(None),
             }
@@ -421,7 +410,8 @@ impl<'a> Drawing<'a> {
         let (x, y) = (values(&file.x), values(&file.y));
         let content = |x: &Value, y: &Value| {
             let held = [(file.x.as_str(), x), (file.y.as_str(), y)];
-            self.at(file, setting, method, &held).map_or(Cell::NotReached, |at| self.cell(at, measure))
+            self.at(file, setting, method, &held)
+                .map_or(Cell::NotReached, |at| self.cell(at, measure))
         };
         let cells = y.iter().map(|y| x.iter().map(|x| content(x, y)).collect()).collect();
         let y_file = PanelFile { x: file.y.clone(), x_label: file.y_label.clone(), ..file.clone() };

@@ -49,10 +49,8 @@ pub(crate) fn run_trial(
     // All start from one point: its loss and gradient are computed once.
     let mut first = StudentPass::with_shape(n, h, d);
     first.evaluate(&student, &data.batch)?;
-    let mut racers = methods
-        .iter()
-        .map(|method| Racer::new(method, &student))
-        .collect::<Result<Vec<_>>>()?;
+    let mut racers =
+        methods.iter().map(|method| Racer::new(method, &student)).collect::<Result<Vec<_>>>()?;
     let recorded = recorded_iterations(setting.iterations, setting.recorded);
     let mut next = recorded.iter().copied().peekable();
     for iteration in 1..=setting.iterations {
