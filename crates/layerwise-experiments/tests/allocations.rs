@@ -5,11 +5,15 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell as Counter;
 
-use layerwise_data::{Basis, Law, Streams, haar};
-use layerwise_experiments::linear::setting::{INPUTS, OUTPUTS, RANK};
-use layerwise_experiments::linear::{Cell, LinearMethod, LinearSetting, StepData};
+use layerwise_data::{Basis, Features, Law, Spectrum, Streams, haar};
+use layerwise_experiments::linear::{LinearMethod, LinearSetting, StepData};
 use layerwise_experiments::ndarray::Array2;
 use layerwise_models::TwoLayerLinear;
+
+/// The figures' dimensions.
+const INPUTS: usize = 100;
+const OUTPUTS: usize = 15;
+const RANK: usize = 8;
 
 /// Counts the allocations of each thread.
 struct Counting;
@@ -41,52 +45,49 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const METHODS: [LinearMethod; 11] = [
-    LinearMethod::Sgd,
-    LinearMethod::Momentum,
-    LinearMethod::Adam,
-    LinearMethod::Amgd,
-    LinearMethod::AmgdBatchNorm,
-    LinearMethod::GaussNewton,
-    LinearMethod::EmpiricalFisher,
-    LinearMethod::Shampoo,
-    LinearMethod::Soap,
-    LinearMethod::Muon,
-    LinearMethod::Kfac,
+const METHODS: [&str; 11] = [
+    "SGD",
+    "momentum",
+    "Adam",
+    "AMGD",
+    "AMGD+BN",
+    "NGD (Gauss-Newton)",
+    "NGD (empirical Fisher)",
+    "Shampoo",
+    "SOAP",
+    "Muon",
+    "KFAC",
 ];
 
-fn damping(method: LinearMethod) -> Option<f64> {
-    let damped = [LinearMethod::GaussNewton, LinearMethod::EmpiricalFisher, LinearMethod::Kfac];
-    damped.contains(&method).then_some(1e-3)
+fn damping(method: &str) -> Option<f64> {
+    (method.starts_with("NGD") || method == "KFAC").then_some(1e-3)
 }
 
 /// How often drawing a batch and stepping on it allocates, in `steps` steps after two.
-fn allocations(
-    method: LinearMethod,
-    law: Law,
-    basis: Basis,
-    samples: usize,
-    steps: usize,
-) -> usize {
+fn allocations(method: &str, law: Law, basis: Basis, samples: usize, steps: usize) -> usize {
     let setting = LinearSetting {
-        name: "allocations",
-        law,
+        inputs: INPUTS,
+        outputs: OUTPUTS,
+        rank: RANK,
+        spectrum: Spectrum::LogSpaced { condition: 100.0 },
         basis,
-        condition: 100.0,
+        law,
+        features: Features::Haar,
         head_condition: 4.0,
+        noise: 0.1,
         samples,
         iterations: steps,
-        transfer: false,
+        transfer: None,
         target_distance: None,
-        cells: Vec::new(),
+        recorded: 100,
     };
-    let mut rng = Streams::new(1).stream(setting.name, "steps", 0);
+    let mut rng = Streams::new(1).stream("allocations", "steps", 0);
     let task = setting.task_spec().draw(&mut rng).unwrap();
     let representation = haar(INPUTS, RANK, &mut rng).unwrap().reversed_axes();
     let head = Array2::from_shape_fn((OUTPUTS, RANK), |(i, j)| ((3 * i + 7 * j) as f64).sin());
     let mut net = TwoLayerLinear::new(head, representation).unwrap();
-    let cell = Cell { method, rate: 1e-3, damping: damping(method) };
-    let mut algorithm = cell.algorithm(setting.shape(), samples).unwrap();
+    let method = LinearMethod::of_figures(method, 1e-3, damping(method)).unwrap();
+    let mut algorithm = method.algorithm(setting.shape(), samples).unwrap();
     let mut data = StepData::new(INPUTS, OUTPUTS, samples, algorithm.needs());
     let mut before = 0;
     for step in 0..2 + steps {
@@ -110,7 +111,7 @@ fn a_warmed_up_training_step_allocates_nothing() {
         ] {
             // More than ten steps: SOAP's bases are computed anew at every tenth.
             let count = allocations(method, law, basis, 256, 12);
-            assert_eq!(count, 0, "{}, {law:?}, {basis:?}", method.name());
+            assert_eq!(count, 0, "{method}, {law:?}, {basis:?}");
         }
     }
     // The counter does count.

@@ -80,7 +80,7 @@ fn a_kernel_that_openblas_does_not_know_is_refused() {
 fn arguments_are_refused_with_what_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let figures = "choose among 1,2,3,4,5,6";
-    let trials = "from 1 to 100000";
+    let trials = "from 1 to 10000000";
     let threads = "from 1 to 1024";
     let seed = "from 0 to 18446744073709551615";
     for (arguments, says) in [
@@ -97,7 +97,7 @@ fn arguments_are_refused_with_what_is_allowed() {
         (&["--trials", "0"], trials),
         (&["--trials", "-1"], trials),
         (&["--trials", "1e3"], trials),
-        (&["--trials", "100001"], trials),
+        (&["--trials", "10000001"], trials),
         (&["--trials", "99999999999999999999"], trials),
         (&["--threads", "0"], threads),
         (&["--threads", "-3"], threads),
@@ -172,9 +172,9 @@ fn a_folder_that_another_run_writes_to_is_refused() {
 #[test]
 fn what_is_not_ours_is_refused_before_anything_is_run() {
     for (name, content, says) in [
-        ("figure5.json", "{", "figure5.json: is not a figure's data"),
-        ("figure1.json", "[1, 2]", "figure1.json: is not a figure's data"),
-        ("figure1.json", "\u{0}\u{1}", "figure1.json: is not a figure's data"),
+        ("figure2.json", "{", "figure2.json: is not an experiment's data"),
+        ("figure2.json", "[1, 2]", "figure2.json: is not an experiment's data"),
+        ("figure2.json", "\u{0}\u{1}", "figure2.json: is not an experiment's data"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(name), content).unwrap();

@@ -80,7 +80,7 @@ fn a_folder_holds_one_run() {
     let other = run(folder.path(), &["--out", "out", "--seed", "2"]);
     assert_eq!(other.status.code(), Some(1));
     let line = text(&other.stderr);
-    assert!(line.contains("holds figure 2 of a run with other settings"), "{line}");
+    assert!(line.contains("holds figure2 of a run with other settings"), "{line}");
     assert!(line.contains("--fresh") && line.lines().count() == 1, "{line}");
     let after: Vec<Vec<u8>> = FIGURE_2.iter().map(|n| fs::read(out.join(n)).unwrap()).collect();
     assert!(before == after && names(&out) == FIGURE_2);
@@ -100,10 +100,14 @@ fn a_folder_holds_one_run() {
 
     // --fresh replaces, and what is not ours stays.
     fs::write(out.join("notes.txt"), "mine").unwrap();
-    fs::write(out.join("figure3.json"), "stale").unwrap();
+    let stale = fs::read_to_string(out.join("figure2.json")).unwrap();
+    let stale = stale.replace("\"figure2\"", "\"figure3\"");
+    fs::write(out.join("figure3.json"), stale).unwrap();
+    fs::write(out.join("data.json"), "[1, 2]").unwrap();
     let fresh = run(folder.path(), &["--out", "out", "--seed", "2", "--fresh"]);
     assert_eq!((fresh.status.code(), text(&fresh.stderr)), (Some(0), String::new()));
-    assert_eq!(names(&out), [&FIGURE_2[..], &["notes.txt"]].concat());
+    let (claims, figure) = (FIGURE_2[0], &FIGURE_2[1..]);
+    assert_eq!(names(&out), [&[claims, "data.json"], figure, &["notes.txt"]].concat());
     assert_ne!(fs::read(out.join("figure2.csv")).unwrap(), before[1]);
 }
 
@@ -122,7 +126,7 @@ fn without_fresh_nothing_is_removed() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_run_leaves_nothing() {
+fn an_interrupted_run_leaves_no_files_and_keeps_its_trials() {
     let folder = tempfile::tempdir().unwrap();
     let long = ["figures", "--only", "2", "--trials", "50", "--out", "a/new/place"];
     let mut child = Command::new(env!("CARGO_BIN_EXE_layerwise"))
@@ -144,7 +148,9 @@ fn an_interrupted_run_leaves_nothing() {
     assert!(killed.success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert_eq!(text(&output.stderr), "error: interrupted; nothing was written\n");
+    let line = text(&output.stderr);
+    assert!(line.starts_with("error: interrupted; ") && line.lines().count() == 1, "{line}");
+    assert!(line.contains("the same command goes on from there"), "{line}");
     assert!(output.stdout.is_empty());
-    assert_eq!(names(folder.path()), [""; 0]);
+    assert_eq!(names(folder.path()), ["layerwise-store"]);
 }

@@ -7,84 +7,164 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use layerwise_data::{Basis, Law};
-use layerwise_experiments::linear::{Cell, LinearMethod, LinearSetting};
+use layerwise_experiments::experiment::{Choices, Experiment};
 use layerwise_experiments::monitor::Silent;
-use layerwise_experiments::plan::Plan;
-use layerwise_experiments::runner::{self, Demand, Trials};
-use layerwise_experiments::single_index::{SingleIndexSetting, Teacher};
+use layerwise_experiments::runner::{Results, Share, Work};
+use layerwise_experiments::store::{Outcome, Store};
 
-fn linear(name: &'static str, law: Law, methods: &[LinearMethod]) -> (LinearSetting, Trials) {
-    let cells = methods
-        .iter()
-        .flat_map(|&method| [0.01, 0.1].map(|rate| Cell { method, rate, damping: None }))
-        .collect();
-    let setting = LinearSetting {
-        name,
-        law,
-        basis: Basis::Haar,
-        condition: 100.0,
-        head_condition: 4.0,
-        samples: 256,
-        iterations: 12,
-        transfer: true,
-        target_distance: Some(0.2),
-        cells,
-    };
-    (setting, Trials { shown: 3, tuning: 2 })
+const LINEAR: &str = r#"
+title = "t"
+caption = "c"
+model = "linear"
+tune_by = "excess_training_loss"
+trials = { shown = 3, tuning = 2 }
+setting = [{ name = "a" }]
+panel = [{ x = "iteration", y = "subspace_distance" }]
+
+[task]
+inputs = 100
+outputs = 15
+rank = 8
+spectrum = { log_spaced = { condition = 100 } }
+law = "gaussian"
+head_condition = 4
+noise = 0.1
+samples = 256
+iterations = 12
+transfer = {}
+target_distance = 0.2
+"#;
+
+const SINGLE: &str = r#"
+title = "t"
+caption = "c"
+model = "single-index"
+trials = { shown = 2 }
+setting = [{ name = "single", sweep = { "spectrum.two_level.epsilon" = [0.0, 0.5] } }]
+panel = [{ x = "damping", y = "alignment" }]
+
+[task]
+inputs = 60
+spectrum = { two_level = { epsilon = 0.5 } }
+teacher = "tanh"
+noise = 0.1
+samples = 200
+iterations = 3
+
+[[method]]
+name = "KFAC"
+sweep = { damping = [0.01, 1] }
+use.optimizer.OneSidedKfac = {}
+"#;
+
+/// The linear experiment with methods of the figures.
+fn linear(name: &str, methods: &[(&str, &str)]) -> String {
+    let mut text = LINEAR.replace("name = \"a\"", &format!("name = \"{name}\""));
+    for (method, spec) in methods {
+        text.push_str(&format!(
+            "[[method]]\nname = \"{method}\"\nuse = {spec}\ntune = {{ learning_rate = [0.01, 0.1] }}\n"
+        ));
+    }
+    text
 }
 
-fn demands() -> [Demand; 3] {
-    let methods = [LinearMethod::Kfac, LinearMethod::Soap, LinearMethod::Amgd];
-    let single = SingleIndexSetting {
-        name: "single".into(),
-        stream: "single".into(),
-        teacher: Teacher::Tanh,
-        epsilon: 0.5,
-        samples: 600,
-        dampings: vec![0.01, 1.0],
+const KFAC: (&str, &str) = ("KFAC", "{ optimizer = { OneSidedKfac = {} } }");
+const SOAP: (&str, &str) = ("SOAP", "{ optimizer = { Soap = {} } }");
+const AMGD: (&str, &str) = ("AMGD", "{ amgd = { batch_norm = true } }");
+const NEWTON: (&str, &str) = ("NGD", "{ gauss_newton = { damping = 0.1 } }");
+const FISHER: (&str, &str) = ("Fisher", "{ empirical_fisher = { damping = 0.1 } }");
+
+fn experiments(seed: u64) -> Vec<Experiment> {
+    let of = |name: &str, text: &str| {
+        Experiment::parse(name, text, Choices { seed: Some(seed), ..Choices::default() }).unwrap()
     };
-    [
-        Demand {
-            linear: vec![linear("a", Law::Gaussian, &methods)],
-            single_index: vec![(single, 2)],
-        },
-        Demand { linear: vec![linear("b", Law::Signs, &methods)], single_index: Vec::new() },
-        Demand {
-            linear: vec![linear(
-                "c",
-                Law::Gaussian,
-                &[LinearMethod::EmpiricalFisher, LinearMethod::GaussNewton, LinearMethod::Kfac],
-            )],
-            single_index: Vec::new(),
-        },
+    vec![
+        of("gaussian", &linear("a", &[KFAC, SOAP, AMGD])),
+        of("signs", &linear("b", &[KFAC, SOAP, AMGD]).replace("gaussian", "signs")),
+        of("samples", &linear("c", &[FISHER, NEWTON, KFAC])),
+        of("single", SINGLE),
     ]
 }
 
+/// All outcomes of experiments, run together in shares one after the other.
+fn run(experiments: &[Experiment], threads: usize, shares: u64) -> Vec<Vec<Outcome>> {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("store")).unwrap();
+    for index in 1..=shares {
+        let share = Share { index, count: shares };
+        Work::missing(experiments, Some(&store), share).run(&store, threads, &Silent).unwrap();
+    }
+    assert_eq!(Work::missing(experiments, Some(&store), Share::ALL).records(), 0);
+    experiments
+        .iter()
+        .map(|experiment| {
+            let results = Results::read(experiment, &store).unwrap().unwrap();
+            let settings = results.settings.into_iter();
+            settings.flat_map(|s| s.shown.into_iter().chain(s.tuning).flatten()).collect()
+        })
+        .collect()
+}
+
+/// By bits, which NaN is equal to itself by.
+fn bits(outcomes: &[Outcome]) -> Vec<u64> {
+    let numbers = |outcome: &Outcome| -> Vec<u64> {
+        let all = outcome.cells.iter().chain([&outcome.trial]);
+        all.flat_map(|numbers| numbers.values().flatten()).map(|x| x.to_bits()).collect()
+    };
+    outcomes.iter().flat_map(numbers).collect()
+}
+
+fn all_bits(outcomes: &[Vec<Outcome>]) -> Vec<Vec<u64>> {
+    outcomes.iter().map(|of| bits(of)).collect()
+}
+
 #[test]
-fn results_do_not_depend_on_threads_or_company() {
+fn results_do_not_depend_on_threads_company_or_shares() {
     layerwise_linalg::set_backend_threads(1);
-    let plan = Plan { quick: true, trials: None, seed: 3 };
-    let together = runner::merge(demands().to_vec()).unwrap();
-    let run = |demand: &Demand, threads| runner::run(demand, &plan, threads, &Silent).unwrap();
-    let one = run(&together, 1);
-    assert_eq!(one, run(&together, 2));
-    assert_eq!(one, run(&together, 5));
-    for demand in demands() {
-        let alone = run(&demand, 2);
-        assert!(!alone.linear.is_empty());
-        for (name, results) in &alone.linear {
-            assert_eq!(one.linear[name], *results);
-            // Trials differ, and tuning ones are others than the shown.
-            assert_ne!(results.shown[0], results.shown[1]);
-            assert_ne!(results.shown[0], results.tuning[0]);
-        }
-        for (name, results) in &alone.single_index {
-            assert_eq!(one.single_index[name], *results);
+    let together = experiments(3);
+    let one = run(&together, 1, 1);
+    assert!(all_bits(&one) == all_bits(&run(&together, 2, 1)));
+    assert!(all_bits(&one) == all_bits(&run(&together, 5, 3)));
+    for (number, of_one) in one.iter().enumerate() {
+        let alone = run(&together[number..=number], 2, 1);
+        assert_eq!(bits(&alone[0]), bits(of_one), "{}", together[number].name);
+        // Trials differ, and tuning ones are others than the shown.
+        for (i, outcome) in of_one.iter().enumerate() {
+            assert!(of_one[..i].iter().all(|other| other != outcome), "{i}");
         }
     }
-    let other = Plan { seed: 4, ..plan };
-    assert_ne!(one, runner::run(&together, &other, 2, &Silent).unwrap());
+    assert!(all_bits(&one) != all_bits(&run(&experiments(4), 2, 1)));
+}
+
+/// A method more, or a trial more, costs what is new alone, and changes nothing of what was there.
+#[test]
+fn only_what_is_missing_is_computed() {
+    layerwise_linalg::set_backend_threads(1);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let of = |methods: &[(&str, &str)], trials| {
+        let choices = Choices { trials: Some(trials), ..Choices::default() };
+        vec![Experiment::parse("x", &linear("a", methods), choices).unwrap()]
+    };
+    let records = |experiments: &[Experiment]| {
+        let work = Work::missing(experiments, Some(&store), Share::ALL);
+        work.run(&store, 2, &Silent).unwrap();
+        work.records()
+    };
+    // Two tuning trials beside the shown.
+    assert_eq!(records(&of(&[KFAC], 1)), 3);
+    let before = Results::read(&of(&[KFAC], 1)[0], &store).unwrap().unwrap();
+    assert_eq!(records(&of(&[KFAC], 3)), 2);
+    assert_eq!(records(&of(&[AMGD, KFAC], 3)), 5);
+    assert_eq!(records(&of(&[KFAC, AMGD], 3)), 0);
+    let after = Results::read(&of(&[AMGD, KFAC], 1)[0], &store).unwrap().unwrap();
+    assert_eq!(bits(&before.settings[0].shown[0]), bits(&after.settings[0].shown[1]));
+    // A caption, a panel or a claim are no part of what a trial depends on.
+    let text = linear("a", &[KFAC])
+        .replace("\"c\"", "\"another\"")
+        .replace("subspace_distance", "excess_training_loss");
+    let choices = Choices { trials: Some(3), ..Choices::default() };
+    assert_eq!(records(&[Experiment::parse("y", &text, choices).unwrap()]), 0);
 }
 
 /// The CSV files of a run of the program.
@@ -94,6 +174,9 @@ fn files(folder: &Path, only: &str, threads: &str, blas: &str) -> BTreeMap<Strin
         .args(["figures", "--quick", "--trials", "1", "--only", only, "--threads", threads])
         .arg("--out")
         .arg(&out)
+        .current_dir(folder)
+        .arg("--store")
+        .arg(folder.join(format!("store-{only}-{threads}-{blas}")))
         .env("OPENBLAS_NUM_THREADS", blas)
         .stdin(Stdio::null())
         .output()

@@ -1,49 +1,50 @@
 //! Runs that diverge are results: no error, infinite losses, the largest distance, and a verdict.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed assertion in a test is a panic")]
 
-use layerwise_data::{Basis, Law, Streams};
+use layerwise_data::{Basis, Features, Law, Spectrum, Streams};
 use layerwise_experiments::claim::Verdict;
-use layerwise_experiments::figures::{FIGURES, Figure};
-use layerwise_experiments::linear::{
-    Cell, LinearMethod, LinearResults, LinearSetting, LinearTrial, Run, recorded_iterations,
-    run_trial,
-};
+use layerwise_experiments::experiment::{Choices, Experiment, shipped};
+use layerwise_experiments::linear::{LinearMethod, LinearSetting, Transfer, run_trial};
+use layerwise_experiments::model::{Kind, Numbers, Outcome, Trial};
 use layerwise_experiments::monitor::Silent;
-use layerwise_experiments::plan::Plan;
 use layerwise_experiments::plot::{self, Cell as MapCell, Mark};
-use layerwise_experiments::runner::Results;
+use layerwise_experiments::report::report;
+use layerwise_experiments::runner::{Results, SettingResults};
 
-const ALL: [LinearMethod; 11] = [
-    LinearMethod::Sgd,
-    LinearMethod::Momentum,
-    LinearMethod::Adam,
-    LinearMethod::Amgd,
-    LinearMethod::AmgdBatchNorm,
-    LinearMethod::GaussNewton,
-    LinearMethod::EmpiricalFisher,
-    LinearMethod::Shampoo,
-    LinearMethod::Soap,
-    LinearMethod::Muon,
-    LinearMethod::Kfac,
+const ALL: [&str; 11] = [
+    "SGD",
+    "momentum",
+    "Adam",
+    "AMGD",
+    "AMGD+BN",
+    "NGD (Gauss-Newton)",
+    "NGD (empirical Fisher)",
+    "Shampoo",
+    "SOAP",
+    "Muon",
+    "KFAC",
 ];
 
-fn setting(cells: Vec<Cell>) -> LinearSetting {
-    LinearSetting {
-        name: "divergence",
-        law: Law::Gaussian,
+fn trial(methods: &[LinearMethod]) -> Outcome {
+    let setting = LinearSetting {
+        inputs: 100,
+        outputs: 15,
+        rank: 8,
+        spectrum: Spectrum::LogSpaced { condition: 100.0 },
         basis: Basis::Haar,
-        condition: 100.0,
+        law: Law::Gaussian,
+        features: Features::Haar,
         head_condition: 4.0,
+        noise: 0.1,
         samples: 128,
         iterations: 20,
-        transfer: true,
+        transfer: Some(Transfer::default()),
         target_distance: Some(0.2),
-        cells,
-    }
-}
-
-fn trial(cells: Vec<Cell>) -> LinearTrial {
-    run_trial(&setting(cells), &Streams::new(1), 0, &Silent).unwrap()
+        recorded: 100,
+    };
+    let streams = &Streams::new(1);
+    let trial = Trial { streams, stream: "divergence", trial: 0, samples: true };
+    run_trial(&setting, methods, &trial, &Silent).unwrap()
 }
 
 /// Rates from harmless to absurd, three a decade: an iterate that grows by powers passes close
@@ -53,76 +54,86 @@ fn no_rate_of_any_method_is_an_error() {
     let mut cells = Vec::new();
     for method in ALL {
         // The empirical Fisher's steps cost a hundred times the others'.
-        let costly = method == LinearMethod::EmpiricalFisher;
-        for third in (0..40).step_by(if costly { 8 } else { 1 }) {
-            let rate = 10_f64.powf(f64::from(third) / 3.0);
-            cells.push(Cell { method, rate, damping: None });
-        }
-        for rate in [1e50, 1e100, 1e150, 1e200, 1e300] {
-            cells.push(Cell { method, rate, damping: None });
+        let costly = method == "NGD (empirical Fisher)";
+        let damping = method.starts_with("NGD").then_some(1e-6);
+        let thirds = (0..40).step_by(if costly { 8 } else { 1 });
+        let rates = thirds.map(|third| 10_f64.powf(f64::from(third) / 3.0));
+        for rate in rates.chain([1e50, 1e100, 1e150, 1e200, 1e300]) {
+            cells.push((method, rate, LinearMethod::of_figures(method, rate, damping).unwrap()));
         }
     }
-    let trial = trial(cells);
-    for run in &trial.runs {
-        let cell = run.cell;
-        assert_eq!(run.excess.len(), 20);
-        for series in [&run.excess, &run.transfer, &run.distance, &run.effective_distance] {
-            assert_eq!(series.len(), 20, "{cell:?}");
-            assert!(series.iter().all(|x| !x.is_nan()), "{cell:?}: {series:?}");
+    let methods: Vec<LinearMethod> = cells.iter().map(|(.., method)| method.clone()).collect();
+    let trial = trial(&methods);
+    let diverged_at = |run: &Numbers| {
+        let iteration = run["diverged_at"][0];
+        (!iteration.is_nan()).then_some(iteration as usize)
+    };
+    for (run, (name, rate, _)) in trial.cells.iter().zip(&cells) {
+        let (excess, transfer) = (&run["excess_training_loss"], &run["excess_transfer_loss"]);
+        let distance = &run["subspace_distance"];
+        for series in [excess, transfer, distance, &run["effective_subspace_distance"]] {
+            assert_eq!(series.len(), 20, "{name} {rate}");
+            assert!(series.iter().all(|x| !x.is_nan()), "{name} {rate}: {series:?}");
         }
         // Every iteration is recorded here, and from the divergence on nothing is learned.
-        let from = run.diverged.map_or(20, |iteration| iteration - 1);
+        let from = diverged_at(run).map_or(20, |iteration| iteration - 1);
         for i in 0..20 {
-            assert_eq!(run.excess[i].is_infinite(), i >= from, "{cell:?} at {i}: {from}");
+            assert_eq!(excess[i].is_infinite(), i >= from, "{name} {rate} at {i}: {from}");
             if i >= from {
-                assert_eq!((run.distance[i], run.transfer[i]), (1.0, f64::INFINITY), "{cell:?}");
+                assert_eq!((distance[i], transfer[i]), (1.0, f64::INFINITY), "{name} {rate}");
             }
         }
     }
-    let diverged = |method| {
-        trial.runs.iter().filter(|run| run.cell.method == method && run.diverged.is_some()).count()
-    };
-    assert!(diverged(LinearMethod::Sgd) >= 30, "{}", diverged(LinearMethod::Sgd));
+    let of_sgd = trial.cells.iter().zip(&cells).filter(|(_, (name, ..))| *name == "SGD");
+    let diverged = of_sgd.filter(|(run, _)| diverged_at(run).is_some()).count();
+    assert!(diverged >= 30, "{diverged}");
 }
 
-/// Results of a demand in which every run has diverged at the first step.
-fn all_diverged(plan: &Plan, figure: &dyn Figure) -> Results {
-    let mut results = Results::default();
-    for (setting, trials) in figure.demand(plan).linear {
-        let points = recorded_iterations(setting.iterations).len();
-        let trial = LinearTrial {
-            zero_loss: 7.5,
-            batch_norm_distance: 0.7,
-            runs: setting
-                .cells
-                .iter()
-                .map(|&cell| Run {
-                    cell,
-                    excess: vec![f64::INFINITY; points],
-                    distance: vec![1.0; points],
-                    effective_distance: vec![1.0; points],
-                    transfer: vec![f64::INFINITY; if setting.transfer { points } else { 0 }],
-                    reached: None,
-                    diverged: Some(1),
-                })
-                .collect(),
+/// Results of an experiment in which every run has diverged at the first step.
+fn all_diverged(experiment: &Experiment) -> Results {
+    let settings = experiment.settings.iter().map(|setting| {
+        let points = setting.problem.recorded().len();
+        let run: Numbers = experiment
+            .model
+            .measures()
+            .iter()
+            .filter(|measure| measure.kind != Kind::Trial)
+            .map(|measure| {
+                let values = match measure.name {
+                    "diverged_at" => vec![1.0],
+                    "steps_to_target" => vec![f64::NAN],
+                    name if name.ends_with("distance") => vec![1.0; points],
+                    _ => vec![f64::INFINITY; points],
+                };
+                (measure.name.to_string(), values)
+            })
+            .collect();
+        let trial = Numbers::from([
+            ("zero_loss".to_string(), vec![7.5]),
+            ("batch_norm_distance".to_string(), vec![0.7]),
+        ]);
+        let of = |trials: u64| {
+            let of_method = |cells: usize| {
+                let outcome = Outcome { trial: trial.clone(), cells: vec![run.clone(); cells] };
+                vec![outcome; trials as usize]
+            };
+            setting.methods.iter().map(|(_, cells)| of_method(cells.len())).collect()
         };
-        let name = setting.name.to_string();
-        let shown = vec![trial.clone(); trials.shown as usize];
-        let tuning = vec![trial; trials.tuning as usize];
-        results.linear.insert(name, LinearResults { setting, shown, tuning });
-    }
-    results
+        SettingResults { shown: of(experiment.trials.shown), tuning: of(experiment.trials.tuning) }
+    });
+    Results { settings: settings.collect() }
 }
 
 /// Where nothing came of any run, the figure says so, draws, and claims nothing that it cannot.
 #[test]
 fn a_figure_of_diverged_runs_says_so() {
     for trials in [None, Some(1)] {
-        let plan = Plan { quick: true, trials, seed: 1 };
+        let choices = Choices { quick: true, trials, seed: Some(1) };
         for number in [1, 2, 4, 5, 6] {
-            let figure = FIGURES.into_iter().find(|figure| figure.number() == number).unwrap();
-            let report = figure.report(&plan, &all_diverged(&plan, figure)).unwrap();
+            let name = format!("figure{number}");
+            let figure = shipped().iter().find(|shipped| shipped.name == name).unwrap();
+            let experiment = figure.experiment(choices).unwrap();
+            let report = report(&experiment, &all_diverged(&experiment)).unwrap();
             if number == 6 {
                 let Mark::Map { cells, .. } = &report.picture.panels[0].marks[0] else {
                     panic!("a map first");

@@ -65,8 +65,9 @@ impl Experiment {
 
     fn task_keys(&self) -> impl Iterator<Item = String> {
         let first = self.settings.first().map(|setting| setting.problem.canonical());
-        let keys = first.and_then(|task| task.as_object().map(|t| t.keys().cloned().collect()));
-        keys.unwrap_or_else(Vec::new).into_iter()
+        let keys = first
+            .and_then(|task| task.as_object().map(|t| t.keys().cloned().collect::<Vec<String>>()));
+        keys.unwrap_or_default().into_iter()
     }
 
     fn measured(&self, name: &str, kinds: &[Kind], place: &str) -> Result<&Measure, Fault> {

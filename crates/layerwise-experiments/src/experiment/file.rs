@@ -371,21 +371,16 @@ pub(crate) struct ClaimFile {
 }
 
 /// Whose a claim is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WhoseFile {
     /// Stated by the paper in words.
     Paper,
     /// Derived or chosen here.
+    #[default]
     Ours,
     /// The paper's for these methods, ours for others.
     PaperFor(Vec<String>),
-}
-
-impl Default for WhoseFile {
-    fn default() -> Self {
-        Self::Ours
-    }
 }
 
 impl WhoseFile {

@@ -66,7 +66,8 @@ impl Grid {
                         points - 1
                     ));
                 }
-                if !(ends[0] < ends[1]) || log10.is_some_and(|e| e[0] < -300.0 || e[1] > 300.0) {
+                let ascend = ends[0] < ends[1];
+                if !ascend || log10.is_some_and(|e| e[0] < -300.0 || e[1] > 300.0) {
                     return Err(format!("[{}, {}] is no range", ends[0], ends[1]));
                 }
                 let logarithmic = log10.is_some();
