@@ -9,7 +9,6 @@ use std::error::Error;
 
 use layerwise_benches::{Arguments, Problem, report, time_steps};
 use layerwise_data::Law;
-use layerwise_experiments::linear::LinearMethod;
 
 const ROWS: [&str; 4] = [
     "kfac_step/exact_moments",
@@ -26,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rows = ROWS.map(str::to_owned).to_vec();
     }
     for row in rows {
-        let moments = |law| Problem::new(law)?.training(LinearMethod::Kfac, SAMPLES);
+        let moments = |law| Problem::new(law)?.training("KFAC", SAMPLES);
         let samples = |law| Problem::new(law)?.training_from_samples(SAMPLES);
         let times = match ROWS.iter().position(|name| *name == row) {
             Some(0) => time_steps(budget, moments(Law::Gaussian)?)?,

@@ -1,10 +1,9 @@
 //! The problem of the training steps.
 
-use layerwise_data::{Basis, Batch, Law, LinearTask, Moments, Task, haar};
-use layerwise_experiments::linear::setting::{INPUTS, OUTPUTS, RANK};
-use layerwise_experiments::linear::{
-    Cell, LinearMethod, LinearSetting, StepData, head_kfac, representation_kfac,
+use layerwise_data::{
+    Basis, Batch, Law, LinearTask, LinearTaskSpec, Moments, Spectrum, Task, haar,
 };
+use layerwise_experiments::linear::{LinearMethod, StepData, head_kfac, representation_kfac};
 use layerwise_experiments::{ExperimentError, Result};
 use layerwise_models::{LinearPass, TwoLayerLinear};
 use layerwise_optim::{Factor, Method, Optimizer, Signal};
@@ -12,6 +11,10 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::{generator, normals};
 
+/// d_X, d_Y and k.
+const INPUTS: usize = 100;
+const OUTPUTS: usize = 15;
+const RANK: usize = 8;
 /// η of every method: small enough for all of them to stay bounded however long is measured.
 const RATE: f64 = 1e-3;
 /// λ of the natural gradients, and on both of KFAC's factors.
@@ -31,39 +34,32 @@ impl Problem {
     /// # Errors
     /// None for the parameters that it has.
     pub fn new(law: Law) -> Result<Self> {
-        let setting = LinearSetting {
-            name: "benchmark",
-            law,
+        let spec = LinearTaskSpec {
+            input_dimension: INPUTS,
+            output_dimension: OUTPUTS,
+            rank: RANK,
+            spectrum: Spectrum::LogSpaced { condition: 1e4 },
             basis: Basis::Haar,
-            condition: 1e4,
+            law,
             head_condition: 10.0,
-            samples: 1024,
-            iterations: 1,
-            transfer: false,
-            target_distance: None,
-            cells: Vec::new(),
+            noise: 0.1,
         };
         let mut rng = generator(1);
-        let task = setting.task_spec().draw(&mut rng)?;
+        let task = spec.draw(&mut rng)?;
         let head = normals(OUTPUTS, RANK, 2) * 0.5 / (RANK as f64).sqrt();
         let representation = haar(INPUTS, RANK, &mut rng)?.reversed_axes();
         let net = TwoLayerLinear::new(head, representation)?;
         Ok(Self { task, net, rng })
     }
 
-    /// One training step after another: draws a batch of `samples`, and lets the method step.
+    /// One training step after another: draws a batch of `samples`, and lets a method of the figures step.
     ///
     /// # Errors
-    /// As [`Cell::algorithm`], and those of a step.
-    pub fn training(
-        mut self,
-        method: LinearMethod,
-        samples: usize,
-    ) -> Result<impl FnMut() -> Result<()>> {
-        let natural = matches!(method, LinearMethod::GaussNewton | LinearMethod::EmpiricalFisher);
-        let damped = natural || method == LinearMethod::Kfac;
-        let cell = Cell { method, rate: RATE, damping: damped.then_some(DAMPING) };
-        let mut algorithm = cell.algorithm(self.net.shape(), samples)?;
+    /// Where no figure has the method, and those of a step.
+    pub fn training(mut self, method: &str, samples: usize) -> Result<impl FnMut() -> Result<()>> {
+        let damped = method.starts_with("NGD") || method == "KFAC";
+        let method = LinearMethod::of_figures(method, RATE, damped.then_some(DAMPING))?;
+        let mut algorithm = method.algorithm(self.net.shape(), samples)?;
         let mut data = StepData::new(INPUTS, OUTPUTS, samples, algorithm.needs());
         Ok(move || {
             data.draw(&self.task, &mut self.rng)?;

@@ -27,6 +27,9 @@ pub(crate) fn older(feature: Feature) -> [(&'static str, Option<&'static str>); 
     })
 }
 
+/// The tests of optimizers that train networks for hundreds of steps.
+const TRAININGS: [&str; 2] = ["losses_fall_", "defaults_train_"];
+
 /// Runs the tests under a kernel, or under the best one for this processor.
 ///
 /// They are built for the first kernel alone: for the others only the environment differs.
@@ -55,7 +58,11 @@ pub(crate) fn tests_under(kernel: Option<&str>, feature: Feature) -> Result<(), 
         command.arg("test").args(feature.cargo_flags()).args(selection);
         run_command(in_environment(kernel, &mut command))
     };
-    test(&[
+    // Whole trainings take a minute, and tell kernels apart no better than the rest: those of the ends do.
+    let between = matches!(kernel, Some("Sandybridge" | "Haswell"));
+    let skipped = TRAININGS.iter().flat_map(|name| ["--skip", name]);
+    let skipped: Vec<&str> = ["--"].into_iter().chain(skipped).filter(|_| between).collect();
+    let optimizers = [
         "--tests",
         "-p",
         "layerwise-linalg",
@@ -63,7 +70,8 @@ pub(crate) fn tests_under(kernel: Option<&str>, feature: Feature) -> Result<(), 
         "layerwise-optim",
         "-p",
         "layerwise-theory",
-    ])?;
+    ];
+    test(&[&optimizers[..], &skipped].concat())?;
     test(&["-p", "layerwise-experiments", "--test", "theorem*", "--test", "cli_bad_input"])?;
     run_command(in_environment(kernel, &mut statements(feature)?))
 }

@@ -45,6 +45,18 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Run an experiment: a file, or the name of one that comes along (`run --help` lists its options)
+    #[command(disable_help_flag = true)]
+    Run {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Any command of the program `layerwise`: list, show, report, judge, store, ... (`layerwise --help`)
+    #[command(disable_help_flag = true)]
+    Layerwise {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Print the table of statements: predicted, measured, verdict (`theorems --help` lists its options)
     #[command(disable_help_flag = true)]
     Theorems {
@@ -89,8 +101,10 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<(), Failure> {
     match task {
-        Task::Figures { arguments } => program::run("figures", &arguments),
-        Task::Theorems { arguments } => program::run("theorems", &arguments),
+        Task::Figures { arguments } => program::run(Some("figures"), &arguments),
+        Task::Run { arguments } => program::run(Some("run"), &arguments),
+        Task::Layerwise { arguments } => program::run(None, &arguments),
+        Task::Theorems { arguments } => program::run(Some("theorems"), &arguments),
         Task::Test(BackendOption { backend }) => test::run(backend),
         Task::Bench { option, quick, peers: true, filter } => {
             peers::run(option.backend, quick, filter.as_deref())
@@ -160,7 +174,7 @@ mod tests {
             let error = Cli::try_parse_from(program.chain(line)).err().expect("accepted");
             usage(&error).message
         };
-        let all = "cargo xtask figures | theorems | test | bench | setup";
+        let all = "cargo xtask figures | run | layerwise | theorems | test | bench | setup";
         assert_eq!(told(&[]), format!("no command given; allowed: {all}"));
         assert_eq!(told(&["frob"]), format!("unrecognized subcommand 'frob'; allowed: {all}"));
         assert_eq!(

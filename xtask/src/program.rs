@@ -12,12 +12,13 @@ use crate::{usage, workspace};
 const PACKAGE: &str = "layerwise-experiments";
 const PROGRAM: &str = "layerwise";
 
-/// Runs `layerwise SUBCOMMAND ARGUMENTS…` in the user's folder, with its own status and signals.
-pub(crate) fn run(subcommand: &str, arguments: &[OsString]) -> Result<(), Failure> {
-    let backend = BackendOption::among(&format!("cargo xtask {subcommand}"), arguments)
-        .map_err(|error| usage(&error))?;
+/// Runs `layerwise SUBCOMMAND ARGUMENTS…`, or without a subcommand of its own `layerwise ARGUMENTS…`, in the
+/// user's folder, with its own status and signals.
+pub(crate) fn run(subcommand: Option<&str>, arguments: &[OsString]) -> Result<(), Failure> {
+    let command = format!("cargo xtask {}", subcommand.unwrap_or("layerwise"));
+    let backend = BackendOption::among(&command, arguments).map_err(|error| usage(&error))?;
     let mut command = Command::new(build(backend.ensure()?)?);
-    command.arg(subcommand).args(arguments);
+    command.args(subcommand).args(arguments);
     become_program(&mut command)
 }
 

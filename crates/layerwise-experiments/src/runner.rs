@@ -58,11 +58,21 @@ struct Identity {
 impl Identity {
     /// The keys in the order of the alphabet, so that the text is canonical.
     fn new(experiment: &Experiment, setting: &Setting, cells: &[Value]) -> Self {
+        let backend = layerwise_linalg::backend().to_string();
+        Self::with_backend(experiment, setting, cells, &backend)
+    }
+
+    fn with_backend(
+        experiment: &Experiment,
+        setting: &Setting,
+        cells: &[Value],
+        backend: &str,
+    ) -> Self {
         let text = |text: &str| Value::from(text).to_string();
         let head = format!(
             "{{\"backend\":{},\"methods\":{},\"model\":{},\"samples\":{},\"seed\":{},\"stream\":{},\
              \"task\":{},\"trial\":",
-            text(&layerwise_linalg::backend().to_string()),
+            text(backend),
             Value::from(cells.to_vec()),
             text(experiment.model.name()),
             setting.samples,
@@ -76,6 +86,19 @@ impl Identity {
     fn of(&self, trial: u64) -> String {
         format!("{}{trial}{}", self.head, self.tail)
     }
+}
+
+/// All that the record of a method on a setting's shown trial depends on, as canonical JSON, were it
+/// computed by this backend: its key is the hash of that.
+#[must_use]
+pub fn identity(
+    experiment: &Experiment,
+    setting: &Setting,
+    cells: &[Value],
+    trial: u64,
+    backend: &str,
+) -> String {
+    Identity::with_backend(experiment, setting, cells, backend).of(trial)
 }
 
 /// Methods of one trial of a setting whose results are missing.
