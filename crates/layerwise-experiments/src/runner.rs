@@ -1,7 +1,7 @@
 //! Runs what is missing of experiments, one trial of a setting at a time on each thread, and keeps each
 //! result in a store as soon as it is there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -25,6 +25,10 @@ pub struct Trials {
 }
 
 impl Trials {
+    fn contain(self, trial: u64) -> bool {
+        trial < self.shown || (trial >= TUNING_OFFSET && trial - TUNING_OFFSET < self.tuning)
+    }
+
     /// Their numbers in the streams, those for tuning first.
     fn numbers(self) -> impl Iterator<Item = u64> {
         (TUNING_OFFSET..TUNING_OFFSET + self.tuning).chain(0..self.shown)
@@ -101,50 +105,24 @@ pub fn identity(
     Identity::with_backend(experiment, setting, cells, backend).of(trial)
 }
 
+/// A method on a setting.
+struct Job<'a> {
+    cells: &'a [Value],
+    identity: Identity,
+}
+
 /// Methods of one trial of a setting whose results are missing.
 struct Unit<'a> {
     experiment: &'a Experiment,
     setting: &'a Setting,
     trial: u64,
-    /// Each method's cells, and what its record will be called.
-    missing: Vec<(&'a [Value], String)>,
-}
-
-impl Unit<'_> {
-    fn work(&self) -> u64 {
-        self.setting.problem.work(self.missing.iter().map(|(cells, _)| cells.len()).sum())
-    }
-
-    /// Numbers that its records will hold, about.
-    fn numbers(&self) -> u64 {
-        let cells: usize = self.missing.iter().map(|(cells, _)| cells.len()).sum();
-        let series = self.experiment.model.measures().len() as u64;
-        cells as u64 * series * self.setting.problem.recorded().len() as u64
-    }
-
-    fn run(&self, streams: &Streams, monitor: &dyn Monitor) -> Result<Vec<Record>> {
-        let cells: Vec<&Value> = self.missing.iter().flat_map(|(cells, _)| *cells).collect();
-        let trial = Trial {
-            streams,
-            stream: &self.setting.stream,
-            trial: self.trial,
-            samples: self.setting.samples,
-        };
-        let Outcome { trial, cells } = self.setting.problem.run(&cells, &trial, monitor)?;
-        let mut cells = cells.into_iter();
-        let record = |(of, identity): &(&[Value], String)| Record {
-            identity: identity.clone(),
-            outcome: Outcome {
-                trial: trial.clone(),
-                cells: cells.by_ref().take(of.len()).collect(),
-            },
-        };
-        Ok(self.missing.iter().map(record).collect())
-    }
+    /// Numbers among the jobs.
+    missing: Vec<usize>,
 }
 
 /// What is to be done of some experiments.
 pub struct Work<'a> {
+    jobs: Vec<Job<'a>>,
     units: Vec<Unit<'a>>,
     /// Trials of settings in this share, those that are there included.
     pub mine: u64,
@@ -157,30 +135,33 @@ impl<'a> Work<'a> {
     /// trial is always of the same share, whatever else is missing.
     #[must_use]
     pub fn missing(experiments: &'a [Experiment], store: Option<&Store>, share: Share) -> Self {
-        let mut work = Self { units: Vec::new(), mine: 0, missing: 0 };
+        let mut work = Self { jobs: Vec::new(), units: Vec::new(), mine: 0, missing: 0 };
         let mut number = 0;
-        let mut seen: HashSet<Key> = HashSet::new();
+        // Of jobs that several experiments have, the trials that are taken care of.
+        let mut taken: HashMap<String, Vec<Trials>> = HashMap::new();
         for experiment in experiments {
             for setting in &experiment.settings {
-                let identities: Vec<Identity> = setting
-                    .methods
-                    .iter()
-                    .map(|(_, cells)| Identity::new(experiment, setting, cells))
-                    .collect();
+                let first = work.jobs.len();
+                let mut before = Vec::with_capacity(setting.methods.len());
+                for (_, cells) in &setting.methods {
+                    let identity = Identity::new(experiment, setting, cells);
+                    let taken = taken.entry(identity.of(0)).or_default();
+                    before.push(taken.clone());
+                    taken.push(experiment.trials);
+                    work.jobs.push(Job { cells, identity });
+                }
                 for trial in experiment.trials.numbers() {
                     number += 1;
                     if (number - 1) % share.count != share.index - 1 {
                         continue;
                     }
                     work.mine += 1;
-                    let mut missing = Vec::new();
-                    for ((_, cells), identity) in setting.methods.iter().zip(&identities) {
-                        let identity = identity.of(trial);
-                        let key = Key::of(&identity);
-                        if !store.is_some_and(|store| store.contains(&key)) && seen.insert(key) {
-                            missing.push((cells.as_slice(), identity));
-                        }
-                    }
+                    let is_missing = |job: &usize| {
+                        let key = || Key::of(&work.jobs[*job].identity.of(trial));
+                        !before[job - first].iter().any(|trials| trials.contain(trial))
+                            && !store.is_some_and(|store| store.contains(&key()))
+                    };
+                    let missing: Vec<usize> = (first..work.jobs.len()).filter(is_missing).collect();
                     if !missing.is_empty() {
                         work.missing += 1;
                         work.units.push(Unit { experiment, setting, trial, missing });
@@ -191,10 +172,18 @@ impl<'a> Work<'a> {
         work
     }
 
+    fn cells(&self, unit: &Unit<'_>) -> usize {
+        unit.missing.iter().map(|&job| self.jobs[job].cells.len()).sum()
+    }
+
+    fn size_of(&self, unit: &Unit<'_>) -> u64 {
+        unit.setting.problem.work(self.cells(unit))
+    }
+
     /// Its size, in the units of [`Monitor::advance`].
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.units.iter().map(Unit::work).sum()
+        self.units.iter().map(|unit| self.size_of(unit)).sum()
     }
 
     /// Records that it will make.
@@ -206,10 +195,35 @@ impl<'a> Work<'a> {
     /// Bytes of these, about.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let identities = |unit: &Unit<'_>| -> u64 {
-            unit.missing.iter().map(|(_, identity)| identity.len() as u64).sum()
+        let of = |unit: &Unit<'_>| -> u64 {
+            let identities: usize =
+                unit.missing.iter().map(|&job| self.jobs[job].identity.head.len()).sum();
+            let series = unit.experiment.model.measures().len() * self.cells(unit);
+            (identities + 8 * series * unit.setting.problem.recorded().len()) as u64
         };
-        self.units.iter().map(|unit| 8 * unit.numbers() + identities(unit)).sum()
+        self.units.iter().map(of).sum()
+    }
+
+    fn run_unit(
+        &self,
+        unit: &Unit<'_>,
+        streams: &Streams,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<Record>> {
+        let jobs: Vec<&Job<'_>> = unit.missing.iter().map(|&job| &self.jobs[job]).collect();
+        let cells: Vec<&Value> = jobs.iter().flat_map(|job| job.cells).collect();
+        let Setting { stream, samples, problem, .. } = unit.setting;
+        let trial = Trial { streams, stream, trial: unit.trial, samples: *samples };
+        let Outcome { trial, cells } = problem.run(&cells, &trial, monitor)?;
+        let mut cells = cells.into_iter();
+        let record = |job: &&Job<'_>| Record {
+            identity: job.identity.of(unit.trial),
+            outcome: Outcome {
+                trial: trial.clone(),
+                cells: cells.by_ref().take(job.cells.len()).collect(),
+            },
+        };
+        Ok(jobs.iter().map(record).collect())
     }
 
     /// Does it on `threads` threads, each result kept as soon as it is there. The results do not depend
@@ -227,7 +241,8 @@ impl<'a> Work<'a> {
         pool.install(|| {
             self.units.par_iter().with_max_len(1).try_for_each(|unit| {
                 let streams = Streams::new(unit.experiment.plan.seed);
-                unit.run(&streams, monitor)?.iter().try_for_each(|record| store.put(record))
+                let records = self.run_unit(unit, &streams, monitor)?;
+                records.iter().try_for_each(|record| store.put(record))
             })
         })
     }
@@ -238,10 +253,11 @@ impl<'a> Work<'a> {
     /// # Errors
     /// Faults of a setting.
     pub fn measure(&self) -> Result<Option<f64>> {
-        let Some(unit) = self.units.iter().max_by_key(|unit| unit.work()) else { return Ok(None) };
+        let longest = self.units.iter().max_by_key(|unit| self.size_of(unit));
+        let Some(unit) = longest else { return Ok(None) };
         let streams = Streams::new(unit.experiment.plan.seed);
         let stopwatch = Stopwatch { start: Instant::now(), work: AtomicU64::new(0) };
-        match unit.run(&streams, &stopwatch) {
+        match self.run_unit(unit, &streams, &stopwatch) {
             Ok(_) | Err(ExperimentError::Interrupted) => {}
             Err(error) => return Err(error),
         }
