@@ -136,6 +136,7 @@ fn record(trial: u64, bytes: u64) -> Record {
     let curve = (0..numbers).map(|step| (trial * numbers + step) as f64).collect();
     Record {
         identity: format!(
+        code: "test".into(),
             r#"{{"backend":"none","model":"bench","seed":1,"trial":{trial},"version":1}}"#
         ),
         outcome: Outcome {

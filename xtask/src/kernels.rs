@@ -62,15 +62,8 @@ pub(crate) fn tests_under(kernel: Option<&str>, feature: Feature) -> Result<(), 
     let between = matches!(kernel, Some("Sandybridge" | "Haswell"));
     let skipped = TRAININGS.iter().flat_map(|name| ["--skip", name]);
     let skipped: Vec<&str> = ["--"].into_iter().chain(skipped).filter(|_| between).collect();
-    let optimizers = [
-        "--tests",
-        "-p",
-        "layerwise-linalg",
-        "-p",
-        "layerwise-optim",
-        "-p",
-        "layerwise-theory",
-    ];
+    let optimizers =
+        ["--tests", "-p", "layerwise-linalg", "-p", "layerwise-optim", "-p", "layerwise-theory"];
     test(&[&optimizers[..], &skipped].concat())?;
     test(&["-p", "layerwise-experiments", "--test", "theorem*", "--test", "cli_bad_input"])?;
     run_command(in_environment(kernel, &mut statements(feature)?))

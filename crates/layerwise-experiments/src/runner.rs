@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::experiment::{Experiment, Setting};
 use crate::model::{Outcome, Trial};
 use crate::monitor::Monitor;
+use crate::record::CODE;
 use crate::store::{Key, Record, Store};
 use crate::{ExperimentError, Result};
 
@@ -218,6 +219,7 @@ impl<'a> Work<'a> {
         let mut cells = cells.into_iter();
         let record = |job: &&Job<'_>| Record {
             identity: job.identity.of(unit.trial),
+            code: CODE.into(),
             outcome: Outcome {
                 trial: trial.clone(),
                 cells: cells.by_ref().take(job.cells.len()).collect(),

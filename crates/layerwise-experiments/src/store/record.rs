@@ -26,6 +26,9 @@ pub struct Record {
     /// (text), `version` (the model's result version, a whole number), `backend` (text), `seed` and
     /// `trial`.
     pub identity: String,
+    /// A name of the code that computed it. The key does not depend on it: code that changes results
+    /// raises the model's version.
+    pub code: String,
     /// What it gave.
     pub outcome: Outcome,
 }
@@ -37,6 +40,7 @@ type Columns<S> = Vec<(S, usize)>;
 #[derive(Serialize)]
 struct WrittenDirectory<'a> {
     identity: &'a str,
+    code: &'a str,
     trial: Columns<&'a str>,
     cells: Vec<Columns<&'a str>>,
 }
@@ -44,6 +48,7 @@ struct WrittenDirectory<'a> {
 #[derive(Deserialize)]
 struct ReadDirectory {
     identity: String,
+    code: String,
     trial: Columns<String>,
     cells: Vec<Columns<String>>,
 }
@@ -61,6 +66,7 @@ impl Record {
         let Outcome { trial, cells } = &self.outcome;
         let directory = WrittenDirectory {
             identity: &self.identity,
+            code: &self.code,
             trial: columns(trial),
             cells: cells.iter().map(columns).collect(),
         };
@@ -80,13 +86,14 @@ impl Record {
         let (length, rest) = payload.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (directory, mut numbers) = rest.split_at_checked(length)?;
-        let ReadDirectory { identity, trial, cells } = serde_json::from_slice(directory).ok()?;
+        let ReadDirectory { identity, code, trial, cells } =
+            serde_json::from_slice(directory).ok()?;
         let trial = read_numbers(trial, &mut numbers)?;
         let cells = cells
             .into_iter()
             .map(|cell| read_numbers(cell, &mut numbers))
             .collect::<Option<_>>()?;
-        numbers.is_empty().then_some(Self { identity, outcome: Outcome { trial, cells } })
+        numbers.is_empty().then_some(Self { identity, code, outcome: Outcome { trial, cells } })
     }
 }
 

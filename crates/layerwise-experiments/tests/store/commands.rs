@@ -38,9 +38,15 @@ fn info_says_what_is_there() {
     damage_trial_1(store.path());
     let opened = Store::open(store.path()).unwrap();
     opened
-        .put(&Record { identity: identity("single", 1, 0), outcome: Default::default() })
+        .put(&Record {
+            identity: identity("single", 1, 0),
+            code: "test".into(),
+            outcome: Default::default(),
+        })
         .unwrap();
-    opened.put(&Record { identity: "{}".into(), outcome: Default::default() }).unwrap();
+    opened
+        .put(&Record { identity: "{}".into(), code: "test".into(), outcome: Default::default() })
+        .unwrap();
     opened.save_document("plan.json", b"{}").unwrap();
     let (status, text) = said(|out| info(&folder(store.path()), out));
     assert_eq!(status, 0);
@@ -146,7 +152,13 @@ fn tables_hold_every_number() {
     for record in &records {
         opened.put(record).unwrap();
     }
-    opened.put(&Record { identity: identity("other", 1, 0), outcome: record(0).outcome }).unwrap();
+    opened
+        .put(&Record {
+            identity: identity("other", 1, 0),
+            code: "test".into(),
+            outcome: record(0).outcome,
+        })
+        .unwrap();
     drop(opened);
     records.sort_by_key(Record::key);
     let expected: Vec<Row> = records.iter().flat_map(expected).collect();

@@ -29,6 +29,7 @@ fn record(trial: u64) -> Record {
     };
     Record {
         identity: identity("linear", 3, trial),
+        code: "test".into(),
         outcome: Outcome {
             trial: Numbers::from([series("condition", &[number])]),
             cells: vec![cell(0.5), cell(2.0)],
@@ -91,12 +92,14 @@ fn every_bit_of_a_record_comes_back() {
     .to_vec();
     let strange = Record {
         identity: r#"{"model":"λ \" \n \u0000","trial":18446744073709551615}"#.into(),
+        code: "test".into(),
         outcome: Outcome {
             trial: Numbers::from([("ε".into(), numbers.clone()), ("".into(), Vec::new())]),
             cells: vec![Numbers::new(), Numbers::from([("x".into(), numbers)])],
         },
     };
-    let empty = Record { identity: String::new(), outcome: Outcome::default() };
+    let empty =
+        Record { identity: String::new(), code: "test".into(), outcome: Outcome::default() };
     let store = Store::open(folder.path()).unwrap();
     for record in [&strange, &empty] {
         store.put(record).unwrap();

@@ -29,9 +29,11 @@ fn good_records_stay_and_the_rest_goes() {
     put(path, [0, 2, 9]);
     let old = |model: &str, version| Record {
         identity: identity(model, version, 1),
+        code: "test".into(),
         outcome: record(1).outcome,
     };
-    let unclear = Record { identity: "no JSON".into(), outcome: record(1).outcome };
+    let unclear =
+        Record { identity: "no JSON".into(), code: "test".into(), outcome: record(1).outcome };
     let store = Store::open(path).unwrap();
     for record in [&old("linear", 2), &old("linear", 4), &old("other", 1), &unclear] {
         store.put(record).unwrap();
