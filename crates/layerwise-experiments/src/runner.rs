@@ -2,6 +2,7 @@
 //! result in a store as soon as it is there.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -76,6 +77,11 @@ impl Identity {
     fn of(&self, trial: u64) -> String {
         format!("{}{trial}{}", self.head, self.tail)
     }
+
+    /// Bytes of one, about.
+    fn length(&self) -> u64 {
+        (self.head.len() + self.tail.len()) as u64
+    }
 }
 
 /// Methods of one trial of a setting whose results are missing.
@@ -83,8 +89,9 @@ struct Unit<'a> {
     experiment: &'a Experiment,
     setting: &'a Setting,
     trial: u64,
-    /// Each method's cells, and what its record will be called.
-    missing: Vec<(&'a [Value], String)>,
+    /// Each method's cells, and what its records are called. An identity has kilobytes: those of a
+    /// million trials are not held at once.
+    missing: Vec<(&'a [Value], Arc<Identity>)>,
 }
 
 impl Unit<'_> {
@@ -109,8 +116,8 @@ impl Unit<'_> {
         };
         let Outcome { trial, cells } = self.setting.problem.run(&cells, &trial, monitor)?;
         let mut cells = cells.into_iter();
-        let record = |(of, identity): &(&[Value], String)| Record {
-            identity: identity.clone(),
+        let record = |(of, identity): &(&[Value], Arc<Identity>)| Record {
+            identity: identity.of(self.trial),
             outcome: Outcome {
                 trial: trial.clone(),
                 cells: cells.by_ref().take(of.len()).collect(),
@@ -139,10 +146,10 @@ impl<'a> Work<'a> {
         let mut seen: HashSet<Key> = HashSet::new();
         for experiment in experiments {
             for setting in &experiment.settings {
-                let identities: Vec<Identity> = setting
+                let identities: Vec<Arc<Identity>> = setting
                     .methods
                     .iter()
-                    .map(|(_, cells)| Identity::new(experiment, setting, cells))
+                    .map(|(_, cells)| Arc::new(Identity::new(experiment, setting, cells)))
                     .collect();
                 for trial in experiment.trials.numbers() {
                     number += 1;
@@ -152,10 +159,9 @@ impl<'a> Work<'a> {
                     work.mine += 1;
                     let mut missing = Vec::new();
                     for ((_, cells), identity) in setting.methods.iter().zip(&identities) {
-                        let identity = identity.of(trial);
-                        let key = Key::of(&identity);
+                        let key = Key::of(&identity.of(trial));
                         if !store.is_some_and(|store| store.contains(&key)) && seen.insert(key) {
-                            missing.push((cells.as_slice(), identity));
+                            missing.push((cells.as_slice(), Arc::clone(identity)));
                         }
                     }
                     if !missing.is_empty() {
@@ -184,7 +190,7 @@ impl<'a> Work<'a> {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let identities = |unit: &Unit<'_>| -> u64 {
-            unit.missing.iter().map(|(_, identity)| identity.len() as u64).sum()
+            unit.missing.iter().map(|(_, identity)| identity.length()).sum()
         };
         self.units.iter().map(|unit| 8 * unit.numbers() + identities(unit)).sum()
     }
