@@ -91,11 +91,11 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    fn new(words: &str, may_fail: bool) -> Self {
+    pub(crate) fn new(words: &str, may_fail: bool) -> Self {
         Self { words: words.split_whitespace().map(str::to_owned).collect(), may_fail }
     }
 
-    fn with_prefix(mut self, prefix: &[&str]) -> Self {
+    pub(crate) fn with_prefix(mut self, prefix: &[&str]) -> Self {
         self.words.splice(0..0, prefix.iter().map(|&word| word.to_owned()));
         self
     }
@@ -128,7 +128,7 @@ impl Machine {
         if self.can_build() { Plan::BuildFromSource } else { Plan::Stop(self.advice()) }
     }
 
-    fn has(&self, program: &str) -> bool {
+    pub(crate) fn has(&self, program: &str) -> bool {
         self.programs.contains(program)
     }
 

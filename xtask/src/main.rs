@@ -14,6 +14,7 @@ mod peers;
 mod process;
 mod program;
 mod python;
+mod slurm;
 mod test;
 mod workspace;
 
@@ -79,7 +80,14 @@ enum Task {
         filter: Option<String>,
     },
     /// Get what a backend needs: install OpenBLAS, or find out how else to have it
-    Setup(BackendOption),
+    Setup {
+        #[command(flatten)]
+        option: BackendOption,
+        /// Get Slurm too, on which the tests run jobs: slurm-wlm and munge, with apt-get as root or by
+        /// a sudo that asks for no password; elsewhere say the one command to type
+        #[arg(long)]
+        slurm: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -112,10 +120,16 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Bench { option, quick, peers: false, filter } => {
             bench::run(option.backend, quick, filter.as_deref())
         }
-        Task::Setup(BackendOption { backend: Backend::Openblas }) => openblas::setup(),
-        Task::Setup(BackendOption { backend: Backend::PureRust }) => {
-            say("the default backend, pure-rust, needs nothing; --backend openblas gets OpenBLAS");
-            Ok(())
+        Task::Setup { option, slurm } => {
+            match option.backend {
+                Backend::Openblas => openblas::setup()?,
+                Backend::PureRust if slurm => {}
+                Backend::PureRust => {
+                    say("the default backend, pure-rust, needs nothing; --backend openblas gets \
+                     OpenBLAS, --slurm Slurm")
+                }
+            }
+            if slurm { slurm::setup() } else { Ok(()) }
         }
     }
 }
@@ -204,7 +218,7 @@ mod tests {
         let chosen = |line: &[&str]| {
             let program = ["cargo xtask"].iter();
             match Cli::try_parse_from(program.chain(line)).unwrap().command {
-                Task::Test(option) | Task::Setup(option) | Task::Bench { option, .. } => {
+                Task::Test(option) | Task::Setup { option, .. } | Task::Bench { option, .. } => {
                     option.backend
                 }
                 _ => panic!("{line:?}"),

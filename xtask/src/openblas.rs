@@ -27,7 +27,7 @@ pub(crate) fn ensure() -> Result<Feature, Failure> {
     let machine = inspect();
     let plan = match machine.plan() {
         Plan::Install(steps) => {
-            if install(&steps) && links()? {
+            if install("OpenBLAS", &steps) && links()? {
                 say("OpenBLAS: installed");
                 return Ok(Feature::OpenblasSystem);
             }
@@ -46,11 +46,11 @@ pub(crate) fn ensure() -> Result<Feature, Failure> {
     }
 }
 
-/// Runs the steps of an installation; true if it went through.
-fn install(steps: &[Step]) -> bool {
+/// Runs the steps of an installation of something; true if it went through.
+pub(crate) fn install(what: &str, steps: &[Step]) -> bool {
     steps.iter().all(|step| {
         let Some((program, arguments)) = step.words.split_first() else { return true };
-        say(&format!("OpenBLAS: running {}", step.words.join(" ")));
+        say(&format!("{what}: running {}", step.words.join(" ")));
         // The outputs of package managers are news, not results: stderr.
         let status = Command::new(program)
             .args(arguments)
@@ -140,7 +140,7 @@ fn printed_by(command: &mut Command) -> String {
 }
 
 /// Looks at the machine.
-fn inspect() -> Machine {
+pub(crate) fn inspect() -> Machine {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path =
         |program: &&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());

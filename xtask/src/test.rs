@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::backend::{Backend, Feature};
 use crate::process::{Failure, capture, describe, run as run_command, say};
-use crate::{downstream, kernels, no_c, workspace};
+use crate::{downstream, kernels, no_c, slurm, workspace};
 
 /// A part of the tests.
 struct Check {
@@ -54,8 +54,12 @@ fn of_pure_rust() -> (Vec<Check>, Vec<String>) {
         check("documentation", documentation),
         check("downstream programs", move || downstream::run(feature)),
     ];
-    let left_out = "OpenBLAS, which `cargo xtask test --backend openblas` tests".to_owned();
-    (checks, vec![left_out])
+    let mut left_out =
+        vec!["OpenBLAS, which `cargo xtask test --backend openblas` tests".to_owned()];
+    if !slurm::is_there() {
+        left_out.push("Slurm, which `cargo xtask setup --slurm` gets".to_owned());
+    }
+    (checks, left_out)
 }
 
 /// What another backend can change, which code is compiled and how numbers are rounded, and what

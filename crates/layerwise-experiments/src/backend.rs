@@ -9,7 +9,7 @@ use layerwise_linalg::{KERNEL_VARIABLE, Library};
 use crate::{ExperimentError, Result};
 
 /// Set where the program has started itself again.
-const RESTARTED: &str = "LAYERWISE_RESTARTED";
+pub(crate) const RESTARTED: &str = "LAYERWISE_RESTARTED";
 
 /// A backend of the linear algebra.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

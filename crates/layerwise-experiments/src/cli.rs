@@ -177,7 +177,11 @@ fn prepared(
 fn finish(outcome: Result<u8>) -> u8 {
     match outcome {
         Ok(status) => status,
-        Err(error @ (ExperimentError::Backend(_) | ExperimentError::Experiment { .. })) => {
+        Err(
+            error @ (ExperimentError::Backend(_)
+            | ExperimentError::Experiment { .. }
+            | ExperimentError::NoScheduler(_)),
+        ) => {
             complain(&error.to_string());
             USAGE
         }

@@ -88,6 +88,12 @@ pub enum ExperimentError {
     /// The backend or kernel asked for is not there: which, and what to type.
     #[error("{0}")]
     Backend(String),
+    /// The programs of the scheduler asked for are not there: which, and what to do.
+    #[error("{0}")]
+    NoScheduler(String),
+    /// The scheduler's programs failed: which, and their own word.
+    #[error("{0}")]
+    Scheduler(String),
     /// The worker threads could not be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

@@ -27,6 +27,7 @@ mod report_cli;
 pub mod run_cli;
 pub mod runner;
 pub mod single_index;
+pub mod slurm;
 pub mod statistics;
 mod status;
 pub mod store;

@@ -17,6 +17,7 @@ use crate::progress::Progress;
 use crate::record::{CODE, RunInfo};
 use crate::report::{Report, report};
 use crate::runner::{Results, Share, Work};
+use crate::slurm::{self, ClusterOptions, Scheduler};
 use crate::status::{CLAIM_FAILED, INTERRUPTED, SUCCESS, say_on};
 use crate::store::Store;
 use crate::{ExperimentError, Result};
@@ -51,6 +52,12 @@ pub struct RunOptions {
     /// Run the I-th of N shares of the trials into the store, and write nothing else
     #[arg(long, value_name = "I/N", value_parser = parse_share)]
     pub shard: Option<Share>,
+    /// Compute nothing: fail where trials are missing, and say how many
+    #[arg(long, conflicts_with_all = ["shard", "dry_run"])]
+    pub no_compute: bool,
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
     /// The linear algebra.
     #[command(flatten)]
     pub backend: BackendArguments,
@@ -68,6 +75,8 @@ impl Default for RunOptions {
             require_claims: false,
             dry_run: false,
             shard: None,
+            no_compute: false,
+            cluster: ClusterOptions::default(),
             backend: BackendArguments::default(),
         }
     }
@@ -165,6 +174,9 @@ pub fn run(
     if options.dry_run {
         return dry_run(&experiments, options, out);
     }
+    if options.cluster.on == Some(Scheduler::Slurm) {
+        return slurm::run(names, &experiments, folder, options, out);
+    }
     let run = RunInfo::new(experiments.first().map(|e| e.plan).unwrap_or_default());
     let titles: Vec<&str> = experiments.iter().map(|e| e.name.as_str()).collect();
     let share = options.shard.unwrap_or(Share::ALL);
@@ -172,11 +184,22 @@ pub fn run(
         Some(_) => None,
         None => Some(OutputFolder::open(folder, &run, &titles, options.fresh)?),
     };
-    let store = Store::open(&options.store)?;
+    let store = match options.no_compute {
+        true => Store::open_existing(&options.store)?,
+        false => Store::open(&options.store)?,
+    };
     // A record that turns out to be damaged is computed again, once.
     let mut results = None;
     for _ in 0..2 {
         let work = Work::missing(&experiments, Some(&store), share);
+        if options.no_compute && work.missing > 0 {
+            return Err(ExperimentError::MissingResults(format!(
+                "{} trials of {}, which are missing in {}: without --no-compute they are computed",
+                work.missing,
+                work.mine,
+                options.store.display()
+            )));
+        }
         let said = compute(&work, &store, options)?;
         if let Some(status) = said {
             return Ok(status);

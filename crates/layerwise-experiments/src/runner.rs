@@ -91,6 +91,11 @@ impl Identity {
     fn of(&self, trial: u64) -> String {
         format!("{}{trial}{}", self.head, self.tail)
     }
+
+    /// Bytes of one, about.
+    fn length(&self) -> u64 {
+        (self.head.len() + self.tail.len()) as u64
+    }
 }
 
 /// All that the record of a method on a setting's shown trial depends on, as canonical JSON, were it
@@ -197,10 +202,10 @@ impl<'a> Work<'a> {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let of = |unit: &Unit<'_>| -> u64 {
-            let identities: usize =
-                unit.missing.iter().map(|&job| self.jobs[job].identity.head.len()).sum();
+            let identities = unit.missing.iter().map(|&job| self.jobs[job].identity.length());
             let series = unit.experiment.model.measures().len() * self.cells(unit);
-            (identities + 8 * series * unit.setting.problem.recorded().len()) as u64
+            let numbers = series * unit.setting.problem.recorded().len();
+            identities.sum::<u64>() + 8 * numbers as u64
         };
         self.units.iter().map(of).sum()
     }
