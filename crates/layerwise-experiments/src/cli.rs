@@ -8,7 +8,9 @@ use clap::error::ErrorKind as UsageError;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backend::BackendArguments;
+use crate::check_docs;
 use crate::experiment::shipped;
+use crate::judge::{self, JudgeArguments};
 use crate::model::model;
 use crate::report_cli::{self, ReportArguments};
 use crate::run_cli::{self, RunOptions};
@@ -41,6 +43,8 @@ enum Command {
     },
     /// Make the pictures, tables and claims of a store's experiments anew, without running anything
     Report(ReportArguments),
+    /// Compute every verdict in a store anew by other code, and compare; end with status 3 if one differs
+    Judge(JudgeArguments),
     /// Look into a store, check, clean or export it
     #[command(subcommand)]
     Store(StoreArguments),
@@ -57,6 +61,18 @@ pub struct FiguresArguments {
     /// Folder for the results
     #[arg(long, value_name = "DIR", default_value = "figures")]
     pub out: PathBuf,
+    /// Compare the figures' data and claims in a folder with what is computed now, and write no results;
+    /// size, trials and seed are those of the folder [default folder: docs/figures]
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        default_missing_value = "docs/figures",
+        conflicts_with_all = [
+            "quick", "trials", "seed", "out", "fresh", "require_claims", "dry_run", "shard"
+        ],
+    )]
+    pub check_docs: Option<PathBuf>,
     /// How.
     #[command(flatten)]
     pub options: RunOptions,
@@ -116,14 +132,17 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<u8> {
     let out = &mut std::io::stdout();
     match command {
-        Command::Figures(FiguresArguments { only, out: folder, options }) => {
+        Command::Figures(FiguresArguments { only, out: folder, check_docs, options }) => {
             prepared(&options.backend, "figures", || {
                 let wanted = |number: u8| only.as_ref().is_none_or(|list| list.0.contains(&number));
                 let names: Vec<String> = (1..=6)
                     .filter(|number| wanted(*number))
                     .map(|number| format!("figure{number}"))
                     .collect();
-                run_cli::run(&names, &folder, &options, out)
+                match check_docs {
+                    Some(pages) => check_docs::run(&names, &pages, &options, out),
+                    None => run_cli::run(&names, &folder, &options, out),
+                }
             })
         }
         Command::Run(RunArguments { experiment, out: folder, options }) => {
@@ -150,6 +169,7 @@ fn run(command: Command) -> Result<u8> {
             }
         },
         Command::Report(arguments) => report_cli::main(&arguments, out),
+        Command::Judge(arguments) => judge::run(&arguments, out),
         Command::Store(arguments) => {
             let current = |name: &str| model(name).map(|model| model.result_version());
             crate::store::run(&arguments, current, out)

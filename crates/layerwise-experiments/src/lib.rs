@@ -8,12 +8,14 @@
 
 mod arguments;
 pub mod backend;
+mod check_docs;
 pub mod claim;
 mod claims_page;
 pub mod cli;
 mod error;
 pub mod experiment;
 mod folder;
+pub mod judge;
 pub mod linear;
 pub mod model;
 pub mod monitor;

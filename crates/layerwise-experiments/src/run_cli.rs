@@ -254,7 +254,10 @@ pub fn run(
 }
 
 /// Does the work; a status where the user stopped it.
-fn compute(work: &Work<'_>, store: &Store, options: &RunOptions) -> Result<Option<u8>> {
+///
+/// # Errors
+/// As [`Work::run`].
+pub(crate) fn compute(work: &Work<'_>, store: &Store, options: &RunOptions) -> Result<Option<u8>> {
     if work.missing == 0 {
         return Ok(None);
     }

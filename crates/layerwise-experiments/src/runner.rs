@@ -62,17 +62,7 @@ struct Identity {
 
 impl Identity {
     /// The keys in the order of the alphabet, so that the text is canonical.
-    fn new(experiment: &Experiment, setting: &Setting, cells: &[Value]) -> Self {
-        let backend = layerwise_linalg::backend().to_string();
-        Self::with_backend(experiment, setting, cells, &backend)
-    }
-
-    fn with_backend(
-        experiment: &Experiment,
-        setting: &Setting,
-        cells: &[Value],
-        backend: &str,
-    ) -> Self {
+    fn new(experiment: &Experiment, setting: &Setting, cells: &[Value], backend: &str) -> Self {
         let text = |text: &str| Value::from(text).to_string();
         let head = format!(
             "{{\"backend\":{},\"methods\":{},\"model\":{},\"samples\":{},\"seed\":{},\"stream\":{},\
@@ -108,7 +98,7 @@ pub fn identity(
     trial: u64,
     backend: &str,
 ) -> String {
-    Identity::with_backend(experiment, setting, cells, backend).of(trial)
+    Identity::new(experiment, setting, cells, backend).of(trial)
 }
 
 /// A method on a setting.
@@ -145,12 +135,13 @@ impl<'a> Work<'a> {
         let mut number = 0;
         // Of jobs that several experiments have, the trials that are taken care of.
         let mut taken: HashMap<String, Vec<Trials>> = HashMap::new();
+        let backend = layerwise_linalg::backend().to_string();
         for experiment in experiments {
             for setting in &experiment.settings {
                 let first = work.jobs.len();
                 let mut before = Vec::with_capacity(setting.methods.len());
                 for (_, cells) in &setting.methods {
-                    let identity = Identity::new(experiment, setting, cells);
+                    let identity = Identity::new(experiment, setting, cells, &backend);
                     let taken = taken.entry(identity.of(0)).or_default();
                     before.push(taken.clone());
                     taken.push(experiment.trials);
@@ -311,19 +302,39 @@ impl Results {
     /// # Errors
     /// Where the store cannot be read.
     pub fn read(experiment: &Experiment, store: &Store) -> Result<Option<Self>> {
+        let backend = layerwise_linalg::backend().to_string();
+        let (results, missing) = Self::read_of(experiment, store, &backend)?;
+        Ok(missing.is_empty().then_some(results))
+    }
+
+    /// Reads what a backend computed of them, and names each record that is missing or damaged.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn read_of(
+        experiment: &Experiment,
+        store: &Store,
+        backend: &str,
+    ) -> Result<(Self, Vec<Missing>)> {
         let mut settings = Vec::with_capacity(experiment.settings.len());
-        let mut complete = true;
+        // All damage is to be found at once.
+        let mut missing = Vec::new();
         for setting in &experiment.settings {
             let mut results = SettingResults { shown: Vec::new(), tuning: Vec::new() };
-            for (_, cells) in &setting.methods {
-                let identity = Identity::new(experiment, setting, cells);
+            for (method, cells) in &setting.methods {
+                let identity = Identity::new(experiment, setting, cells, backend);
                 let (mut shown, mut tuning) = (Vec::new(), Vec::new());
                 for trial in experiment.trials.numbers() {
-                    match store.get(&Key::of(&identity.of(trial)))? {
+                    let key = Key::of(&identity.of(trial));
+                    match store.get(&key)? {
                         Some(record) if trial >= TUNING_OFFSET => tuning.push(record.outcome),
                         Some(record) => shown.push(record.outcome),
-                        // All damage is to be found at once.
-                        None => complete = false,
+                        None => missing.push(Missing {
+                            setting: setting.name.clone(),
+                            method: experiment.methods[*method].name.clone(),
+                            trial,
+                            key,
+                        }),
                     }
                 }
                 results.shown.push(shown);
@@ -331,6 +342,31 @@ impl Results {
             }
             settings.push(results);
         }
-        Ok(complete.then_some(Self { settings }))
+        Ok((Self { settings }, missing))
+    }
+}
+
+/// A result that a store does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The setting's name.
+    pub setting: String,
+    /// The method's name.
+    pub method: String,
+    /// Number of the trial in the streams.
+    pub trial: u64,
+    /// The key of its record.
+    pub key: Key,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { setting, method, trial, key } = self;
+        match trial.checked_sub(TUNING_OFFSET) {
+            Some(tuning) => {
+                write!(f, "record {key} of {method} on {setting}, tuning trial {tuning}")
+            }
+            None => write!(f, "record {key} of {method} on {setting}, trial {trial}"),
+        }
     }
 }

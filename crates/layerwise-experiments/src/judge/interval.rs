@@ -1,0 +1,140 @@
+//! Means over trials, their intervals, and how far another program's may lie from them.
+
+use crate::judge::student;
+
+/// A number of the trials with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// The point estimate.
+    pub value: f64,
+    /// Its lower end; −∞ where the trials do not bound it.
+    pub low: f64,
+    /// Its upper end; +∞ where the trials do not bound it.
+    pub high: f64,
+    /// How far another correct computation of the same numbers may lie from each.
+    pub tolerance: Tolerance,
+}
+
+/// What two computations of the same numbers may differ by.
+///
+/// Two sums of n numbers of at most s in absolute value, in different orders, differ by at most n ε s, with
+/// ε = 2.2·10⁻¹⁶; a mean by ε s; a standard deviation by n ε s, and so its n-th root's part of it. All of
+/// it is below 10⁻⁹ √n s for n < 10¹³. What is left of the 10⁻⁹ is for quantiles of Student's t that are
+/// found by iteration until they change by less: they move the ends by 10⁻⁹ of the half width, which is
+/// part of s. Of a geometric mean all this is about logarithms: a relative error of the number itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Tolerance {
+    /// The same for the number and both ends.
+    Absolute(f64),
+    /// In proportion to the number or end.
+    Relative(f64),
+}
+
+/// See [`Tolerance`].
+const UNIT: f64 = 1e-9;
+
+impl Tolerance {
+    /// Of numbers of `trials` trials that are at most `scale` in absolute value.
+    pub(super) fn absolute(trials: usize, scale: f64) -> Self {
+        Self::Absolute(UNIT * (trials.max(1) as f64).sqrt() * scale)
+    }
+
+    /// How far a number may lie from `value`.
+    #[must_use]
+    pub fn around(self, value: f64) -> f64 {
+        match self {
+            // An infinity is not rounded.
+            _ if !value.is_finite() => 0.0,
+            Self::Absolute(distance) => distance,
+            Self::Relative(part) => part * value.abs(),
+        }
+    }
+}
+
+/// The mean of trials, and Student's interval: one trial, or numbers that are not all finite, bound
+/// nothing, but where all are the same infinity.
+pub(super) fn of_mean(values: &[f64]) -> Interval {
+    let count = values.len();
+    let value = sum(values.iter().copied()) / count as f64;
+    let largest = values.iter().fold(0.0, |s: f64, v| s.max(v.abs()));
+    let alike = |v: &f64| v.is_infinite() && *v == value;
+    let bounds = if count < 2 {
+        None
+    } else if values.iter().all(alike) {
+        Some(0.0)
+    } else {
+        let squares = sum(values.iter().map(|v| (v - value) * (v - value)));
+        let error = (squares / (count as f64 * (count - 1) as f64)).sqrt();
+        Some(student::two_sided(0.95, count - 1) * error).filter(|half| half.is_finite())
+    };
+    let (low, high) = match bounds {
+        None => (f64::NEG_INFINITY, f64::INFINITY),
+        Some(half) => (value - half, value + half),
+    };
+    let scale = Some(largest.max(bounds.unwrap_or(0.0))).filter(|s| s.is_finite()).unwrap_or(0.0);
+    Interval { value, low, high, tolerance: Tolerance::absolute(count, scale) }
+}
+
+/// The geometric mean of trials: the exponential of the mean of logarithms, and of its interval.
+pub(super) fn of_geometric_mean(values: &[f64]) -> Interval {
+    let logarithms: Vec<f64> = values.iter().map(|v| v.ln()).collect();
+    let of = of_mean(&logarithms);
+    let part = match of.tolerance {
+        Tolerance::Absolute(distance) | Tolerance::Relative(distance) => distance,
+    };
+    // The exponential and the ratios have roundings of their own.
+    let tolerance = Tolerance::Relative(part.max(UNIT));
+    Interval { value: of.value.exp(), low: of.low.exp(), high: of.high.exp(), tolerance }
+}
+
+/// A sum whose rounding does not grow with the number of terms (Neumaier's).
+pub(super) fn sum(terms: impl Iterator<Item = f64>) -> f64 {
+    let (mut total, mut lost) = (0.0_f64, 0.0_f64);
+    for term in terms {
+        let next = total + term;
+        lost +=
+            if total.abs() >= term.abs() { (total - next) + term } else { (term - next) + total };
+        total = next;
+    }
+    // What is lost beside an infinity is no number.
+    if total.is_finite() { total + lost } else { total }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_of_means() {
+        let of = of_mean(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        // Mean 3, standard deviation √2.5, t(0.975, 4) = 2.776445105.
+        let half = 2.776_445_105 * 0.5_f64.sqrt();
+        assert!((of.value - 3.0).abs() < 1e-15 && (of.low - 3.0 + half).abs() < 1e-8, "{of:?}");
+        assert!((of.high - 3.0 - half).abs() < 1e-8);
+        for values in [&[2.0][..], &[2.0, f64::INFINITY], &[2.0, f64::NAN], &[]] {
+            let of = of_mean(values);
+            assert_eq!((of.low, of.high), (f64::NEG_INFINITY, f64::INFINITY));
+        }
+        let of = of_mean(&[f64::INFINITY; 3]);
+        assert_eq!((of.value, of.low), (f64::INFINITY, f64::INFINITY));
+        assert_eq!(of_mean(&[0.1; 3]).high, 0.1);
+    }
+
+    #[test]
+    fn intervals_of_geometric_means() {
+        let of = of_geometric_mean(&[1.0, 4.0]);
+        // ln 4 · (½ ± t/2), t(0.975, 1) = 12.7062047362.
+        let half = 0.5 * 4.0_f64.ln() * 12.706_204_736_2;
+        assert!(
+            (of.value - 2.0).abs() < 1e-15 && (of.high.ln() - 2.0_f64.ln() - half).abs() < 1e-9
+        );
+        assert_eq!(of_geometric_mean(&[0.0; 2]).high, 0.0);
+        assert_eq!(of_geometric_mean(&[-1.0, 1.0]).low, 0.0);
+    }
+
+    #[test]
+    fn sums_lose_nothing() {
+        assert_eq!(sum([1e16, 1.0, -1e16].into_iter()), 1.0);
+        assert_eq!(sum([f64::MAX, f64::MAX].into_iter()), f64::INFINITY);
+    }
+}
