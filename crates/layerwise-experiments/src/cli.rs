@@ -8,7 +8,7 @@ use clap::error::ErrorKind as UsageError;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backend::BackendArguments;
-use crate::experiment::shipped;
+use crate::experiment::{schema_text, shipped};
 use crate::model::model;
 use crate::report_cli::{self, ReportArguments};
 use crate::run_cli::{self, RunOptions};
@@ -39,6 +39,8 @@ enum Command {
         /// Its name, as `list` gives it
         name: String,
     },
+    /// Print the JSON Schema of experiments, which editors complete and check files with
+    Schema,
     /// Make the pictures, tables and claims of a store's experiments anew, without running anything
     Report(ReportArguments),
     /// Look into a store, check, clean or export it
@@ -149,6 +151,7 @@ fn run(command: Command) -> Result<u8> {
                 Ok(USAGE)
             }
         },
+        Command::Schema => say_on(out, &schema_text()),
         Command::Report(arguments) => report_cli::main(&arguments, out),
         Command::Store(arguments) => {
             let current = |name: &str| model(name).map(|model| model.result_version());
