@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::backend::BackendArguments;
 use crate::check_docs;
-use crate::experiment::shipped;
+use crate::experiment::{schema_text, shipped};
 use crate::judge::{self, JudgeArguments};
 use crate::model::model;
 use crate::report_cli::{self, ReportArguments};
@@ -41,6 +41,8 @@ enum Command {
         /// Its name, as `list` gives it
         name: String,
     },
+    /// Print the JSON Schema of experiments, which editors complete and check files with
+    Schema,
     /// Make the pictures, tables and claims of a store's experiments anew, without running anything
     Report(ReportArguments),
     /// Compute every verdict in a store anew by other code, and compare; end with status 3 if one differs
@@ -168,6 +170,7 @@ fn run(command: Command) -> Result<u8> {
                 Ok(USAGE)
             }
         },
+        Command::Schema => say_on(out, &schema_text()),
         Command::Report(arguments) => report_cli::main(&arguments, out),
         Command::Judge(arguments) => judge::run(&arguments, out),
         Command::Store(arguments) => {

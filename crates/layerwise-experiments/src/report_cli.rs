@@ -8,7 +8,6 @@ use clap::Args;
 
 use crate::experiment::Experiment;
 use crate::output::OutputFolder;
-use crate::record::RunInfo;
 use crate::report::{Report, report};
 use crate::run_cli::{Document, plan_name, summary};
 use crate::runner::Results;
@@ -70,19 +69,22 @@ pub(crate) fn main(arguments: &ReportArguments, out: &mut impl Write) -> Result<
         let experiments: Vec<Experiment> =
             documents.iter().map(Document::read).collect::<Result<_>>()?;
         let mut reports: Vec<(&Experiment, Report)> = Vec::new();
-        for experiment in &experiments {
-            let results = Results::read(experiment, &store)?.ok_or_else(|| {
-                let damage = store.damage().first().map_or(String::new(), |d| format!(" ({d})"));
-                ExperimentError::MissingResults(format!(
-                    "some trials of {} in {}{damage}; `layerwise run` computes them",
+        for (document, experiment) in documents.iter().zip(&experiments) {
+            // Those of the backend that computed them, whichever this program has.
+            let backend = &document.run.backend;
+            let (results, missing) = Results::read_of(experiment, &store, backend)?;
+            if let Some(first) = missing.first() {
+                let damage = store.damage().first().map_or(String::new(), |d| format!("; {d}"));
+                return Err(ExperimentError::MissingResults(format!(
+                    "{} trials of {} in {}, such as {first}{damage}; `layerwise run` computes them",
+                    missing.len(),
                     experiment.name,
                     store.path().display()
-                ))
-            })?;
+                )));
+            }
             reports.push((experiment, report(experiment, &results)?));
         }
-        let Some(first) = experiments.first() else { continue };
-        let run = RunInfo::new(first.plan);
+        let Some(run) = documents.first().map(|document| document.run.clone()) else { continue };
         let names: Vec<&str> = experiments.iter().map(|e| e.name.as_str()).collect();
         OutputFolder::open(&folder, &run, &names, arguments.fresh)?.save(&run, &reports)?;
         text.push_str(&format!("{}written to {}\n", summary(&reports), folder.display()));

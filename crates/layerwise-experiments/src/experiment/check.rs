@@ -1,6 +1,6 @@
 //! Whether panels, tables and claims name what there is.
 
-use crate::experiment::file::{ClaimFile, NumberFile, PanelFile};
+use crate::experiment::file::{ClaimFile, ExperimentFile, NumberFile, PanelFile, WhoseFile};
 use crate::experiment::source::unknown_name;
 use crate::experiment::{Experiment, Fault};
 use crate::model::{Kind, Measure};
@@ -14,6 +14,7 @@ pub(crate) const COLUMNS: [&str; 9] =
 /// Refuses an experiment whose panels, table or claims name something that there is not.
 pub(crate) fn check(experiment: &Experiment) -> Checked {
     let file = &experiment.file;
+    texts(file)?;
     if file.figure.is_some_and(|number| !(1..=99).contains(&number)) {
         return Err(Fault::at("figure", "figure: choose a number from 1 to 99"));
     }
@@ -50,6 +51,82 @@ pub(crate) fn check(experiment: &Experiment) -> Checked {
                 return Err(Fault::at(&format!("table.columns.{i}"), message));
             }
         }
+    }
+    Ok(())
+}
+
+/// The most characters of a title or a label, of a claim, and of a caption.
+const TEXTS: [usize; 3] = [200, 2000, 4000];
+
+/// Refuses texts that do not fit into pictures and pages.
+fn texts(file: &ExperimentFile) -> Checked {
+    let [short, claim, long] = TEXTS;
+    text("title", &file.title, short)?;
+    if file.title.is_empty() {
+        return Err(Fault::at("title", "title: say in one line what it shows"));
+    }
+    text("caption", &file.caption, long)?;
+    for (i, setting) in file.setting.iter().enumerate() {
+        text(&format!("setting.{i}.title"), setting.title.as_deref().unwrap_or(""), short)?;
+        text(&format!("setting.{i}.name"), &setting.name, short)?;
+    }
+    for (i, method) in file.method.iter().enumerate() {
+        text(&format!("method.{i}.label"), method.label.as_deref().unwrap_or(""), short)?;
+        text(&format!("method.{i}.name"), &method.name, short)?;
+    }
+    if let Some(bar) = &file.picture.colour_bar {
+        for (key, value) in
+            [("label", &bar.label), ("diverged", &bar.diverged), ("not_reached", &bar.not_reached)]
+        {
+            text(&format!("picture.colour_bar.{key}"), value, short)?;
+        }
+    }
+    for (i, panel) in file.panel.iter().enumerate() {
+        let of_panel = [
+            ("title", Some(&panel.title)),
+            ("x_label", panel.x_label.as_ref()),
+            ("y_label", panel.y_label.as_ref()),
+            ("diverged", panel.diverged.as_ref()),
+        ];
+        for (key, value) in of_panel {
+            text(&format!("panel.{i}.{key}"), value.map_or("", String::as_str), short)?;
+        }
+        let series = panel.series.iter().map(|s| &s.label).enumerate();
+        let below = panel.below.iter().map(|b| &b.label).enumerate();
+        let rule = panel.rule.iter().map(|r| &r.label).enumerate();
+        let labels = (series.map(|(j, label)| ("series", j, label)))
+            .chain(below.map(|(j, label)| ("below", j, label)))
+            .chain(rule.map(|(j, label)| ("rule", j, label)));
+        for (key, j, label) in labels {
+            text(&format!("panel.{i}.{key}.{j}.label"), label, short)?;
+        }
+    }
+    for (i, column) in file.table.iter().flat_map(|table| &table.columns).enumerate() {
+        text(&format!("table.columns.{i}.header"), &column.header, short)?;
+    }
+    for (i, one) in file.claim.iter().enumerate() {
+        text(&format!("claim.{i}.id"), &one.id, short)?;
+        text(&format!("claim.{i}.text"), &one.text, claim)?;
+    }
+    Ok(())
+}
+
+fn text(place: &str, text: &str, most: usize) -> Checked {
+    let key = place.rsplit('.').next().unwrap_or(place);
+    let refuse = |why: String| Err(Fault::at(place, format!("{key}: {why}")));
+    let count = text.chars().count();
+    if count > most {
+        return refuse(format!("{count} characters; choose at most {most}"));
+    }
+    if text.chars().any(char::is_control) {
+        return refuse(
+            "holds a line break or another control character; write it in one line".into(),
+        );
+    }
+    // Pages of claims are Markdown, where this would be read as HTML.
+    let after = text.split('<').skip(1).filter_map(|rest| rest.chars().next());
+    if after.into_iter().any(|next| next.is_ascii_alphabetic() || "/!?".contains(next)) {
+        return refuse("looks like HTML; write a space after '<'".into());
     }
     Ok(())
 }
@@ -162,6 +239,11 @@ impl Experiment {
     fn claim(&self, claim: &ClaimFile) -> Checked {
         for (i, name) in claim.methods.iter().enumerate() {
             self.method_named(name, &format!("methods.{i}"))?;
+        }
+        if let WhoseFile::PaperFor(names) = &claim.whose {
+            for (i, name) in names.iter().enumerate() {
+                self.method_named(name, &format!("whose.paper_for.{i}"))?;
+            }
         }
         match (claim.at_most, claim.at_least) {
             (Some(bound), None) | (None, Some(bound)) if bound.is_finite() => {}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -10,21 +11,25 @@ use crate::experiment::grid::Grid;
 use crate::plot::{Scale, Shape, Stroke};
 
 /// A file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExperimentFile {
     /// One line that says what it shows.
+    #[schemars(length(min = 1, max = 200))]
     pub(crate) title: String,
     /// A sentence or two on how to read the picture, with the settings that matter.
+    #[schemars(length(max = 4000))]
     pub(crate) caption: String,
     /// Number of the figure, where it is one.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 99))]
     pub(crate) figure: Option<u8>,
     /// Kind of experiment.
     pub(crate) model: String,
     /// Seed of all random numbers.
     #[serde(default = "one")]
     pub(crate) seed: u64,
+    /// Numbers of trials.
     pub(crate) trials: TrialsFile,
     /// The measure whose median at the end of the tuning trials chooses hyperparameters.
     #[serde(default)]
@@ -32,13 +37,22 @@ pub(crate) struct ExperimentFile {
     /// Keys of tasks that all settings share.
     #[serde(default)]
     pub(crate) task: Map<String, Value>,
+    /// Tasks, each with the methods that run on it.
+    #[schemars(length(min = 1))]
     pub(crate) setting: Vec<SettingFile>,
+    /// What is compared.
+    #[schemars(length(min = 1))]
     pub(crate) method: Vec<MethodFile>,
+    /// What panels share.
     #[serde(default)]
     pub(crate) picture: PictureFile,
+    /// What is drawn.
+    #[schemars(length(min = 1))]
     pub(crate) panel: Vec<PanelFile>,
+    /// Which numbers the CSV holds; without it, those that are drawn.
     #[serde(default)]
     pub(crate) table: Option<TableFile>,
+    /// What is claimed, and judged on the shown trials.
     #[serde(default)]
     pub(crate) claim: Vec<ClaimFile>,
 }
@@ -48,16 +62,19 @@ fn one() -> u64 {
 }
 
 /// Numbers of trials.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TrialsFile {
     /// Shown in panels and judged in claims.
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub(crate) shown: u64,
     /// The same in a quick run.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub(crate) quick_shown: Option<u64>,
     /// On which hyperparameters are chosen; never shown.
     #[serde(default)]
+    #[schemars(range(max = 10_000_000))]
     pub(crate) tuning: u64,
     /// The same in a quick run.
     #[serde(default)]
@@ -65,10 +82,11 @@ pub(crate) struct TrialsFile {
 }
 
 /// A task, and over what it is swept.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SettingFile {
     /// Names the random streams: settings with equal names see the same draws.
+    #[schemars(length(min = 1, max = 200))]
     pub(crate) name: String,
     /// In panels and claims; the name where it is left out.
     #[serde(default)]
@@ -85,10 +103,11 @@ pub(crate) struct SettingFile {
 }
 
 /// A method, what of it is tuned, and what is swept.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MethodFile {
     /// In this file.
+    #[schemars(length(min = 1, max = 200))]
     pub(crate) name: String,
     /// In legends and tables; the name where it is left out.
     #[serde(default)]
@@ -105,26 +124,31 @@ pub(crate) struct MethodFile {
 }
 
 /// What panels share.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PictureFile {
     /// Panels in a row; by default all in one.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 6))]
     pub(crate) columns: Option<usize>,
     /// Key of maps.
     #[serde(default)]
     pub(crate) colour_bar: Option<ColourBarFile>,
 }
 
-/// See [`crate::plot::ColourBar`].
-#[derive(Debug, Clone, Deserialize)]
+/// Key of maps.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ColourBarFile {
+    /// What the colours are.
     pub(crate) label: String,
+    /// Numbers at the ends of the bar.
     #[serde(default)]
     pub(crate) range: Option<[f64; 2]>,
+    /// What cells are called in which most trials diverged.
     #[serde(default = "diverged")]
     pub(crate) diverged: String,
+    /// What cells are called in which most trials did not reach what is shown.
     #[serde(default = "not_reached")]
     pub(crate) not_reached: String,
 }
@@ -138,9 +162,14 @@ fn not_reached() -> String {
 }
 
 /// A panel: curves against the iteration or a hyperparameter, or a map over two of them.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "if" = {"required": ["map"]},
+    "then" = {"required": ["methods"], "properties": {"methods": {"minItems": 1, "maxItems": 1}}},
+))]
 pub(crate) struct PanelFile {
+    /// Above it.
     #[serde(default)]
     pub(crate) title: String,
     /// "iteration", or something that is varied.
@@ -150,12 +179,16 @@ pub(crate) struct PanelFile {
     /// The measure that a map shows.
     #[serde(default)]
     pub(crate) map: Option<String>,
+    /// Name of the horizontal axis; that of what is varied where it is left out.
     #[serde(default)]
     pub(crate) x_label: Option<String>,
+    /// Name of the vertical axis; that of the measure where it is left out.
     #[serde(default)]
     pub(crate) y_label: Option<String>,
+    /// Spacing of the horizontal axis.
     #[serde(default)]
     pub(crate) x_scale: Option<ScaleName>,
+    /// Spacing of the vertical axis.
     #[serde(default)]
     pub(crate) y_scale: Option<ScaleName>,
     /// The setting, by name or title; the first where it is left out.
@@ -189,7 +222,7 @@ pub(crate) struct PanelFile {
 }
 
 /// What of the trials is shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Statistic {
     /// Medians, with quartiles as a band.
@@ -200,7 +233,7 @@ pub(crate) enum Statistic {
 }
 
 /// Spacing of an axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ScaleName {
     Linear,
@@ -217,19 +250,23 @@ impl From<ScaleName> for Scale {
 }
 
 /// A setting in a panel of several.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SeriesFile {
+    /// The setting, by name or title.
     pub(crate) setting: String,
+    /// In the legend.
     pub(crate) label: String,
+    /// Stroke of its lines.
     #[serde(default)]
     pub(crate) stroke: StrokeName,
+    /// Form of its points.
     #[serde(default)]
     pub(crate) marker: MarkerName,
 }
 
 /// Stroke of a line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StrokeName {
     #[default]
@@ -249,7 +286,7 @@ impl From<StrokeName> for Stroke {
 }
 
 /// Form of a point.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MarkerName {
     #[default]
@@ -271,36 +308,45 @@ impl From<MarkerName> for Shape {
 }
 
 /// Another measure of some methods, below the curves.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BelowFile {
+    /// The method.
     pub(crate) method: String,
+    /// The measure.
     pub(crate) y: String,
+    /// In the legend.
     pub(crate) label: String,
+    /// Stroke of the line.
     #[serde(default)]
     pub(crate) stroke: StrokeName,
 }
 
 /// A horizontal line at the median of a number of the trials.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuleFile {
+    /// The number of the trials.
     pub(crate) trial: String,
+    /// In the legend.
     pub(crate) label: String,
+    /// Stroke of the line.
     #[serde(default)]
     pub(crate) stroke: StrokeName,
 }
 
 /// Which numbers the CSV holds.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TableFile {
+    /// What a row is.
     pub(crate) rows: Rows,
+    /// Its columns: names, or `{ header, value }`.
     pub(crate) columns: Vec<ColumnFile>,
 }
 
 /// What a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rows {
     /// A recorded iteration of a trial, at the tuned hyperparameters.
@@ -312,15 +358,15 @@ pub(crate) enum Rows {
 }
 
 /// A column: a name that is both its header and what stands in it, or the two apart.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(from = "ColumnSpelled")]
 pub(crate) struct ColumnFile {
     pub(crate) header: String,
     pub(crate) value: String,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, deny_unknown_fields)]
 enum ColumnSpelled {
     Both(String),
     Apart { header: String, value: String },
@@ -336,14 +382,19 @@ impl From<ColumnSpelled> for ColumnFile {
 }
 
 /// A claim: a number of the trials, and the side of a threshold on which it is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    {"oneOf": [{"required": ["at_most"]}, {"required": ["at_least"]}]},
+    {"oneOf": [{"required": ["value"]}, {"required": ["ratio"]}, {"required": ["difference"]}, {"required": ["deviation"]}, {"required": ["theory_gap"]}]},
+]))]
 pub(crate) struct ClaimFile {
     /// "{method}" stands for each of the methods.
     pub(crate) id: String,
     /// As the id, and "{threshold}", "{left:.1}" and "{right:.0%}" for medians of what is compared,
     /// with a number of decimals, and "{points}" for how many are compared with theory.
     pub(crate) text: String,
+    /// "paper", "ours", or `{ paper_for = [methods] }`.
     #[serde(default)]
     pub(crate) whose: WhoseFile,
     /// The claim is made for each of these.
@@ -364,14 +415,16 @@ pub(crate) struct ClaimFile {
     /// The largest distance between theory and means.
     #[serde(default)]
     pub(crate) theory_gap: Option<TheoryGapFile>,
+    /// The threshold that the number is claimed not to exceed.
     #[serde(default)]
     pub(crate) at_most: Option<f64>,
+    /// The threshold that the number is claimed to reach.
     #[serde(default)]
     pub(crate) at_least: Option<f64>,
 }
 
 /// Whose a claim is.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WhoseFile {
     /// Stated by the paper in words.
@@ -396,11 +449,12 @@ impl WhoseFile {
     }
 }
 
-/// See [`ClaimFile::theory_gap`].
-#[derive(Debug, Clone, Deserialize)]
+/// The largest distance between theory and means, less some standard errors.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TheoryGapFile {
     /// Settings whose points are compared, by name or title.
+    #[schemars(length(min = 1))]
     pub(crate) settings: Vec<String>,
     /// How many standard errors are taken off each distance.
     pub(crate) standard_errors: f64,
@@ -409,8 +463,15 @@ pub(crate) struct TheoryGapFile {
 }
 
 /// A number of each trial. One of `end`, `trial`, `decades`, `share`, `smallest` and `less`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "oneOf" = [{"required": ["end"]}, {"required": ["trial"]}, {"required": ["decades"]}, {"required": ["share"]}, {"required": ["smallest"]}, {"required": ["less"]}],
+    "dependentRequired" = {"decades": ["level"]},
+    "if" = {"anyOf": [{"required": ["end"]}, {"required": ["decades"]}, {"required": ["share"]}]},
+    "then" = {"required": ["method"]},
+    "else" = {"properties": {"method": false}},
+))]
 pub(crate) struct NumberFile {
     /// Of which method.
     #[serde(default)]
@@ -420,6 +481,7 @@ pub(crate) struct NumberFile {
     pub(crate) setting: Option<String>,
     /// At which values of what is swept: numbers, "first" or "last".
     #[serde(default)]
+    #[schemars(extend("additionalProperties" = {"anyOf": [{"type": "number"}, {"enum": ["first", "last"]}]}))]
     pub(crate) at: BTreeMap<String, Value>,
     /// A measure of the method at the end of the trial.
     #[serde(default)]
@@ -436,6 +498,7 @@ pub(crate) struct NumberFile {
     /// Decades of learning rates over which this measure ends at most at `level`.
     #[serde(default)]
     pub(crate) decades: Option<String>,
+    /// See `decades`.
     #[serde(default)]
     pub(crate) level: Option<f64>,
     /// Share of the method's hyperparameters at which this iteration is reached.
@@ -443,6 +506,7 @@ pub(crate) struct NumberFile {
     pub(crate) share: Option<String>,
     /// The smallest of several numbers.
     #[serde(default)]
+    #[schemars(length(min = 1))]
     pub(crate) smallest: Option<Vec<NumberFile>>,
     /// The first of two numbers less the second.
     #[serde(default)]
@@ -456,7 +520,7 @@ pub(crate) struct NumberFile {
 }
 
 /// Which of a method's hyperparameters a number is of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CellChoice {
     /// Those chosen on the tuning trials.
@@ -469,7 +533,7 @@ pub(crate) enum CellChoice {
 }
 
 /// What a diverged run counts as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Diverged {
     /// Nothing is decided.

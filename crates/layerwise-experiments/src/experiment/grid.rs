@@ -1,5 +1,8 @@
 //! Lists of values over which something is varied.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -140,6 +143,51 @@ impl Spaced {
         let step = (high - low) / (points - 1) as f64;
         let at = |i: usize| low + step * i as f64;
         (0..points).map(|i| if self.logarithmic { 10_f64.powf(at(i)) } else { at(i) }).collect()
+    }
+}
+
+impl JsonSchema for Grid {
+    fn schema_name() -> Cow<'static, str> {
+        "Grid".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let values = json_schema!({
+            "type": "array", "items": { "type": ["number", "string", "boolean"] },
+            "minItems": 1, "maxItems": MOST, "uniqueItems": true,
+        });
+        let spaced = |ends: &str, says: &str| {
+            json_schema!({
+                "type": "object",
+                "properties": {
+                    ends: {
+                        "description": says, "type": "array", "items": { "type": "number" },
+                        "minItems": 2, "maxItems": 2,
+                    },
+                    "points": {
+                        "description": "How many, both ends included.",
+                        "type": "integer", "minimum": 2, "maximum": MOST,
+                    },
+                    "quick_points": {
+                        "description": "How many of them in a quick run: every so many.",
+                        "type": "integer", "minimum": 2, "maximum": MOST,
+                    },
+                },
+                "required": [ends, "points"], "additionalProperties": false,
+            })
+        };
+        json_schema!({
+            "description": "The values that are taken: a list, or numbers that are equally spaced.",
+            "anyOf": [
+                values,
+                {
+                    "type": "object", "properties": { "values": values, "quick": values },
+                    "required": ["values"], "additionalProperties": false,
+                },
+                spaced("log10", "Powers of ten from 10^low to 10^high, by their exponents."),
+                spaced("linear", "Numbers from low to high."),
+            ],
+        })
     }
 }
 

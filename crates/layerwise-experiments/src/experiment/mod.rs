@@ -7,7 +7,9 @@
 mod check;
 pub(crate) mod file;
 pub(crate) mod grid;
+mod probe;
 mod resolve;
+mod schema;
 mod shipped;
 mod source;
 
@@ -15,6 +17,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+pub use schema::{schema, schema_text};
 pub use shipped::{Shipped, figure_method, shipped};
 pub use source::Fault;
 pub(crate) use source::{typed, unknown_name};

@@ -26,6 +26,7 @@ pub(crate) fn resolve(
     choices: Choices,
 ) -> Result<Experiment> {
     let here = |fault| source.error(fault);
+    tables(&source.root).map_err(here)?;
     let file: ExperimentFile = typed(&source.root).map_err(here)?;
     let kind = model(&file.model).ok_or_else(|| {
         let names = MODELS.iter().map(|model| model.name());
@@ -51,6 +52,10 @@ pub(crate) fn resolve(
     for (group, setting) in file.setting.iter().enumerate() {
         let expander = Expander { source, file: &file, kind, methods: &methods, group };
         settings.extend(expander.settings(setting, choices.quick)?);
+        let cells = |setting: &Setting| setting.methods.iter().map(|(_, c)| c.len()).sum::<usize>();
+        if settings.iter().map(cells).sum::<usize>() > MOST_CELLS {
+            return Err(here(Fault::at(&format!("setting.{group}"), too_many())));
+        }
     }
     if settings.is_empty() || methods.is_empty() {
         return Err(here(Fault::at("", "an experiment has at least one setting and one method")));
@@ -69,6 +74,44 @@ pub(crate) fn resolve(
     Ok(experiment)
 }
 
+/// Refuses lists where tables belong: serde would read one as a table's values in the order of its keys.
+fn tables(root: &Value) -> Checked<()> {
+    const TABLES: [&str; 6] = ["trials", "picture", "colour_bar", "table", "value", "theory_gap"];
+    const LISTS: [&str; 11] = [
+        "setting",
+        "method",
+        "panel",
+        "claim",
+        "series",
+        "below",
+        "rule",
+        "ratio",
+        "difference",
+        "deviation",
+        "smallest",
+    ];
+    let refuse = |place: &str| Err(Fault::at(place, "takes a table, { key = value }, not a list"));
+    let Value::Object(entries) = root else { return Ok(()) };
+    for (key, value) in entries {
+        match value {
+            Value::Array(_) if TABLES.contains(&key.as_str()) => return refuse(key),
+            Value::Object(_) if TABLES.contains(&key.as_str()) => {
+                tables(value).map_err(|fault| fault.inside(&[key]))?;
+            }
+            Value::Array(items) if LISTS.contains(&key.as_str()) || key == "less" => {
+                for (i, item) in items.iter().enumerate() {
+                    if item.is_array() {
+                        return refuse(&format!("{key}.{i}"));
+                    }
+                    tables(item).map_err(|fault| fault.inside(&[key, &i.to_string()]))?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn trials(file: &ExperimentFile, choices: Choices) -> Checked<Trials> {
     let of = file.trials;
     let pick = |full: u64, quick: Option<u64>| {
@@ -81,8 +124,11 @@ fn trials(file: &ExperimentFile, choices: Choices) -> Checked<Trials> {
         }
     }
     let tuning = pick(of.tuning, of.quick_tuning);
-    if of.tuning > MOST_TRIALS || of.quick_tuning.is_some_and(|n| n > of.tuning.max(1) * 1000) {
-        return Err(Fault::at("trials.tuning", format!("choose at most {MOST_TRIALS} trials")));
+    for (name, value) in [("tuning", Some(of.tuning)), ("quick_tuning", of.quick_tuning)] {
+        if value.is_some_and(|value| value > MOST_TRIALS) {
+            let message = format!("{name}: choose at most {MOST_TRIALS} trials");
+            return Err(Fault::at(&format!("trials.{name}"), message));
+        }
     }
     let tuned = file.method.iter().any(|method| !method.tune.is_empty());
     if tuned && (tuning == 0 || file.tune_by.is_none()) {
@@ -98,7 +144,7 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Checked<()> {
     let mut seen: Vec<&str> = Vec::new();
     for (i, name) in names.enumerate() {
         let place = format!("{what}.{i}.name");
-        if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+        if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
             return Err(Fault::at(&place, "a name has 1 to 200 characters, none of control"));
         }
         if seen.contains(&name) {
@@ -143,11 +189,18 @@ fn disjoint<'a>(paths: impl Iterator<Item = (&'static str, &'a str)>) -> Checked
     Ok(())
 }
 
+fn too_many() -> String {
+    format!(
+        "more than {MOST_CELLS} combinations of what is varied, over all settings and methods: \
+         choose fewer values"
+    )
+}
+
 /// All combinations of the values of axes, the last axis the fastest.
 fn combinations(axes: &[Vec<Value>]) -> Checked<Vec<Vec<Value>>> {
     let count = axes.iter().try_fold(1_usize, |count, axis| count.checked_mul(axis.len()));
     if count.is_none_or(|count| count > MOST_CELLS) {
-        return Err(Fault::at("", format!("more than {MOST_CELLS} combinations are varied")));
+        return Err(Fault::at("", too_many()));
     }
     let mut all: Vec<Vec<Value>> = vec![Vec::new()];
     for axis in axes {
@@ -238,7 +291,12 @@ impl Expander<'_> {
         let mut task = self.file.task.clone();
         task.extend(setting.task.clone());
         let mut settings = Vec::new();
-        for values in combinations(&axes).map_err(here)? {
+        let points = combinations(&axes).map_err(here)?;
+        let cells: usize = chosen.iter().map(|&method| self.methods[method].cells.len()).sum();
+        if points.len().saturating_mul(cells) > MOST_CELLS {
+            return Err(here(Fault::at("sweep", too_many())));
+        }
+        for values in points {
             let mut task = Value::Object(task.clone());
             let mut point = Vec::new();
             for (path, value) in setting.sweep.keys().zip(&values) {
@@ -312,7 +370,17 @@ impl Expander<'_> {
                     let at = at.collect::<Vec<_>>().join(", ");
                     let at = if at.is_empty() { at } else { format!(" at {at}") };
                     let message = format!("{name}{at}: {}", fault.message);
-                    here(Fault { message, ..fault }.inside(&["use"]))
+                    let varied = paths.iter().find(|(_, path, _)| {
+                        let last = path.rsplit('.').next().unwrap_or(path);
+                        fault.place.last().is_some_and(|step| step == last)
+                            || fault.message.contains(&format!("'{last}'"))
+                            || fault.message.contains(&format!("{last} = "))
+                    });
+                    let place = match varied {
+                        Some((kind, path, _)) => vec![(*kind).into(), (*path).into()],
+                        None => Fault { message: String::new(), ..fault }.inside(&["use"]).place,
+                    };
+                    here(Fault { place, message })
                 })
             })
             .collect()

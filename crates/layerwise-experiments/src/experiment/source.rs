@@ -1,6 +1,7 @@
 //! The text of an experiment: its values, and on which line each stands.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -58,7 +59,10 @@ impl Source {
         if size > LARGEST as u64 {
             return Err(too_long(path, size));
         }
-        let bytes = std::fs::read(path).map_err(failed)?;
+        // A device has no size, and may have no end.
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(LARGEST as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
         let text = String::from_utf8(bytes).map_err(|error| ExperimentError::Experiment {
             path: path.into(),
             line: 1,
@@ -214,7 +218,56 @@ fn in_plain_words(message: &str) -> String {
     {
         return format!("the key {name} is missing");
     }
-    message.replace('`', "'")
+    if message.starts_with("data did not match any variant of untagged enum ColumnSpelled") {
+        return "takes a name, or a table { header = \"..\", value = \"..\" }".into();
+    }
+    let parts = |start: &str| message.strip_prefix(start).and_then(|m| m.split_once(", expected "));
+    if let Some((length, wanted)) = parts("invalid length ") {
+        return format!("holds {length} values; takes {}", expected(wanted));
+    }
+    match parts("invalid type: ").or_else(|| parts("invalid value: ")) {
+        Some((given, wanted)) => format!("takes {}, not {}", expected(wanted), found(given)),
+        None => message.replace('`', "'"),
+    }
+}
+
+/// What serde expects, as one would say it.
+fn expected(wanted: &str) -> String {
+    if let Some(length) = wanted.strip_prefix("an array of length ") {
+        return format!("a list of {length}");
+    }
+    match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
+        "f64" | "f32" => "a number",
+        "a string" | "string" => "a text",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" | "map" => "a table",
+        "string or map" => "a name, or a table with one name",
+        "map with a single key" => "a table with a single name",
+        "unit variant" => "that name without anything",
+        "newtype variant" | "struct variant" | "tuple variant" => {
+            "that name with what belongs to it"
+        }
+        _ if wanted.starts_with("struct ") => "a table",
+        _ => wanted,
+    }
+    .replace('`', "'")
+}
+
+/// What serde found, as one would say it.
+fn found(given: &str) -> String {
+    let (kind, value) = given.split_once(' ').unwrap_or((given, ""));
+    match (kind, value) {
+        ("string", text) => format!("the text {text}"),
+        ("integer" | "boolean", value) => value.replace('`', ""),
+        ("floating", value) => value.trim_start_matches("point ").replace('`', ""),
+        ("sequence", _) => "a list".into(),
+        ("map", _) => "a table".into(),
+        ("null", _) => "none".into(),
+        ("unit", "variant") => "the name alone".into(),
+        _ => given.replace('`', "'"),
+    }
 }
 
 /// That a name is not known, which one it is nearest to, and all that are allowed.
