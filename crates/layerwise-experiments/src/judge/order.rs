@@ -14,7 +14,7 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let half = sorted.len() / 2;
     match (sorted.get(half), half.checked_sub(1).and_then(|below| sorted.get(below))) {
         (None, _) => f64::NAN,
-        (Some(&above), Some(&below)) if sorted.len() % 2 == 0 && above != below => {
+        (Some(&above), Some(&below)) if sorted.len().is_multiple_of(2) && above != below => {
             0.5 * below + 0.5 * above
         }
         (Some(&middle), _) => middle,
