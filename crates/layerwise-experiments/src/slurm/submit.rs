@@ -1,6 +1,5 @@
 //! What is submitted.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -39,13 +38,13 @@ pub(super) fn submit(scripts: &Scripts, options: &ClusterOptions, tasks: u64) ->
         0 => None,
         _ => {
             let mut command = sbatch(scripts, options);
-            command.arg(format!("--array=1-{tasks}")).arg("--output=task-%A_%a.log");
+            command.arg(format!("--array=1-{tasks}")).arg(log(scripts, "task-%A_%a.log")?);
             command.arg(format!("--cpus-per-task={}", options.cpus.unwrap_or(1)));
             Some(submitted(&mut command, &scripts.task)?)
         }
     };
     let mut command = sbatch(scripts, options);
-    command.args(["--output=render-%j.log", "--cpus-per-task=1"]);
+    command.arg(log(scripts, "render-%j.log")?).arg("--cpus-per-task=1");
     if let Some(array) = array {
         // Whatever becomes of the tasks: this job says what is missing.
         command.arg(format!("--dependency=afterany:{array}"));
@@ -63,12 +62,9 @@ pub(super) fn submit(scripts: &Scripts, options: &ClusterOptions, tasks: u64) ->
 /// What both have in common.
 fn sbatch(scripts: &Scripts, options: &ClusterOptions) -> Command {
     let mut command = program::command("sbatch");
-    // Logs are named from the folder they are in: Slurm would expand per cents in its path. A task
-    // that starts anew writes behind what it wrote before.
+    // A task that starts anew writes behind what it wrote before.
     command.args(["--parsable", "--requeue", "--ntasks=1", "--open-mode=append"]);
-    let mut folder = OsString::from("--chdir=");
-    folder.push(&scripts.folder);
-    command.arg(folder).arg(format!("--job-name={}", scripts.name));
+    command.arg(format!("--job-name={}", scripts.name));
     let passed_on = [
         ("partition", &options.partition),
         ("account", &options.account),
@@ -81,6 +77,17 @@ fn sbatch(scripts: &Scripts, options: &ClusterOptions) -> Command {
         }
     }
     command
+}
+
+/// The option that names a log, in which Slurm replaces what begins with a per cent.
+fn log(scripts: &Scripts, name: &str) -> Result<String> {
+    let folder = scripts.folder.to_str().filter(|folder| !folder.contains('\\'));
+    let folder = folder.ok_or_else(|| ExperimentError::Store {
+        path: scripts.folder.clone(),
+        reason: "cannot be named to Slurm, which reads UTF-8 without backslashes; choose another --store"
+            .into(),
+    })?;
+    Ok(format!("--output={}/{name}", folder.replace('%', "%%")))
 }
 
 fn submitted(command: &mut Command, script: &Path) -> Result<u64> {
