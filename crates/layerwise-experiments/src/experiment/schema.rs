@@ -97,7 +97,8 @@ fn keys(table: &Map<String, Value>) -> Vec<String> {
 /// The defaults of the optimizers' hyperparameters, as files spell them.
 fn add_defaults(definition: &mut Value) {
     let all = OptimizerSpec::defaults();
-    let Some(optimizers) = definition["properties"].as_object_mut() else { return };
+    let optimizers = definition.get_mut("properties").and_then(Value::as_object_mut);
+    let Some(optimizers) = optimizers else { return };
     if !all.iter().all(|(name, _)| optimizers.contains_key(*name)) {
         return;
     }

@@ -79,8 +79,12 @@ pub struct Transfer {
     pub noise: Option<f64>,
 }
 
-/// The most that one dimension, a batch or a budget may be: beyond it a run would never end.
+/// The most that a batch or a budget may be: beyond it a run would never end.
 const MOST: usize = 10_000_000;
+/// The most that a dimension may be: a factor of this size takes 3 GB.
+const MOST_DIMENSION: usize = 20_000;
+/// The most numbers that a batch may hold, 4 GB.
+const MOST_NUMBERS: usize = 500_000_000;
 
 impl LinearSetting {
     /// Refuses what no task can be drawn from.
@@ -88,16 +92,17 @@ impl LinearSetting {
     /// # Errors
     /// A [`Fault`] at the key.
     pub fn check(&self) -> Result<(), Fault> {
-        for (name, value) in [
-            ("inputs", self.inputs),
-            ("outputs", self.outputs),
-            ("rank", self.rank),
-            ("samples", self.samples),
-            ("iterations", self.iterations),
-            ("recorded", self.recorded),
+        let batch = MOST_NUMBERS / self.inputs.max(self.outputs).max(1);
+        for (name, value, most) in [
+            ("inputs", self.inputs, MOST_DIMENSION),
+            ("outputs", self.outputs, MOST_DIMENSION),
+            ("rank", self.rank, MOST_DIMENSION),
+            ("samples", self.samples, MOST.min(batch)),
+            ("iterations", self.iterations, MOST),
+            ("recorded", self.recorded, MOST),
         ] {
-            if !(1..=MOST).contains(&value) {
-                return Err(Fault::at(name, format!("{name} = {value}: choose 1 to {MOST}")));
+            if !(1..=most).contains(&value) {
+                return Err(Fault::at(name, format!("{name} = {value}: choose 1 to {most}")));
             }
         }
         let bound = self.inputs.min(self.outputs);

@@ -79,6 +79,10 @@ pub enum SingleIndexMethod {
 }
 
 const MOST: usize = 10_000_000;
+/// The most that a dimension may be: a factor of this size takes 3 GB.
+const MOST_DIMENSION: usize = 20_000;
+/// The most numbers that a batch may hold, 4 GB.
+const MOST_NUMBERS: usize = 500_000_000;
 
 impl SingleIndexSetting {
     /// Refuses what no task can be drawn from, and spells out what follows from other keys.
@@ -100,16 +104,17 @@ impl SingleIndexSetting {
         self.samples_per_input = None;
         self.samples = Some(samples);
         self.width = Some(self.width.unwrap_or(self.inputs));
-        for (name, value) in [
-            ("inputs", self.inputs),
-            ("width", self.width()),
-            ("samples", samples),
-            ("iterations", self.iterations),
-            ("recorded", self.recorded),
-            ("test_samples", self.test_samples.unwrap_or(1)),
+        let batch = MOST.min(MOST_NUMBERS / self.inputs.max(self.width()).max(1));
+        for (name, value, most) in [
+            ("inputs", self.inputs, MOST_DIMENSION),
+            ("width", self.width(), MOST_DIMENSION),
+            ("samples", samples, batch),
+            ("iterations", self.iterations, MOST),
+            ("recorded", self.recorded, MOST),
+            ("test_samples", self.test_samples.unwrap_or(1), batch),
         ] {
-            if !(1..=MOST).contains(&value) {
-                return Err(Fault::at(name, format!("{name} = {value}: choose 1 to {MOST}")));
+            if !(1..=most).contains(&value) {
+                return Err(Fault::at(name, format!("{name} = {value}: choose 1 to {most}")));
             }
         }
         let fault = |key: &str| {
