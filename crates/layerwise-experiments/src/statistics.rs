@@ -74,7 +74,9 @@ pub fn quantile(values: &[f64], fraction: f64) -> f64 {
     if values.is_empty() {
         return f64::NAN;
     }
-    let mut sorted = values.to_vec();
+    // A NaN that arithmetic makes may have a sign, by which the order would put it first.
+    let unsigned = |v: &f64| if v.is_nan() { f64::NAN } else { *v };
+    let mut sorted: Vec<f64> = values.iter().map(unsigned).collect();
     sorted.sort_by(f64::total_cmp);
     let position = fraction * (sorted.len() - 1) as f64;
     let (low, part) = (position.floor() as usize, position.fract());
@@ -120,6 +122,7 @@ mod tests {
         assert_eq!(quantile(&[4.0, 1.0, 2.0, 3.0], 0.25), 1.75);
         assert_eq!(median(&[f64::INFINITY, 1.0, 2.0]), 2.0);
         assert_eq!(quantile(&[1.0, f64::INFINITY, f64::INFINITY], 0.75), f64::INFINITY);
+        assert_eq!(median(&[-f64::NAN, 1.0, 2.0]), 2.0);
         assert!(median(&[]).is_nan());
     }
 

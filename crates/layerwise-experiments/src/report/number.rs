@@ -135,8 +135,11 @@ impl Numbers<'_> {
 
     /// Decades of rates around a cell over which a measure ends at most at a level, by trial.
     fn decades(&self, measure: &Measure, around: At, level: f64) -> Vec<f64> {
-        let cells = self.view.along(around, "rate");
         let entry = &self.view.experiment.methods[around.method];
+        let mut cells = self.view.along(around, "rate");
+        // A list of rates may stand in any order.
+        let rate = |at: &At| entry.number(at.cell, "rate").unwrap_or(f64::NAN);
+        cells.sort_by(|a, b| rate(a).total_cmp(&rate(b)));
         let rates: Vec<f64> = cells.iter().filter_map(|at| entry.number(at.cell, "rate")).collect();
         let ends: Vec<Vec<f64>> = cells.iter().map(|&at| self.view.ends(at, measure)).collect();
         (0..self.view.trials(around.setting))
@@ -158,8 +161,10 @@ fn at<'v>(wanted: &'v Value, values: &[&'v Value]) -> Option<&'v Value> {
     }
 }
 
-/// Length, in decades of `x`, of where the interpolation of `y`, linear in log x, is ≤ `level`.
+/// Length, in decades of `x`, of where the interpolation of `y`, linear in log x, is ≤ `level`; NaN counts as
+/// infinite.
 fn decades_below(x: &[f64], y: &[f64], level: f64) -> f64 {
+    let y: Vec<f64> = y.iter().map(|y| if y.is_nan() { f64::INFINITY } else { *y }).collect();
     x.windows(2)
         .zip(y.windows(2))
         .map(|(x, y)| {
@@ -187,5 +192,6 @@ mod tests {
         let decades = decades_below(&x, &[0.4, 0.1, 0.15, 0.55], 0.25);
         assert!((decades - (0.5 + 1.0 + 0.25)).abs() < 1e-12, "{decades}");
         assert_eq!(decades_below(&x, &[1.0; 4], 0.25), 0.0);
+        assert_eq!(decades_below(&x, &[f64::NAN, 0.1, f64::NAN, 1.0], 0.25), 0.0);
     }
 }
