@@ -34,6 +34,7 @@ name = "KFAC"
 sweep = { damping = [1e-3, 1e-2] }
 [method.use.optimizer.Kfac]
 learning_rate = 0.1
+output = "Identity"
 averaging = "None"
 [[panel]]
 x = "iteration"
@@ -134,9 +135,24 @@ fn unknown_keys_name_the_nearest_one() {
             ("shown = 2", "shwon = 2", "trials", "did you mean 'shown'?"),
             ("samples = 16", "smaples = 16", "smaples", "did you mean 'samples'?"),
             ("name = \"plain\"", "nmae = \"plain\"", "nmae", "did you mean 'name'?"),
-            ("spectrum = { log", "spektrum = { log", "spektrum", "did you mean 'spectrum'?"),
-            ("log_spaced = { c", "log_spased = { c", "spectrum = ", "did you mean 'log_spaced'?"),
-            ("condition = 3", "conditoin = 3", "spectrum = ", "did you mean 'condition'?"),
+            (
+                "sweep = { \"spectrum.log_spaced.condition\" = [1, 10] }\n[setting.task]\nspectrum = { log_spaced = { condition = 3 } }",
+                "[setting.task]\nspektrum = { log_spaced = { condition = 3 } }",
+                "spektrum",
+                "did you mean 'spectrum'?",
+            ),
+            (
+                "sweep = { \"spectrum.log_spaced.condition\" = [1, 10] }\n[setting.task]\nspectrum = { log_spaced = { condition = 3 } }",
+                "[setting.task]\nspectrum = { log_spased = { condition = 3 } }",
+                "spectrum = ",
+                "did you mean 'log_spaced'?",
+            ),
+            (
+                "sweep = { \"spectrum.log_spaced.condition\" = [1, 10] }\n[setting.task]\nspectrum = { log_spaced = { condition = 3 } }",
+                "[setting.task]\nspectrum = { log_spaced = { conditoin = 3 } }",
+                "spectrum = ",
+                "did you mean 'condition'?",
+            ),
             ("tune = {", "tone = {", "tone", "did you mean 'tune'?"),
             ("{ Sgd = {} }", "{ Sdg = {} }", "use = ", "did you mean 'Sgd'?"),
             ("{ optimizer = {", "{ optimiser = {", "use = ", "did you mean 'optimizer'?"),
@@ -217,13 +233,13 @@ fn values_out_of_range_are_refused() {
             ("shown = 2", "shown = 99999999", "trials", "choose 1 to"),
             ("tuning = 1 }", "tuning = 0 }", "trials", "at least 1"),
             ("tuning = 1 }", "tuning = 1, quick_tuning = 99999999 }", "trials", "at most"),
-            ("log10 = [-2, 0]", "log10 = [0, -2]", "tune", "no range"),
-            ("points = 3", "points = 6, quick_points = 4", "tune", "multiple"),
-            ("points = 3", "points = 100000000", "tune", "from 2 to 10000"),
-            ("damping = [1e-3, 1e-2]", "damping = []", "sweep = { damping", "choose 1 to 10000"),
+            ("log10 = [-2, 0]", "log10 = [0, -2]", "tune = ", "lower end first"),
+            ("points = 3", "points = 6, quick_points = 4", "tune = ", "multiple"),
+            ("points = 3", "points = 100000000", "tune = ", "from 2 to 10000"),
+            ("damping = [1e-3, 1e-2]", "damping = []", "sweep = { damping", "1 to 10000"),
             ("damping = [1e-3, 1e-2]", "damping = [1, 1]", "sweep = { damping", "twice"),
             ("damping = [1e-3, 1e-2]", "damping = [-1]", "sweep = { damping", "damping"),
-            ("{ log10 = [-2, 0], points = 3 }", "[-1]", "tune", "learning_rate"),
+            ("{ log10 = [-2, 0], points = 3 }", "[-1]", "tune = ", "learning_rate"),
             ("tune_by = \"ex", "tune_by = \"el", "tune_by", "unknown measure"),
             ("model = ", "figure = 0\nmodel = ", "figure", "1 to 99"),
             ("model = ", "picture = { columns = 9 }\nmodel = ", "picture", "1 to 6"),

@@ -71,7 +71,10 @@ impl Grid {
                 }
                 let ascend = ends[0] < ends[1];
                 if !ascend || log10.is_some_and(|e| e[0] < -300.0 || e[1] > 300.0) {
-                    return Err(format!("[{}, {}] is no range", ends[0], ends[1]));
+                    return Err(format!(
+                        "[{}, {}]: give the lower end first, and exponents of ten within ±300",
+                        ends[0], ends[1]
+                    ));
                 }
                 let logarithmic = log10.is_some();
                 Self::Spaced(Spaced { logarithmic, ends, points, quick_points })
@@ -281,7 +284,7 @@ mod tests {
             (json!([[1]]), "neither a number"),
             (json!({"log10": [0, 1]}), "points is missing"),
             (json!({"log10": [0, 1], "points": 13, "quick_points": 6}), "multiple"),
-            (json!({"linear": [1, 0], "points": 3}), "no range"),
+            (json!({"linear": [1, 0], "points": 3}), "lower end first"),
             (json!({"linear": [0, 1], "log10": [0, 1], "points": 3}), "a grid is"),
             (json!({"log10": [0, 1], "points": 100_000_000}), "from 2 to 10000"),
             (json!(3), "a list of values"),

@@ -451,7 +451,9 @@ fn set(target: &mut Value, path: &str, value: &Value) -> std::result::Result<(),
             Value::Array(items) => step.parse::<usize>().ok().and_then(|i| items.get_mut(i)),
             _ => None,
         }
-        .ok_or_else(|| format!("'{path}' is varied, but there is no '{step}' to vary it in"))?;
+        .ok_or_else(|| {
+            format!("'{path}' is varied, but there is no '{step}' in the file to vary it in")
+        })?;
     }
     match at {
         Value::Object(entries) => {

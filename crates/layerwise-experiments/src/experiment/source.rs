@@ -279,13 +279,21 @@ pub(crate) fn unknown_name<'a>(
     let allowed: Vec<&str> = allowed.collect();
     let nearest = allowed
         .iter()
-        .map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &unknown.to_lowercase()), name))
+        .map(|name| (similarity(&name.to_lowercase(), &unknown.to_lowercase()), name))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity > 0.75);
     let hint = nearest.map_or(String::new(), |(_, name)| format!("; did you mean '{name}'?"));
     format!("unknown {what} '{unknown}'{hint} Allowed: {}", allowed.join(", "))
         .replace("' Allowed", "'; allowed")
         .replace("? Allowed", "? allowed")
+}
+
+/// From 0 to 1. A single slip counts as next to nothing even in names of three letters.
+fn similarity(a: &str, b: &str) -> f64 {
+    if a.len() > 2 && strsim::damerau_levenshtein(a, b) == 1 {
+        return 0.99;
+    }
+    strsim::jaro_winkler(a, b)
 }
 
 #[cfg(test)]
@@ -325,6 +333,26 @@ mod tests {
             message,
             "unknown key 'smaples'; did you mean 'samples'? allowed: samples, rank"
         );
+        let slip = unknown_name("name", "Sdg", ["Adam", "Sgd"].into_iter());
+        assert!(slip.contains("did you mean 'Sgd'?"), "{slip}");
+        for (said, plain) in [
+            (
+                "invalid type: string \"16\", expected usize",
+                "takes a whole number of at least 0, not the text \"16\"",
+            ),
+            (
+                "invalid type: floating point `1.5`, expected u64",
+                "takes a whole number of at least 0, not 1.5",
+            ),
+            ("invalid type: sequence, expected f64", "takes a number, not a list"),
+            (
+                "invalid length 1, expected an array of length 2",
+                "holds 1 values; takes a list of 2",
+            ),
+            ("invalid type: integer `3`, expected struct Sgd", "takes a table, not 3"),
+        ] {
+            assert_eq!(in_plain_words(said), plain);
+        }
         let far = unknown_name("method", "xyz", ["SGD", "KFAC"].into_iter());
         assert_eq!(far, "unknown method 'xyz'; allowed: SGD, KFAC");
     }
