@@ -80,6 +80,9 @@ fn trials(file: &ExperimentFile, choices: Choices) -> Checked<Trials> {
             return Err(Fault::at(&format!("trials.{name}"), message));
         }
     }
+    if choices.trials.is_some_and(|trials| !(1..=MOST_TRIALS).contains(&trials)) {
+        return Err(Fault::at("trials", format!("choose 1 to {MOST_TRIALS} trials")));
+    }
     let tuning = pick(of.tuning, of.quick_tuning);
     if of.tuning > MOST_TRIALS || of.quick_tuning.is_some_and(|n| n > of.tuning.max(1) * 1000) {
         return Err(Fault::at("trials.tuning", format!("choose at most {MOST_TRIALS} trials")));
