@@ -10,7 +10,8 @@ pub const SUCCESS: u8 = 0;
 pub const FAILURE: u8 = 1;
 /// The arguments are not valid.
 pub const USAGE: u8 = 2;
-/// All files are written, but with `--require-claims` a claim does not hold, or a statement fails.
+/// All files are written, but with `--require-claims` a claim does not hold, or a statement fails; or what
+/// was reported is not what is computed now.
 pub const CLAIM_FAILED: u8 = 3;
 /// Interrupted by the user.
 pub const INTERRUPTED: u8 = 130;

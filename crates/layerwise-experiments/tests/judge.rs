@@ -276,6 +276,20 @@ fn what_was_reported_is_found_again_and_what_was_forged_is_not() {
     assert_eq!(found.status, 3);
     assert!(found.text.contains("  index: gap: upper end of the interval"), "{}", found.text);
 
+    // Of another machine, whose backend is in the records and in the documents.
+    let backend = layerwise_experiments::record::RunInfo::new(Default::default()).backend;
+    let moved = folder.path().join("moved");
+    copied(&store, &moved, |record| {
+        Some(Record { identity: record.identity.replace(&backend, "another"), ..record })
+    });
+    assert_eq!(judged(&moved).status, 1);
+    let documents = Store::open_existing(&moved).unwrap();
+    for name in documents.documents().unwrap() {
+        let text = String::from_utf8(documents.document(&name).unwrap().unwrap()).unwrap();
+        documents.save_document(&name, text.replace(&backend, "another").as_bytes()).unwrap();
+    }
+    assert_eq!(judged(&moved).text, expected);
+
     // A record that is not there.
     let lacking = folder.path().join("lacking");
     copied(&store, &lacking, |record| Some(record).filter(|r| !first(r, "1", "amgd")));
@@ -360,6 +374,8 @@ fn whatever_is_changed_in_a_document_is_found() {
         let mut other = document.clone();
         other["run"]["trials"] = json!(2);
         find("fewer trials", &other);
+        other["run"]["trials"] = json!(u64::MAX);
+        find("trials without end", &other);
         let mut text = document.clone();
         text["text"] =
             json!(document["text"].as_str().unwrap().replace("at_least = 0", "at_least = 9"));
@@ -521,7 +537,7 @@ fn layerwise(folder: &Path, arguments: &[&str]) -> Output {
 
 fn checked(folder: &Path) -> (Option<i32>, Vec<String>) {
     let output = layerwise(folder, &["figures", "--only", "2", "--check-docs", "--store", "store"]);
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_string).collect();
     assert!(lines.pop().is_some_and(|last| last.contains("claims compared")), "{output:?}");
     (output.status.code(), lines)

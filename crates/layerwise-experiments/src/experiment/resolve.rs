@@ -123,6 +123,9 @@ fn trials(file: &ExperimentFile, choices: Choices) -> Checked<Trials> {
             return Err(Fault::at(&format!("trials.{name}"), message));
         }
     }
+    if choices.trials.is_some_and(|trials| !(1..=MOST_TRIALS).contains(&trials)) {
+        return Err(Fault::at("trials", format!("choose 1 to {MOST_TRIALS} trials")));
+    }
     let tuning = pick(of.tuning, of.quick_tuning);
     for (name, value) in [("tuning", Some(of.tuning)), ("quick_tuning", of.quick_tuning)] {
         if value.is_some_and(|value| value > MOST_TRIALS) {
