@@ -1,6 +1,7 @@
 //! A Slurm of one host for the length of a test: no systemd, nothing outside its folder, and 127.0.0.1 alone.
 
 use std::fs::{self, File, Permissions};
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -81,7 +82,8 @@ impl Slurm {
     }
 
     fn configure(&self) {
-        let key: Vec<u8> = (0..128).map(|_| rand::random()).collect();
+        let mut key = [0; 128];
+        File::open("/dev/urandom").unwrap().read_exact(&mut key).unwrap();
         fs::write(self.path("munge.key"), key).unwrap();
         fs::set_permissions(self.path("munge.key"), Permissions::from_mode(0o600)).unwrap();
         // Munge wants the folder of its socket to be open to all.
@@ -106,7 +108,7 @@ impl Slurm {
              AuthType=auth/munge\n\
              CredType=cred/munge\n\
              # A job that is requeued waits until its credential has expired.\n\
-             AuthInfo=socket={at}/munge.socket,cred_expire=2\n\
+             AuthInfo=socket={at}/munge.socket,cred_expire=5\n\
              StateSaveLocation={at}/state\n\
              SlurmdSpoolDir={at}/spool\n\
              SlurmctldPidFile={at}/slurmctld.pid\n\

@@ -35,7 +35,7 @@ law = "gaussian"
 head_condition = 2
 noise = 0.5
 samples = 64
-iterations = 20000
+iterations = 8000
 recorded = 10
 
 [[setting]]
@@ -216,7 +216,7 @@ fn on_the_cluster(slurm: &mut Slurm, place: &Path) {
     let mut waiting = Waiting::start(&mut command(slurm, place, &ON_THE_CLUSTER));
     let (array, render) = (waiting.job(), waiting.job());
     // What is edited from now on is another experiment's.
-    fs::write(place.join(FILE), EXPERIMENT.replace("20000", "10")).unwrap();
+    fs::write(place.join(FILE), EXPERIMENT.replace("8000", "10")).unwrap();
     let task = format!("{array}_2");
     let mut process = None;
     slurm.until("a task runs", |slurm| {
