@@ -34,7 +34,7 @@ law = "gaussian"
 head_condition = 2
 noise = 0.5
 samples = 64
-iterations = 100
+iterations = 200
 recorded = 10
 
 [[setting]]
