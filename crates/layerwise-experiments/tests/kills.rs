@@ -12,9 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use layerwise_data::Streams;
 use layerwise_experiments::store::Store;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 
 /// Trials of some milliseconds each.
 const EXPERIMENT: &str = r#"
@@ -199,7 +199,7 @@ fn a_run_that_is_killed_again_and_again_loses_nothing() {
     complete(timed.path());
     let whole = begin.elapsed();
 
-    let mut random = StdRng::seed_from_u64(20_250_202);
+    let mut random = Streams::new(20_250_202).stream("kills", "moments", 0);
     let (mut kills, mut while_writing, mut ends) = (0, 0, 0);
     let mut seen_before = [0; 4];
     let mut at = folder();
