@@ -63,9 +63,9 @@ impl Grid {
                 }
                 if quick_points < 2 || (points - 1) % (quick_points - 1) != 0 {
                     return Err(format!(
-                        "quick_points = {quick_points}: a quick run takes every so many of the \
-                         {points} points, both ends included, so that {} has to be a multiple of \
-                         one less",
+                        "quick_points = {quick_points}: choose at least 2, so that points − 1 = {} is \
+                         a multiple of quick_points − 1 (a quick run takes every so many points, both \
+                         ends included)",
                         points - 1
                     ));
                 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::experiment::file::{ExperimentFile, MethodFile, SettingFile};
 use crate::experiment::grid::Grid;
+use crate::experiment::probe::of_form;
 use crate::experiment::source::{Place, Source, typed, unknown_name};
 use crate::experiment::{Axis, Choices, Experiment, Fault, MethodEntry, Setting, check};
 use crate::model::{MODELS, Model, Problem, model};
@@ -371,7 +372,9 @@ impl Expander<'_> {
                         format!("{} = {}", axis_name(path), in_words(value))
                     });
                     let at = at.collect::<Vec<_>>().join(", ");
-                    let at = if at.is_empty() { at } else { format!(" at {at}") };
+                    // What is wrong with keys and types is so at every value.
+                    let plain = at.is_empty() || of_form(&fault.message);
+                    let at = if plain { String::new() } else { format!(" at {at}") };
                     let message = format!("{name}{at}: {}", fault.message);
                     let varied = paths.iter().find(|(_, path, _)| {
                         let last = path.rsplit('.').next().unwrap_or(path);
