@@ -452,7 +452,7 @@ fn what_is_no_file_of_an_experiment_is_refused() {
         ("folder", 1, "folder"),
         ("folder/mine.toml", 1, "folder/mine.toml"),
         ("figure22", 2, "did you mean 'figure2'?"),
-        ("", 2, "value"),
+        ("", 2, "is no file"),
     ] {
         let line = refused(folder.path(), &[name], status);
         assert!(line.contains(says), "{name}: {line}");
