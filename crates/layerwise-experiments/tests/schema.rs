@@ -8,9 +8,18 @@ use layerwise_experiments::experiment::{Choices, Experiment, schema, schema_text
 use layerwise_experiments::model::OptimizerSpec;
 use serde_json::{Value, json};
 
-/// Where the two part, and why: the start of a mutation's name, and a piece of what reading it says, which
-/// is empty where it is read.
-const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+/// Where the two part, and why: a piece of a mutation's name, and of what reading it says, which is empty
+/// where it is read.
+const EXCEPTIONS: [(&str, &str, &str); 8] = [
+    ("", "is missing", "a key may come from [task], a sweep or a grid: the schema asks for none"),
+    ("/points", "quick_points", "whether numbers divide is beyond a schema"),
+    ("/tune/", "takes a number", "the values of a grid are those of whatever it varies"),
+    ("/sweep/", "takes a number", "the same"),
+    ("/sweep/", "unknown name", "the same"),
+    ("=[] ", "", "a list without entries is read as a table without keys"),
+    ("figure3/task/spectrum/two_level/epsilon", "", "a sweep writes over what stands there"),
+    ("sample-complexity/task/samples_per_input", "", "the same"),
+];
 
 fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).unwrap()
@@ -183,8 +192,8 @@ fn it_says_what_reading_says() {
             Some(_) => {}
         }
         let message = message.unwrap_or_default();
-        let excepted = EXCEPTIONS.iter().any(|(start, says, _)| {
-            name.starts_with(start)
+        let excepted = EXCEPTIONS.iter().any(|(piece, says, _)| {
+            name.contains(piece)
                 && message.contains(says)
                 && says.is_empty() == message.is_empty()
         });
