@@ -135,8 +135,8 @@ fn record(trial: u64, bytes: u64) -> Record {
     let numbers = bytes.saturating_sub(400) / 8;
     let curve = (0..numbers).map(|step| (trial * numbers + step) as f64).collect();
     Record {
+        code: "benchmark".into(),
         identity: format!(
-        code: "test".into(),
             r#"{{"backend":"none","model":"bench","seed":1,"trial":{trial},"version":1}}"#
         ),
         outcome: Outcome {

@@ -193,9 +193,7 @@ fn it_says_what_reading_says() {
         }
         let message = message.unwrap_or_default();
         let excepted = EXCEPTIONS.iter().any(|(piece, says, _)| {
-            name.contains(piece)
-                && message.contains(says)
-                && says.is_empty() == message.is_empty()
+            name.contains(piece) && message.contains(says) && says.is_empty() == message.is_empty()
         });
         if !agreed && !excepted {
             apart.push(format!(

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The daemons in the order of their start.
 const DAEMONS: [&str; 3] = ["munged", "slurmctld", "slurmd"];
 
-pub struct Slurm {
+pub(crate) struct Slurm {
     folder: TempDir,
     running: Vec<Child>,
 }
@@ -36,7 +36,7 @@ fn printed(command: &mut Command) -> String {
 
 impl Slurm {
     /// The first of its programs that is not installed.
-    pub fn missing() -> Option<&'static str> {
+    pub(crate) fn missing() -> Option<&'static str> {
         ["sbatch", "squeue", "scontrol", "scancel"]
             .into_iter()
             .chain(DAEMONS)
@@ -44,7 +44,7 @@ impl Slurm {
     }
 
     /// Starts it, and waits until its node takes jobs.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // Sockets' paths are short.
         let folder = tempfile::Builder::new().prefix("layerwise-slurm").tempdir_in("/tmp").unwrap();
         let slurm = Self { folder, running: Vec::new() };
@@ -153,14 +153,14 @@ impl Slurm {
     }
 
     /// A program that speaks with this Slurm.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env("SLURM_CONF", self.path("slurm.conf")).stdin(Stdio::null());
         command
     }
 
     /// Runs a program of Slurm's, which must succeed.
-    pub fn tell(&self, program: &str, arguments: &[&str]) -> String {
+    pub(crate) fn tell(&self, program: &str, arguments: &[&str]) -> String {
         let output: Output = self.command(program).args(arguments).output().unwrap();
         let (out, err) = (output.stdout.as_slice(), output.stderr.as_slice());
         let [out, err] = [out, err].map(|text| String::from_utf8_lossy(text).into_owned());
@@ -169,7 +169,7 @@ impl Slurm {
     }
 
     /// The state of a job, or of a task of an array.
-    pub fn state(&self, id: &str) -> String {
+    pub(crate) fn state(&self, id: &str) -> String {
         let arguments = ["--noheader", "--array", "--states=all", "--format=%i %T", "--jobs", id];
         let lines = printed(self.command("squeue").args(arguments));
         let of_id = |line: &str| line.strip_prefix(id)?.strip_prefix(' ').map(str::to_owned);
@@ -177,7 +177,7 @@ impl Slurm {
     }
 
     /// Waits for something, for two minutes at most.
-    pub fn until(&mut self, what: &str, mut happens: impl FnMut(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut happens: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
         while !happens(self) {
             assert!(
@@ -202,7 +202,7 @@ impl Slurm {
     }
 
     /// The process of a running batch script.
-    pub fn process_of(&self, id: &str) -> Option<u32> {
+    pub(crate) fn process_of(&self, id: &str) -> Option<u32> {
         // Other programs know a task of an array by its own job's number.
         let job = printed(self.command("squeue").args(["--noheader", "--format=%A", "--jobs", id]));
         let lines = printed(self.command("scontrol").args(["listpids", &job]));
@@ -215,7 +215,7 @@ impl Slurm {
 }
 
 /// Sends a signal. The shell's own `kill`: the program of that name is not everywhere.
-pub fn signal(process: u32, signal: &str) {
+pub(crate) fn signal(process: u32, signal: &str) {
     let kill = format!("kill -{signal} {process}");
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
@@ -251,6 +251,6 @@ impl Drop for Slurm {
 }
 
 /// Whether a folder is there that holds something.
-pub fn holds_something(folder: &Path) -> bool {
+pub(crate) fn holds_something(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
