@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::claim::{Claim, Side};
+use crate::claim::{Claim, LOG_T_INTERVAL, Side};
 use crate::experiment::{Choices, Experiment};
 use crate::judge::{self, compare, judge};
 use crate::output::record;
@@ -19,7 +19,7 @@ use crate::status::{CLAIM_FAILED, SUCCESS, say_on};
 use crate::store::Store;
 use crate::{ExperimentError, Result, claims_page};
 
-/// What numbers may differ by, in proportion to the largest beside them, where the backend and its kernel are
+/// What numbers may differ by, in proportion to their size, where the backend and its kernel are
 /// the same. Then the sums have the same order, and what differs is the system's exp, log and tanh: by 10⁻¹⁶
 /// of their values, which the iterations that settle raise to 3·10⁻¹⁰ at most ("Backends, kernels and bits"
 /// in docs/reproducing.md measures more than this, between kernels). Those that do not settle carry over to
@@ -275,12 +275,15 @@ fn of_claim(page: &Claim, now: &Claim, numbers: bool, differ: &mut impl FnMut(&s
         return;
     }
     let all = |claim: &Claim| [claim.measured, claim.interval[0], claim.interval[1]];
-    // What is a difference of numbers is no more exact than these are: they are of the ends' size.
+    // A difference of numbers is no more exact than these are: they are of the ends' size. The ends of a
+    // geometric mean may be of any size.
+    let geometric = now.interval_method == LOG_T_INTERVAL;
     let sizes = all(now).into_iter().filter(|x| x.is_finite());
     let scale = sizes.fold(0.0_f64, |scale, x| scale.max(x.abs()));
     let names = ["measured", "lower end of the interval", "upper end of the interval"];
     for (name, (page, now)) in names.iter().zip(all(page).into_iter().zip(all(now))) {
         let equal = match (page.is_finite(), now.is_finite()) {
+            (true, true) if geometric => near(page, now),
             (true, true) => (page - now).abs() <= TOLERANCE * scale,
             // JSON has one null for all that is not finite.
             (page, now) => page == now,

@@ -61,7 +61,8 @@ pub fn compare(judged: &[Judged], reported: &[Claim]) -> Vec<String> {
     lines
 }
 
-pub(crate) fn side(side: Side) -> &'static str {
+/// In words.
+fn side(side: Side) -> &'static str {
     match side {
         Side::AtMost => "at most",
         Side::AtLeast => "at least",

@@ -15,13 +15,16 @@ pub struct Interval {
     pub tolerance: Tolerance,
 }
 
-/// What two computations of the same numbers may differ by.
+/// What two computations of the same numbers may differ by: 10⁻⁹ √n s, for n numbers of at most s in absolute
+/// value, or with an interval of that half width.
 ///
-/// Two sums of n numbers of at most s in absolute value, in different orders, differ by at most n ε s, with
-/// ε = 2.2·10⁻¹⁶; a mean by ε s; a standard deviation by n ε s, and so its n-th root's part of it. All of
-/// it is below 10⁻⁹ √n s for n < 10¹³. What is left of the 10⁻⁹ is for quantiles of Student's t that are
-/// found by iteration until they change by less: they move the ends by 10⁻⁹ of the half width, which is
-/// part of s. Of a geometric mean all this is about logarithms: a relative error of the number itself.
+/// With u = 1.1·10⁻¹⁶, a mean that is added up in any order is wrong by at most n u s, a standard deviation
+/// from it by 2 n u s, and a half width by t/√n times that, where t/√n is 9 for two trials and at most 2.5
+/// for more. The number and its ends are therefore wrong by at most 20 n u s, which is below 10⁻¹⁰ √n s for
+/// n < 10⁹, and there are at most 10⁷ trials. The rest is for quantiles of Student's t that another program
+/// finds by iteration, to 10⁻⁹ of their value: they move an end by 10⁻⁹ of the half width.
+///
+/// Of a geometric mean all this is about logarithms, and what is absolute there is relative in the number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tolerance {
     /// The same for the number and both ends.
