@@ -70,9 +70,10 @@ mod tests {
     #[test]
     fn quantiles_have_all_their_digits() {
         let within: f64 = 0.95;
+        // The tangent magnifies the angle's rounding by (1 + t²)/t, 13 and less, in a few steps.
         let one = (0.5 * std::f64::consts::PI * within).tan();
-        assert!((two_sided(within, 1) / one - 1.0).abs() < 1e-14);
+        assert!((two_sided(within, 1) / one - 1.0).abs() < 1e-13);
         let two = within * (2.0 / (1.0 - within * within)).sqrt();
-        assert!((two_sided(within, 2) / two - 1.0).abs() < 1e-14);
+        assert!((two_sided(within, 2) / two - 1.0).abs() < 1e-13);
     }
 }
