@@ -1,6 +1,6 @@
 //! Linear representation learning as a kind of experiment.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::experiment::{Fault, typed};
 use crate::linear::{LinearMethod, LinearSetting, measures, recorded_iterations, run_trial};
@@ -100,14 +100,5 @@ impl Problem for LinearSetting {
 
     fn predict(&self, _method: &Value) -> Result<Option<f64>> {
         Ok(None)
-    }
-
-    fn describe(&self, name: &str) -> Map<String, Value> {
-        let mut described = match self.canonical() {
-            Value::Object(described) => described,
-            _ => Map::new(),
-        };
-        described.insert("name".into(), name.into());
-        described
     }
 }

@@ -93,9 +93,6 @@ pub trait Problem: Send + Sync {
     /// # Errors
     /// Where a parameter is outside the range of the closed form.
     fn predict(&self, method: &Value) -> Result<Option<f64>>;
-
-    /// The setting as figures' data describe it.
-    fn describe(&self, name: &str) -> serde_json::Map<String, Value>;
 }
 
 /// What a trial's random numbers come from, and how its batches are drawn.

@@ -4,7 +4,7 @@ use layerwise_data::{Basis, Law, Link, Spectrum};
 use layerwise_linalg::ndarray::Array1;
 use layerwise_optim::{Averaging, Damping, Momentum, OneSidedKfac, Schedule, Sgd, WeightDecay};
 use layerwise_theory::{KfacAlignment, LinkMoments, sgd_alignment};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::experiment::{Fault, typed};
 use crate::linear::recorded_iterations;
@@ -119,15 +119,6 @@ impl Problem for SingleIndexSetting {
             },
             _ => None,
         })
-    }
-
-    fn describe(&self, name: &str) -> Map<String, Value> {
-        let mut described = match self.canonical() {
-            Value::Object(described) => described,
-            _ => Map::new(),
-        };
-        described.insert("name".into(), name.into());
-        described
     }
 }
 
