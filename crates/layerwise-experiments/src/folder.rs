@@ -3,19 +3,18 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::lock::LockFile;
 use crate::{ExperimentError, Result};
 
 /// A folder that this run alone may write to, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Open and locked; the lock goes with it.
-    _lock: File,
+    /// Open and locked.
+    _lock: LockFile,
     /// Folders that this run made, and has not filled yet; the innermost first.
     made: Vec<PathBuf>,
 }
@@ -37,8 +36,9 @@ impl Folder {
             .map(Path::to_path_buf)
             .collect();
         fs::create_dir_all(path).map_err(|e| refuse(format!("cannot be made: {e}")))?;
-        let lock = File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
-        match Self::lock(&lock) {
+        let lock =
+            LockFile::from(File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?);
+        match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(refuse(
@@ -53,19 +53,6 @@ impl Folder {
         }
         folder.probe().map_err(|e| refuse(format!("cannot be written to: {e}")))?;
         Ok(folder)
-    }
-
-    /// Tries for an instant: a process that was started by the folder's last user while it wrote holds
-    /// the lock too, until it becomes another program.
-    fn lock(folder: &File) -> std::result::Result<(), TryLockError> {
-        const TRIES: usize = 10;
-        for _ in 1..TRIES {
-            match folder.try_lock() {
-                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
-                locked => return locked,
-            }
-        }
-        folder.try_lock()
     }
 
     fn probe(&self) -> std::io::Result<()> {

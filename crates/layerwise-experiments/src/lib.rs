@@ -17,6 +17,7 @@ pub mod experiment;
 mod folder;
 pub mod judge;
 pub mod linear;
+mod lock;
 pub mod model;
 pub mod monitor;
 pub mod output;

@@ -1,7 +1,7 @@
 //! Rewriting segments without what is of no use any more.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use super::scan::{Frame, Gap, Segment};
 use super::writer::NewSegment;
 use super::{Key, format};
 use crate::Result;
+use crate::lock::LockFile;
 
 /// A segment without damage that is as large is not copied just to join it with others.
 const LARGE: u64 = 64 << 20;
@@ -34,6 +35,7 @@ pub(super) struct Pruned {
 /// A segment that this process alone holds, and what is to become of its bytes.
 struct Plan {
     path: PathBuf,
+    _lock: LockFile,
     segment: Segment,
     keep: Vec<Frame>,
     aside: Vec<Gap>,
@@ -82,7 +84,7 @@ pub(super) fn prune(store: &Path, current: impl Fn(&str) -> Option<u64>) -> Resu
 
 enum Held {
     /// The file is locked.
-    Here(File),
+    Here(LockFile),
     Elsewhere,
     /// Somebody else has pruned it.
     Gone,
@@ -91,7 +93,7 @@ enum Held {
 fn hold(path: &Path) -> io::Result<Held> {
     let file = match OpenOptions::new().read(true).write(true).open(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Gone),
-        file => file?,
+        file => LockFile::from(file?),
     };
     Ok(match file.try_lock() {
         Ok(()) => Held::Here(file),
@@ -118,12 +120,12 @@ fn move_aside(path: &Path, aside: &Path) -> io::Result<()> {
 
 fn plan(
     path: PathBuf,
-    file: File,
+    lock: LockFile,
     seen: &mut HashSet<Key>,
     current: &impl Fn(&str) -> Option<u64>,
     pruned: &mut Pruned,
 ) -> io::Result<Plan> {
-    let mut segment = Segment::new(file)?;
+    let mut segment = Segment::new(lock.try_clone()?)?;
     let scan = segment.scan()?;
     let (mut keep, mut aside, mut dropped) = (Vec::new(), scan.gaps, 0);
     for frame in scan.frames {
@@ -145,7 +147,7 @@ fn plan(
     }
     pruned.kept += keep.len();
     pruned.aside += aside.len();
-    Ok(Plan { path, segment, keep, aside, dropped })
+    Ok(Plan { path, _lock: lock, segment, keep, aside, dropped })
 }
 
 fn is_older(facts: &Facts, current: &impl Fn(&str) -> Option<u64>) -> bool {
@@ -189,7 +191,7 @@ fn rewrite(records: &Path, aside: &Path, mut plans: Vec<Plan>) -> Result<()> {
 fn copy(plans: &mut [Plan], new: &NewSegment) -> Result<()> {
     const WRITING: &str = "a new segment cannot be written to it";
     let records = new.records();
-    let mut file = BufWriter::with_capacity(1 << 20, &new.file);
+    let mut file = BufWriter::with_capacity(1 << 20, &*new.file);
     for Plan { path, segment, keep, .. } in plans {
         for frame in &*keep {
             let (bytes, record) = segment.frame(frame).naming(path, "cannot be read")?;

@@ -1,18 +1,19 @@
 //! The segment that a process writes.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files;
+use crate::lock::LockFile;
 
 /// A segment that this process alone writes to, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) path: Arc<Path>,
-    /// Locked; the lock goes with it.
-    file: Arc<File>,
+    /// Locked until the last [`Unsynced`] is gone too.
+    file: Arc<LockFile>,
     /// Bytes of whole frames.
     end: u64,
     unsynced: u32,
@@ -33,7 +34,7 @@ impl Writer {
     /// Puts a frame at the end, and says where it begins. After an error the segment ends with its
     /// last whole frame, and is not to be written to any more.
     pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<u64> {
-        if let Err(e) = (&*self.file).write_all(frame) {
+        if let Err(e) = (&**self.file).write_all(frame) {
             // If this fails too, the torn frame is damage that readers pass over.
             let _ = self.file.set_len(self.end);
             if self.end == 0 {
@@ -62,8 +63,8 @@ impl Writer {
 /// A segment that does not have its name yet.
 #[derive(Debug)]
 pub(super) struct NewSegment {
-    /// Locked; the lock goes with it.
-    pub(super) file: File,
+    /// Locked.
+    pub(super) file: LockFile,
     records: PathBuf,
     id: String,
 }
@@ -76,7 +77,7 @@ impl NewSegment {
             let new = files::new_segment(records, &id);
             let file = match OpenOptions::new().read(true).write(true).create_new(true).open(&new) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
-                file => file?,
+                file => LockFile::from(file?),
             };
             match file.try_lock() {
                 // Pruning takes it for a remnant, in the instant before it is locked.
@@ -114,7 +115,7 @@ impl NewSegment {
 
 /// A segment with frames that are not on the disk yet.
 pub(super) struct Unsynced {
-    file: Arc<File>,
+    file: Arc<LockFile>,
     pub(super) path: PathBuf,
 }
 
