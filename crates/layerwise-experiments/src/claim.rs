@@ -1,5 +1,6 @@
 //! Claims: a number, a threshold, an interval from the trials, and what follows.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::Estimate;
@@ -63,15 +64,32 @@ pub struct Claim {
     pub measured: f64,
     /// The claim's side of the threshold.
     pub side: Side,
-    /// The threshold, fixed before the results were seen.
+    /// The threshold.
     pub threshold: f64,
+    /// When the threshold was set, and what was known then; nothing where the experiment does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_set: Option<ThresholdSet>,
     /// 95 % interval; null for an end that the trials do not bound.
     #[serde(with = "nullable_pair")]
     pub interval: [f64; 2],
     /// How the interval was made.
     pub interval_method: String,
+    /// Two-sided p-value of the threshold: below 0.05 where the interval leaves it out.
+    pub p: f64,
     /// What follows.
     pub verdict: Verdict,
+}
+
+/// When a threshold was set, and what was known then.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThresholdSet {
+    /// A date, such as 2026-11-24.
+    #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+    pub on: String,
+    /// What was known of the results on that day.
+    #[schemars(length(min = 1, max = 2000))]
+    pub known: String,
 }
 
 /// How an interval was made, in words for the reader of a claim.
@@ -91,7 +109,7 @@ impl Claim {
         side: Side,
         threshold: f64,
     ) -> Self {
-        let Estimate { value, low, high } = estimate;
+        let Estimate { value, low, high, .. } = estimate;
         let (worst, best) = match side {
             Side::AtMost => (high <= threshold, low > threshold),
             Side::AtLeast => (low >= threshold, high < threshold),
@@ -108,11 +126,43 @@ impl Claim {
             measured: value,
             side,
             threshold,
+            threshold_set: None,
             interval: [low, high],
             interval_method: interval_method.into(),
+            p: estimate.p_value(threshold),
             verdict,
         }
     }
+
+    /// Whether another claim is the same number on the same side of the same threshold.
+    #[must_use]
+    pub fn repeats(&self, other: &Self) -> bool {
+        let bits = |claim: &Self| {
+            let [low, high] = claim.interval;
+            [claim.measured, claim.threshold, low, high].map(f64::to_bits)
+        };
+        self.side == other.side && bits(self) == bits(other)
+    }
+}
+
+/// The error probability of a family of claims, that any of its verdicts but "undecided" is wrong.
+const FAMILY: f64 = 0.05;
+
+/// Verdicts that hold together: those of the claims, where Holm's correction for the number of them leaves
+/// them, and else "undecided". (S. Holm, *A simple sequentially rejective multiple test procedure*,
+/// Scandinavian Journal of Statistics 6, 1979.)
+#[must_use]
+pub fn corrected(claims: &[&Claim]) -> Vec<Verdict> {
+    let mut order: Vec<usize> = (0..claims.len()).collect();
+    order.sort_by(|&a, &b| claims[a].p.total_cmp(&claims[b].p));
+    let mut verdicts = vec![Verdict::Undecided; claims.len()];
+    for (rank, &number) in order.iter().enumerate() {
+        if claims[number].p > FAMILY / (claims.len() - rank) as f64 {
+            break;
+        }
+        verdicts[number] = claims[number].verdict;
+    }
+    verdicts
 }
 
 /// JSON has no infinities: they are written as null, and read as NaN (a point) below.
@@ -146,6 +196,11 @@ mod nullable_pair {
 mod tests {
     use super::*;
 
+    fn judged(values: &[f64]) -> Claim {
+        let estimate = Estimate::mean(values);
+        Claim::judge("t", Whose::Ours, "t", estimate, T_INTERVAL, Side::AtMost, 2.0)
+    }
+
     fn verdict(values: &[f64], side: Side, threshold: f64) -> Verdict {
         let estimate = Estimate::mean(values);
         Claim::judge("t", Whose::Ours, "t", estimate, T_INTERVAL, side, threshold).verdict
@@ -163,6 +218,18 @@ mod tests {
         assert_eq!(verdict(&[f64::NAN; 4], Side::AtMost, 2.0), Verdict::Undecided);
         // All trials alike, on the threshold: the claim's side includes it.
         assert_eq!(verdict(&[2.0; 4], Side::AtMost, 2.0), Verdict::Holds);
+    }
+
+    #[test]
+    fn correction_takes_back_what_many_claims_would_show_by_chance() {
+        let claim = |p: f64| Claim { p, verdict: Verdict::Holds, ..judged(&[1.0, 1.1]) };
+        let claims = [claim(0.04), claim(0.012), claim(0.013), claim(0.03)];
+        let all: Vec<&Claim> = claims.iter().collect();
+        // 0.05/4 and 0.05/3 are met, 0.05/2 is not, and then nothing counts any more.
+        use Verdict::{Holds, Undecided};
+        assert_eq!(corrected(&all), [Undecided, Holds, Holds, Undecided]);
+        assert_eq!(corrected(&all[..1]), [Holds]);
+        assert_eq!(corrected(&[]), []);
     }
 
     #[test]

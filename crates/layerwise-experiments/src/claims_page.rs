@@ -2,15 +2,19 @@
 
 use std::fmt::Write;
 
-use crate::claim::{Claim, Side, Verdict, Whose};
+use crate::claim::{Claim, Side, ThresholdSet, Verdict, Whose, corrected};
 use crate::record::{ExperimentRecord, RunInfo};
 
 const PREAMBLE: &str = "\
-Each claim is one number with a threshold that was fixed before the results were seen. It
-**holds** where the whole 95 % interval over the trials lies on the claim's side of the threshold,
-is **not reproduced** where the whole interval lies on the other side, and is **undecided**
-otherwise; a dash is a number that is not finite, or an end that the trials do not bound. A claim
-that does not hold stays here with its number; neither settings nor thresholds are tuned.
+Each claim is one number with a threshold. It **holds** where the whole 95 % interval over the trials
+lies on the claim's side of the threshold, is **not reproduced** where the whole interval lies on the
+other side, and is **undecided** otherwise; a dash is a number that is not finite, or an end that the
+trials do not bound. A claim that does not hold stays here with its number. When a threshold was set, and
+what was known of the results then, stands below its table.
+
+Of many claims some would seem decided by chance. *Together* is what is left of a verdict under Holm's
+correction for the number of distinct claims on this page, by which the probability that any of them is
+wrong is at most 5 %. A claim that repeats another's number counts once.
 
 *Whose*: a claim marked *paper* is made in words by arXiv 2502.01763 (ICML 2025); the number that
 makes it testable is ours. One marked *ours* is derived or chosen here.
@@ -26,16 +30,25 @@ threshold here is our own choice, and so is the whole of figure 6, whose caption
 pub(crate) fn write(run: &RunInfo, figures: &[ExperimentRecord]) -> String {
     let mut page = String::from("# Claims\n\n");
     page.push_str(PREAMBLE);
-    let claims = || figures.iter().flat_map(|figure| &figure.claims);
-    let count = |verdict| claims().filter(|claim| claim.verdict == verdict).count();
+    let mut distinct: Vec<&Claim> = Vec::new();
+    for claim in figures.iter().flat_map(|figure| &figure.claims) {
+        if !distinct.iter().any(|other| other.repeats(claim)) {
+            distinct.push(claim);
+        }
+    }
+    let corrected = corrected(&distinct);
+    let together = |claim: &Claim| {
+        let place = distinct.iter().position(|other| other.repeats(claim));
+        place.map_or(Verdict::Undecided, |place| corrected[place])
+    };
+    let plain: Vec<Verdict> = distinct.iter().map(|claim| claim.verdict).collect();
     // Writing to a string cannot fail.
     let _ = writeln!(
         page,
-        "\n{} claims: {} hold, {} not reproduced, {} undecided. Seed {}, {}; {}.",
-        claims().count(),
-        count(Verdict::Holds),
-        count(Verdict::NotReproduced),
-        count(Verdict::Undecided),
+        "\n{} distinct claims: {}; together: {}. Seed {}, {}; {}.",
+        distinct.len(),
+        counted(&plain),
+        counted(&corrected),
         run.plan.seed,
         if run.plan.quick { "quick run" } else { "full size" },
         run.backend,
@@ -48,21 +61,50 @@ pub(crate) fn write(run: &RunInfo, figures: &[ExperimentRecord]) -> String {
             page.push_str("No claims.\n");
             continue;
         }
-        page.push_str("| id | claim | whose | measured | threshold | 95 % interval | verdict |\n");
-        page.push_str("|---|---|---|---|---|---|---|\n");
+        page.push_str(
+            "| id | claim | whose | measured | threshold | 95 % interval | verdict | together |\n",
+        );
+        page.push_str("|---|---|---|---|---|---|---|---|\n");
         for claim in &figure.claims {
-            row(&mut page, claim);
+            row(&mut page, claim, together(claim));
         }
         let methods: std::collections::BTreeSet<&str> =
             figure.claims.iter().map(|claim| claim.interval_method.as_str()).collect();
         let methods: Vec<&str> = methods.into_iter().collect();
         let _ = writeln!(page, "\nIntervals: {}.", methods.join("; "));
+        thresholds(&mut page, &figure.claims);
         rates(&mut page, figure);
     }
     page
 }
 
-fn row(page: &mut String, claim: &Claim) {
+fn counted(verdicts: &[Verdict]) -> String {
+    let count = |verdict| verdicts.iter().filter(|other| **other == verdict).count();
+    format!(
+        "{} hold, {} not reproduced, {} undecided",
+        count(Verdict::Holds),
+        count(Verdict::NotReproduced),
+        count(Verdict::Undecided)
+    )
+}
+
+/// When the thresholds were set, and what was known: a line for each day.
+fn thresholds(page: &mut String, claims: &[Claim]) {
+    let mut sets: Vec<(&ThresholdSet, Vec<&str>)> = Vec::new();
+    for claim in claims {
+        let Some(set) = &claim.threshold_set else { continue };
+        match sets.iter_mut().find(|(other, _)| *other == set) {
+            Some((_, ids)) => ids.push(&claim.id),
+            None => sets.push((set, vec![&claim.id])),
+        }
+    }
+    for (set, ids) in &sets {
+        let of = if sets.len() == 1 { String::new() } else { format!(" of {}", ids.join(", ")) };
+        let _ = writeln!(page, "\nThresholds{of}: set on {}; known then: {}.", set.on, set.known);
+    }
+}
+
+fn row(page: &mut String, claim: &Claim, together: Verdict) {
     let whose = match claim.whose {
         Whose::Paper => "paper",
         Whose::Ours => "ours",
@@ -72,19 +114,21 @@ fn row(page: &mut String, claim: &Claim) {
         Side::AtLeast => "≥",
     };
     let [low, high] = claim.interval;
-    let verdict = match claim.verdict {
+    let shown = |verdict| match verdict {
         Verdict::Holds => "holds".to_string(),
         other => format!("**{other}**"),
     };
     let _ = writeln!(
         page,
-        "| {} | {} | {whose} | {} | {side} {} | [{}, {}] | {verdict} |",
+        "| {} | {} | {whose} | {} | {side} {} | [{}, {}] | {} | {} |",
         claim.id,
         claim.text.replace('|', "\\|"),
         number(claim.measured),
         number(claim.threshold),
         number(low),
         number(high),
+        shown(claim.verdict),
+        shown(together),
     );
 }
 

@@ -11,6 +11,10 @@ pub struct Estimate {
     pub low: f64,
     /// Upper end of the interval; +∞ where the trials do not bound it.
     pub high: f64,
+    /// Trials behind it.
+    pub trials: usize,
+    /// Whether the interval is one of logarithms.
+    pub logarithmic: bool,
 }
 
 /// Confidence of every interval.
@@ -25,18 +29,24 @@ impl Estimate {
     pub fn mean(values: &[f64]) -> Self {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
-        let unbounded = Self { value: mean, low: f64::NEG_INFINITY, high: f64::INFINITY };
+        let unbounded = Self {
+            value: mean,
+            low: f64::NEG_INFINITY,
+            high: f64::INFINITY,
+            trials: values.len(),
+            logarithmic: false,
+        };
         if values.len() < 2 {
             return unbounded;
         }
         if values.iter().all(|v| v.is_infinite() && *v == values[0]) {
-            return Self { value: mean, low: mean, high: mean };
+            return Self { low: mean, high: mean, ..unbounded };
         }
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
         let Ok(t) = StudentsT::new(0.0, 1.0, n - 1.0) else { return unbounded };
         let half = t.inverse_cdf(0.5 * (1.0 + CONFIDENCE)) * (variance / n).sqrt();
         if half.is_finite() {
-            Self { value: mean, low: mean - half, high: mean + half }
+            Self { low: mean - half, high: mean + half, ..unbounded }
         } else {
             unbounded
         }
@@ -46,8 +56,28 @@ impl Estimate {
     #[must_use]
     pub fn geometric_mean(values: &[f64]) -> Self {
         let logarithms: Vec<f64> = values.iter().map(|v| v.ln()).collect();
-        let Self { value, low, high } = Self::mean(&logarithms);
-        Self { value: value.exp(), low: low.exp(), high: high.exp() }
+        let of = Self::mean(&logarithms);
+        let (value, low, high) = (of.value.exp(), of.low.exp(), of.high.exp());
+        Self { value, low, high, logarithmic: true, ..of }
+    }
+
+    /// Two-sided p-value of the hypothesis that the mean is `threshold`, by the test whose interval this
+    /// is: below 0.05 where the interval leaves the threshold out. Where all trials are alike, so that
+    /// there is no error to measure by, it is the sign test's, 2^(1−n). 1 where nothing is bounded.
+    #[must_use]
+    pub fn p_value(&self, threshold: f64) -> f64 {
+        let scale = |x: f64| if self.logarithmic { x.ln() } else { x };
+        let [value, low, high, threshold] =
+            [self.value, self.low, self.high, threshold].map(scale);
+        if value == threshold || value.is_nan() || threshold.is_nan() {
+            return 1.0;
+        }
+        if low == high {
+            return 0.5_f64.powf(self.trials as f64 - 1.0);
+        }
+        let Ok(t) = StudentsT::new(0.0, 1.0, self.trials as f64 - 1.0) else { return 1.0 };
+        let error = 0.5 * (high - low) / t.inverse_cdf(0.5 * (1.0 + CONFIDENCE));
+        if error.is_finite() { 2.0 * t.sf((value - threshold).abs() / error) } else { 1.0 }
     }
 
     /// Geometric mean of the trial-by-trial ratios `above / below`.
@@ -105,6 +135,28 @@ mod tests {
         assert!((estimate.value - 3.0).abs() < 1e-15);
         assert!((estimate.low - (3.0 - half)).abs() < 1e-8, "{estimate:?}");
         assert!((estimate.high - (3.0 + half)).abs() < 1e-8);
+    }
+
+    #[test]
+    fn p_values_end_with_their_intervals() {
+        for values in [&[1.0, 2.0, 3.0, 4.0, 5.0][..], &[0.1, 0.7]] {
+            for estimate in [Estimate::mean(values), Estimate::geometric_mean(values)] {
+                for end in [estimate.low, estimate.high] {
+                    let p = estimate.p_value(end);
+                    assert!((p - 0.05).abs() < 1e-9, "{estimate:?} {p}");
+                }
+                assert_eq!(estimate.p_value(estimate.value), 1.0);
+            }
+        }
+        // P(|T| > 4.604095) = 0.01 at four degrees of freedom.
+        let estimate = Estimate::mean(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        let p = estimate.p_value(3.0 + 4.604_095 * 0.5_f64.sqrt());
+        assert!((p - 0.01).abs() < 1e-8, "{p}");
+        assert_eq!(Estimate::mean(&[2.0; 5]).p_value(1.0), 0.0625);
+        assert_eq!(Estimate::mean(&[2.0; 5]).p_value(2.0), 1.0);
+        assert_eq!(Estimate::mean(&[2.0]).p_value(1.0), 1.0);
+        assert_eq!(Estimate::mean(&[f64::INFINITY; 4]).p_value(1.0), 0.125);
+        assert_eq!(Estimate::mean(&[f64::INFINITY, 1.0]).p_value(1.0), 1.0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whether panels, tables and claims name what there is.
 
-use crate::experiment::file::{ClaimFile, ExperimentFile, NumberFile, PanelFile, WhoseFile};
+use crate::claim::ThresholdSet;
+use crate::experiment::file::{CellChoice, ClaimFile, ExperimentFile, NumberFile, PanelFile, WhoseFile};
 use crate::experiment::source::unknown_name;
 use crate::experiment::{Experiment, Fault};
 use crate::model::{Kind, Measure};
@@ -107,8 +108,27 @@ fn texts(file: &ExperimentFile) -> Checked {
     for (i, one) in file.claim.iter().enumerate() {
         text(&format!("claim.{i}.id"), &one.id, short)?;
         text(&format!("claim.{i}.text"), &one.text, claim)?;
+        if let Some(set) = &one.threshold_set {
+            threshold_set(&format!("claim.{i}.threshold_set"), set)?;
+        }
     }
-    Ok(())
+    match &file.thresholds_set {
+        Some(set) => threshold_set("thresholds_set", set),
+        None => Ok(()),
+    }
+}
+
+fn threshold_set(place: &str, set: &ThresholdSet) -> Checked {
+    let digits = |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = set.on.split('-').collect();
+    if !matches!(parts[..], [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2)) {
+        let place = format!("{place}.on");
+        return Err(Fault::at(&place, format!("on: choose a date, such as 2026-11-24, not '{}'", set.on)));
+    }
+    if set.known.is_empty() {
+        return Err(Fault::at(&format!("{place}.known"), "known: say what was known on that day"));
+    }
+    text(&format!("{place}.known"), &set.known, TEXTS[1])
 }
 
 fn text(place: &str, text: &str, most: usize) -> Checked {
@@ -225,6 +245,11 @@ impl Experiment {
             self.measured(&panel.y, &[Kind::Series], "y")?;
             return Ok(());
         }
+        if self.model.measure(&panel.x).is_some() {
+            self.measured(&panel.x, &[Kind::Series], "x")?;
+            self.measured(&panel.y, &[Kind::Series], "y")?;
+            return Ok(());
+        }
         self.measured(&panel.y, &ends, "y")?;
         self.axis_named(&panel.x, "x")?;
         let categorical = |values: Vec<serde_json::Value>| values.iter().any(|v| !v.is_number());
@@ -288,6 +313,7 @@ impl Experiment {
         let at = |key: &str| format!("{place}.{key}");
         let of = [
             number.end.is_some(),
+            number.matched.is_some(),
             number.trial.is_some(),
             number.decades.is_some(),
             number.share.is_some(),
@@ -295,10 +321,11 @@ impl Experiment {
             number.less.is_some(),
         ];
         if of.iter().filter(|given| **given).count() != 1 {
-            let message = "a number is one of end, trial, decades, share, smallest and less";
+            let message = "a number is one of end, matched, trial, decades, share, smallest and less";
             return Err(Fault::at(place, message));
         }
-        let of_method = number.end.is_some() || number.decades.is_some() || number.share.is_some();
+        let of_method = [&number.end, &number.matched, &number.decades, &number.share];
+        let of_method = of_method.iter().any(|given| given.is_some());
         let name = match (&number.method, of_method) {
             (Some(name), true) => Some(name),
             (None, false) => None,
@@ -332,6 +359,9 @@ impl Experiment {
             }
         }
         let ends = [Kind::Series, Kind::Iteration];
+        if let CellChoice::TunedBy(name) = &number.cell {
+            self.measured(name, &ends, &at("cell.tuned_by"))?;
+        }
         if let Some(name) = &number.end {
             self.measured(name, &ends, &at("end"))?;
         }
@@ -343,6 +373,21 @@ impl Experiment {
             if number.level.is_none() {
                 return Err(Fault::at(place, "decades needs a level"));
             }
+        }
+        if let Some(name) = &number.matched {
+            self.measured(name, &[Kind::Series], &at("matched"))?;
+            let (Some(by), Some(level)) = (&number.by, number.level) else {
+                return Err(Fault::at(place, "matched needs by, a measure, and a level of it"));
+            };
+            self.measured(by, &[Kind::Series], &at("by"))?;
+            if !(level > 0.0 && level.is_finite()) {
+                return Err(Fault::at(&at("level"), "level: choose a positive number"));
+            }
+            if let Some(of) = &number.of {
+                self.measured(of, &[Kind::Trial], &at("of"))?;
+            }
+        } else if number.by.is_some() || number.of.is_some() {
+            return Err(Fault::at(place, "by and of stand beside matched"));
         }
         if let Some(name) = &number.share {
             self.measured(name, &[Kind::Iteration], &at("share"))?;

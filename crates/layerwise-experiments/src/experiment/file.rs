@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::claim::Whose;
+use crate::claim::{ThresholdSet, Whose};
 use crate::experiment::grid::Grid;
 use crate::plot::{Scale, Shape, Stroke};
 
@@ -52,6 +52,9 @@ pub(crate) struct ExperimentFile {
     /// Which numbers the CSV holds; without it, those that are drawn.
     #[serde(default)]
     pub(crate) table: Option<TableFile>,
+    /// When the thresholds of the claims were set, and what was known then.
+    #[serde(default)]
+    pub(crate) thresholds_set: Option<ThresholdSet>,
     /// What is claimed, and judged on the shown trials.
     #[serde(default)]
     pub(crate) claim: Vec<ClaimFile>,
@@ -172,7 +175,7 @@ pub(crate) struct PanelFile {
     /// Above it.
     #[serde(default)]
     pub(crate) title: String,
-    /// "iteration", or something that is varied.
+    /// "iteration", something that is varied, or a measure, against which another is drawn.
     pub(crate) x: String,
     /// A measure; of a map the second thing that is varied.
     pub(crate) y: String,
@@ -421,6 +424,9 @@ pub(crate) struct ClaimFile {
     /// The threshold that the number is claimed to reach.
     #[serde(default)]
     pub(crate) at_least: Option<f64>,
+    /// When this threshold was set, where it was not with the others.
+    #[serde(default)]
+    pub(crate) threshold_set: Option<ThresholdSet>,
 }
 
 /// Whose a claim is.
@@ -462,13 +468,13 @@ pub(crate) struct TheoryGapFile {
     pub(crate) stream: [String; 2],
 }
 
-/// A number of each trial. One of `end`, `trial`, `decades`, `share`, `smallest` and `less`.
+/// A number of each trial. One of `end`, `matched`, `trial`, `decades`, `share`, `smallest` and `less`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
-    "oneOf" = [{"required": ["end"]}, {"required": ["trial"]}, {"required": ["decades"]}, {"required": ["share"]}, {"required": ["smallest"]}, {"required": ["less"]}],
-    "dependentRequired" = {"decades": ["level"]},
-    "if" = {"anyOf": [{"required": ["end"]}, {"required": ["decades"]}, {"required": ["share"]}]},
+    "oneOf" = [{"required": ["end"]}, {"required": ["matched"]}, {"required": ["trial"]}, {"required": ["decades"]}, {"required": ["share"]}, {"required": ["smallest"]}, {"required": ["less"]}],
+    "dependentRequired" = {"decades": ["level"], "matched": ["by", "level"]},
+    "if" = {"anyOf": [{"required": ["end"]}, {"required": ["matched"]}, {"required": ["decades"]}, {"required": ["share"]}]},
     "then" = {"required": ["method"]},
     "else" = {"properties": {"method": false}},
 ))]
@@ -486,6 +492,16 @@ pub(crate) struct NumberFile {
     /// A measure of the method at the end of the trial.
     #[serde(default)]
     pub(crate) end: Option<String>,
+    /// A measure of the method where another, named by `by`, has come down to `level` for good,
+    /// interpolated between the recorded iterations.
+    #[serde(default)]
+    pub(crate) matched: Option<String>,
+    /// See `matched`.
+    #[serde(default)]
+    pub(crate) by: Option<String>,
+    /// The number of the trial that the level of `matched` is a multiple of; 1 where it is left out.
+    #[serde(default)]
+    pub(crate) of: Option<String>,
     /// Which hyperparameters.
     #[serde(default)]
     pub(crate) cell: CellChoice,
@@ -498,7 +514,7 @@ pub(crate) struct NumberFile {
     /// Decades of learning rates over which this measure ends at most at `level`.
     #[serde(default)]
     pub(crate) decades: Option<String>,
-    /// See `decades`.
+    /// See `decades` and `matched`.
     #[serde(default)]
     pub(crate) level: Option<f64>,
     /// Share of the method's hyperparameters at which this iteration is reached.
@@ -520,12 +536,14 @@ pub(crate) struct NumberFile {
 }
 
 /// Which of a method's hyperparameters a number is of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum CellChoice {
     /// Those chosen on the tuning trials.
     #[default]
     Tuned,
+    /// Those with the smallest median of this measure on the tuning trials.
+    TunedBy(String),
     /// In each trial, those with the smallest number.
     Best,
     /// Those with the smallest median over the shown trials.

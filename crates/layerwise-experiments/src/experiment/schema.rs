@@ -161,12 +161,15 @@ fn simplify(schema: &mut Value) {
 /// Says which measures there are, of all models.
 fn name_measures(root: &mut Value) {
     use Kind::{Iteration, Series, Trial};
-    let places: [(&str, &str, &[Kind]); 8] = [
+    let places: [(&str, &str, &[Kind]); 11] = [
         ("PanelFile", "fastest", &[Series, Iteration]),
         ("PanelFile", "map", &[Series, Iteration]),
         ("BelowFile", "y", &[Series]),
         ("RuleFile", "trial", &[Trial]),
         ("NumberFile", "end", &[Series, Iteration]),
+        ("NumberFile", "matched", &[Series]),
+        ("NumberFile", "by", &[Series]),
+        ("NumberFile", "of", &[Trial]),
         ("NumberFile", "trial", &[Trial]),
         ("NumberFile", "decades", &[Series]),
         ("NumberFile", "share", &[Iteration]),

@@ -37,7 +37,7 @@ pub fn compare(judged: &[Judged], reported: &[Claim]) -> Vec<String> {
         if judged.threshold != reported.threshold {
             differ("threshold", &reported.threshold, &judged.threshold);
         }
-        let Interval { value, low, high, tolerance } = judged.interval;
+        let Interval { value, low, high, tolerance, .. } = judged.interval;
         let [reported_low, reported_high] = reported.interval;
         for (what, reported, computed) in [
             ("measured", reported.measured, value),
@@ -53,6 +53,10 @@ pub fn compare(judged: &[Judged], reported: &[Claim]) -> Vec<String> {
             if !equal {
                 differ(what, &reported, &computed);
             }
+        }
+        let [least, most] = judged.interval.p_value(judged.threshold);
+        if !(least..=most).contains(&reported.p) {
+            differ("p-value", &reported.p, &(0.5 * (least + most)));
         }
         if !judged.allows(reported.verdict) {
             differ("verdict", &reported.verdict, &judged.verdict);

@@ -5,7 +5,7 @@ use rand::RngCore;
 
 use crate::Result;
 use crate::experiment::file::TheoryGapFile;
-use crate::judge::interval::{Interval, Tolerance, sum};
+use crate::judge::interval::{Interval, Spread, Tolerance, sum};
 use crate::judge::number::Trials;
 use crate::judge::order::{ascending, percentile};
 
@@ -69,7 +69,9 @@ pub(super) fn judged(points: &[Point], gap: &TheoryGapFile, seed: u64) -> Interv
     let scale = sizes.fold(0.0_f64, |s, x| s.max(x.abs()));
     let tolerance = Tolerance::absolute(trials, scale * gap.standard_errors.abs().max(1.0));
     let value = largest(points, &vec![1.0; trials], gap.standard_errors);
-    let unbounded = Interval { value, low: f64::NEG_INFINITY, high: f64::INFINITY, tolerance };
+    let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
+    let spread = Spread::Resamples(Vec::new());
+    let unbounded = Interval { value, low, high, tolerance, spread };
     if !value.is_finite() || trials == 0 {
         return unbounded;
     }
@@ -86,7 +88,8 @@ pub(super) fn judged(points: &[Point], gap: &TheoryGapFile, seed: u64) -> Interv
         })
         .collect();
     resampled.sort_by(ascending);
-    Interval { low: percentile(&resampled, 2.5), high: percentile(&resampled, 97.5), ..unbounded }
+    let (low, high) = (percentile(&resampled, 2.5), percentile(&resampled, 97.5));
+    Interval { low, high, spread: Spread::Resamples(resampled), ..unbounded }
 }
 
 /// The whole number below `bound` that follows in a stream: the high half of a draw of 32 bits times the

@@ -3,7 +3,7 @@
 use crate::judge::student;
 
 /// A number of the trials with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Interval {
     /// The point estimate.
     pub value: f64,
@@ -13,6 +13,53 @@ pub struct Interval {
     pub high: f64,
     /// How far another correct computation of the same numbers may lie from each.
     pub tolerance: Tolerance,
+    pub(super) spread: Spread,
+}
+
+/// By what a threshold is tested.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Spread {
+    /// A mean and its standard error, of logarithms where the number is their exponential.
+    Trials { mean: f64, error: f64, count: usize, logarithms: bool },
+    /// The numbers of the resamples.
+    Resamples(Vec<f64>),
+}
+
+impl Interval {
+    /// Between which numbers the two-sided p-value of a threshold lies, as far as rounding leaves it open:
+    /// a t is wrong by ten times the numbers' [`Tolerance`] relative to its numerator at most, a probability
+    /// that is 1 less another by 10⁻¹³; of resamples two may change sides.
+    pub(super) fn p_value(&self, threshold: f64) -> [f64; 2] {
+        match &self.spread {
+            Spread::Resamples(values) if values.is_empty() => [1.0; 2],
+            Spread::Resamples(values) => {
+                let at_most = values.iter().filter(|value| **value <= threshold).count();
+                let at_least = values.iter().filter(|value| **value >= threshold).count();
+                let fewer = at_most.min(at_least) as f64;
+                [fewer - 1.0, fewer + 3.0]
+                    .map(|n| (2.0 * n / (values.len() as f64 + 1.0)).clamp(0.0, 1.0))
+            }
+            &Spread::Trials { mean, error, count, logarithms } => {
+                let distance = (mean - if logarithms { threshold.ln() } else { threshold }).abs();
+                if distance == 0.0 || distance.is_nan() {
+                    return [1.0; 2];
+                }
+                if error == 0.0 {
+                    return [0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX) - 1); 2];
+                }
+                if !error.is_finite() {
+                    return [1.0; 2];
+                }
+                let open = match self.tolerance {
+                    Tolerance::Absolute(part) | Tolerance::Relative(part) => 10.0 * part,
+                };
+                [1.0, -1.0].map(|sign| {
+                    let t = ((distance + sign * open) / error).max(0.0);
+                    1.0 - student::probability(t, count - 1) - sign * 1e-13
+                })
+            }
+        }
+    }
 }
 
 /// What two computations of the same numbers may differ by: 10⁻⁹ √n s, for n numbers of at most s in absolute
@@ -61,21 +108,23 @@ pub(super) fn of_mean(values: &[f64]) -> Interval {
     let value = sum(values.iter().copied()) / count as f64;
     let largest = values.iter().fold(0.0, |s: f64, v| s.max(v.abs()));
     let alike = |v: &f64| v.is_infinite() && *v == value;
-    let bounds = if count < 2 {
-        None
+    let error = if count < 2 {
+        f64::INFINITY
     } else if values.iter().all(alike) {
-        Some(0.0)
+        0.0
     } else {
         let squares = sum(values.iter().map(|v| (v - value) * (v - value)));
-        let error = (squares / (count as f64 * (count - 1) as f64)).sqrt();
-        Some(student::two_sided(0.95, count - 1) * error).filter(|half| half.is_finite())
+        (squares / (count as f64 * (count - 1) as f64)).sqrt()
     };
+    let bounds =
+        error.is_finite().then(|| student::two_sided(0.95, count - 1) * error);
     let (low, high) = match bounds {
         None => (f64::NEG_INFINITY, f64::INFINITY),
         Some(half) => (value - half, value + half),
     };
     let scale = Some(largest.max(bounds.unwrap_or(0.0))).filter(|s| s.is_finite()).unwrap_or(0.0);
-    Interval { value, low, high, tolerance: Tolerance::absolute(count, scale) }
+    let spread = Spread::Trials { mean: value, error, count, logarithms: false };
+    Interval { value, low, high, tolerance: Tolerance::absolute(count, scale), spread }
 }
 
 /// The geometric mean of trials: the exponential of the mean of logarithms, and of its interval.
@@ -87,7 +136,14 @@ pub(super) fn of_geometric_mean(values: &[f64]) -> Interval {
     };
     // The exponential and the ratios have roundings of their own.
     let tolerance = Tolerance::Relative(part.max(UNIT));
-    Interval { value: of.value.exp(), low: of.low.exp(), high: of.high.exp(), tolerance }
+    let spread = match of.spread {
+        Spread::Trials { mean, error, count, .. } => {
+            Spread::Trials { mean, error, count, logarithms: true }
+        }
+        resamples => resamples,
+    };
+    let (value, low, high) = (of.value.exp(), of.low.exp(), of.high.exp());
+    Interval { value, low, high, tolerance, spread }
 }
 
 /// A sum whose rounding does not grow with the number of terms (Neumaier's).

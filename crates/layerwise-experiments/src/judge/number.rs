@@ -46,6 +46,14 @@ enum Meaning<'a> {
         measure: &'a Measure,
         counts: bool,
     },
+    /// Names of what comes down and of what is read off there.
+    Matched {
+        run: Run,
+        by: &'a str,
+        read: &'a str,
+        level: f64,
+        unit: Option<&'a str>,
+    },
     /// Runs with their rates, ascending.
     Decades {
         runs: Vec<(f64, Run)>,
@@ -104,6 +112,18 @@ impl<'a> Number<'a> {
                 };
                 Some(smallest(runs.iter().map(end)))
             }
+            Meaning::Matched { run, by, read, level, unit } => {
+                let outcome = trials.outcome(run.setting, run.place, trial)?;
+                let unit = unit.map_or(Some(1.0), |name| {
+                    outcome.trial.get(name).and_then(|of| of.first()).copied()
+                });
+                let cell = outcome.cells.get(run.cell);
+                let curve = |name: &str| cell.and_then(|of| of.get(name));
+                Some(match (curve(by), curve(read), unit) {
+                    (Some(by), Some(read), Some(unit)) => read_off(by, read, level * unit),
+                    _ => f64::NAN,
+                })
+            }
             Meaning::Decades { runs, setting, measure, level } => {
                 trials.outcome(*setting, 0, trial)?;
                 let point = |(rate, run): &(f64, Run)| (*rate, trials.end(run, trial, measure));
@@ -133,6 +153,25 @@ impl<'a> Number<'a> {
 /// The smallest that is a number; NaN where none is.
 fn smallest(values: impl Iterator<Item = f64>) -> f64 {
     values.min_by(ascending).unwrap_or(f64::NAN)
+}
+
+/// What a second curve is at where a first one crosses a level and does not come back above it; on the
+/// straight line between their logarithms.
+fn read_off(first: &[f64], second: &[f64], level: f64) -> f64 {
+    let mut crossing = None;
+    let steps = first.windows(2).zip(second.windows(2));
+    for (falling, read) in steps {
+        if falling[1] <= level {
+            if falling[0] > level || falling[0].is_nan() {
+                crossing = Some((falling, read));
+            }
+        } else {
+            crossing = None;
+        }
+    }
+    let Some((falling, read)) = crossing else { return f64::NAN };
+    let share = (falling[0] / level).ln() / (falling[0] / falling[1]).ln();
+    read[0] * (read[1] / read[0]).powf(share)
 }
 
 /// How many decades between two rates lie at most at a level, on the straight line, over the logarithm of
@@ -168,13 +207,19 @@ impl<'a> Trials<'a> {
         let measures = self.experiment.model.measures();
         let measured = |name: &str| measures.iter().find(|measure| measure.name == name);
         if let Some(measure) = file.end.as_deref().and_then(measured) {
-            let runs = match file.cell {
+            let runs = match &file.cell {
                 CellChoice::Best => runs,
                 CellChoice::Tuned => vec![self.tuned(number, &runs)?],
+                CellChoice::TunedBy(name) => vec![self.tuned_by(Some(name), number, &runs)?],
                 CellChoice::Fastest => vec![self.fastest(&runs, measure)?],
             };
             let counts = file.diverged == Diverged::Counts;
             return Some(Meaning::End { setting, runs, measure, counts });
+        }
+        if let Some(read) = file.matched.as_deref() {
+            let (run, level) = (self.tuned(number, &runs)?, file.level?);
+            let (by, unit) = (file.by.as_deref()?, file.of.as_deref());
+            return Some(Meaning::Matched { run, by, read, level, unit });
         }
         if let Some(measure) = file.decades.as_deref().and_then(measured) {
             let chosen = self.tuned(number, &runs)?;
@@ -225,6 +270,11 @@ impl<'a> Trials<'a> {
     /// The run whose tuning trials have the smallest median; of equals that with the smaller rate, and
     /// then with smaller other values, the last axis first.
     fn tuned(self, method: usize, runs: &[Run]) -> Option<Run> {
+        self.tuned_by(self.experiment.file.tune_by.as_deref(), method, runs)
+    }
+
+    /// The same by a measure of another name.
+    fn tuned_by(self, by: Option<&str>, method: usize, runs: &[Run]) -> Option<Run> {
         let (first, others) = runs.split_first()?;
         if others.is_empty() {
             return Some(*first);
@@ -234,7 +284,6 @@ impl<'a> Trials<'a> {
         if tuning.is_empty() || !entry.axes.iter().any(|axis| axis.tuned) {
             return None;
         }
-        let by = self.experiment.file.tune_by.as_deref();
         let measure = self.experiment.model.measures().iter().find(|m| Some(m.name) == by);
         let medians: Vec<f64> = runs
             .iter()
@@ -360,6 +409,17 @@ mod tests {
         assert_eq!(decades(left, right, 0.05), 0.0);
         assert_eq!(decades(left, (1.0, f64::INFINITY), 0.2), 0.0);
         assert_eq!(decades(left, (1.0, f64::NAN), 0.2), 0.0);
+    }
+
+    #[test]
+    fn a_curve_is_read_off_where_the_other_stays_low() {
+        let (first, second) = ([1.0, 0.1, 1.0, 0.01, 0.001], [1.0, 1.0, 16.0, 4.0, 3.0]);
+        assert!((read_off(&first, &second, 0.1) - 8.0).abs() < 1e-14);
+        assert!((read_off(&first, &second, 0.001) - 3.0).abs() < 1e-14);
+        for level in [2.0, 1e-4, f64::NAN] {
+            assert!(read_off(&first, &second, level).is_nan(), "{level}");
+        }
+        assert!(read_off(&[f64::INFINITY; 2], &[1.0; 2], 0.5).is_nan());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) fn two_sided(within: f64, freedom: usize) -> f64 {
 }
 
 /// `P(|T| ≤ t)`, a sum of powers of cos θ with tan θ = t/√ν (Abramowitz and Stegun, 26.7.3 and 26.7.4).
-fn probability(t: f64, freedom: usize) -> f64 {
+pub(super) fn probability(t: f64, freedom: usize) -> f64 {
     let nu = freedom as f64;
     let (cosine2, sine) = (nu / (nu + t * t), t / (nu + t * t).sqrt());
     let odd = freedom % 2 == 1;

@@ -13,9 +13,13 @@ pub const DISTANCE: Measure = series("subspace_distance", "subspace distance dis
 /// `dist(G D, G⋆)`, the distance of the layer that acts on raw inputs.
 pub const EFFECTIVE_DISTANCE: Measure =
     series("effective_subspace_distance", "subspace distance dist(G, G⋆)");
-/// Excess loss on the transfer task, of a head that is fitted to it.
+/// Excess loss on the transfer task, of a head that is fitted to it. Batch-norm keeps the scale of the
+/// training inputs.
 pub const TRANSFER: Measure = series("excess_transfer_loss", "excess transfer loss");
-/// The first iteration with a distance at most the setting's target.
+/// The same, but that batch-norm takes its scale from the inputs of the transfer task.
+pub const RENORMALIZED_TRANSFER: Measure =
+    series("renormalized_transfer_loss", "excess transfer loss, batch-norm's scale anew");
+/// The iteration from which on the distance stays at most the setting's target, until the run ends.
 pub const STEPS: Measure = Measure {
     name: "steps_to_target",
     label: "steps to the target distance",
@@ -38,11 +42,12 @@ pub const BATCH_NORM_DISTANCE: Measure = Measure {
 };
 
 /// All of them.
-pub const ALL: [Measure; 8] = [
+pub const ALL: [Measure; 9] = [
     EXCESS,
     DISTANCE,
     EFFECTIVE_DISTANCE,
     TRANSFER,
+    RENORMALIZED_TRANSFER,
     STEPS,
     DIVERGED_AT,
     ZERO_LOSS,

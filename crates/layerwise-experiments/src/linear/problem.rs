@@ -17,7 +17,7 @@ impl Model for LinearModel {
     }
 
     fn result_version(&self) -> u64 {
-        1
+        2
     }
 
     fn measures(&self) -> &'static [Measure] {

@@ -97,13 +97,17 @@ struct Evaluation<'a> {
     target: Array2<f64>,
     /// The diagonal of `D = diag(Σ)^{-1/2}`.
     scale: Array1<f64>,
+    /// The same of the transfer task.
+    transfer_scale: Option<Array1<f64>>,
 }
 
 impl<'a> Evaluation<'a> {
     fn new(train: &'a LinearTask, transfer: Option<&'a LinearTask>) -> Result<Self> {
         let target = train.head().dot(&train.representation());
-        let scale = covariance(train).variances().mapv(|variance| variance.sqrt().recip());
-        Ok(Self { train, transfer, target, scale })
+        let scale =
+            |task| covariance(task).variances().mapv(|variance: f64| variance.sqrt().recip());
+        let transfer_scale = transfer.map(scale);
+        Ok(Self { train, transfer, target, scale: scale(train), transfer_scale })
     }
 
     fn zero_loss(&self) -> Result<f64> {
@@ -126,12 +130,24 @@ impl<'a> Evaluation<'a> {
 
     /// G as it acts on raw inputs.
     fn effective(&self, net: &TwoLayerLinear, normalized: bool) -> Array2<f64> {
-        let mut effective = net.representation().to_owned();
         if normalized {
-            effective *= &self.scale.view().insert_axis(Axis(0));
+            scaled(net.representation(), &self.scale)
+        } else {
+            net.representation().to_owned()
         }
-        effective
     }
+
+    /// Excess loss on the transfer task of the best head on a representation; NaN without such a task.
+    fn transfer(&self, representation: ArrayView2<f64>) -> Result<f64> {
+        let Some(task) = self.transfer else { return Ok(f64::NAN) };
+        let (head, features) = (task.head(), task.representation());
+        Ok(excess_transfer_loss(representation, head, features, covariance(task).lower())?)
+    }
+}
+
+/// `G D` for the diagonal of D.
+fn scaled(representation: ArrayView2<f64>, scale: &Array1<f64>) -> Array2<f64> {
+    &representation * &scale.view().insert_axis(Axis(0))
 }
 
 fn covariance(task: &LinearTask) -> &Covariance {
@@ -148,9 +164,10 @@ struct Run {
     /// `dist(G D, G⋆)`, the distance of the layer that acts on raw inputs: the same as
     /// `distance` without batch-norm.
     effective_distance: Vec<f64>,
-    /// Empty where it is not asked for.
+    /// Empty where it is not asked for, as the next.
     transfer: Vec<f64>,
-    /// The first iteration at which the target distance was reached.
+    renormalized_transfer: Vec<f64>,
+    /// The iteration from which on the distance has been at most the target.
     reached: Option<usize>,
     /// The iteration at which the iterate stopped being finite or the step being defined.
     diverged: Option<usize>,
@@ -181,9 +198,12 @@ impl Racer {
         ]);
         if setting.transfer.is_some() {
             numbers.insert(measures::TRANSFER.name.into(), self.run.transfer);
+            let renormalized = self.run.renormalized_transfer;
+            numbers.insert(measures::RENORMALIZED_TRANSFER.name.into(), renormalized);
         }
         if setting.target_distance.is_some() {
-            numbers.insert(measures::STEPS.name.into(), iteration(self.run.reached));
+            let reached = self.run.reached.filter(|_| self.run.diverged.is_none());
+            numbers.insert(measures::STEPS.name.into(), iteration(reached));
         }
         numbers
     }
@@ -217,11 +237,10 @@ impl Racer {
         target: f64,
         evaluation: &Evaluation<'_>,
     ) -> Result<()> {
-        if self.run.diverged.is_none() && self.run.reached.is_none() {
+        if self.run.diverged.is_none() {
             let distance = evaluation.distance(self.net.representation());
-            if self.defined(distance, iteration)?.is_some_and(|distance| distance <= target) {
-                self.run.reached = Some(iteration);
-            }
+            let there = self.defined(distance, iteration)?.is_some_and(|d| d <= target);
+            self.run.reached = there.then(|| self.run.reached.unwrap_or(iteration));
         }
         Ok(())
     }
@@ -235,18 +254,19 @@ impl Racer {
                 self.run.diverged = Some(iteration);
             }
         }
-        let [excess, distance, effective, transfer] =
-            measured.unwrap_or([f64::INFINITY, 1.0, 1.0, f64::INFINITY]);
+        let [excess, distance, effective, transfer, renormalized] =
+            measured.unwrap_or([f64::INFINITY, 1.0, 1.0, f64::INFINITY, f64::INFINITY]);
         self.run.excess.push(excess);
         self.run.distance.push(distance);
         self.run.effective_distance.push(effective);
         if evaluation.transfer.is_some() {
             self.run.transfer.push(transfer);
+            self.run.renormalized_transfer.push(renormalized);
         }
         Ok(())
     }
 
-    fn measure(&self, evaluation: &Evaluation<'_>) -> Result<[f64; 4]> {
+    fn measure(&self, evaluation: &Evaluation<'_>) -> Result<[f64; 5]> {
         let normalized = self.normalizes;
         let effective = evaluation.effective(&self.net, normalized);
         let predictor = self.net.head().dot(&effective);
@@ -254,15 +274,13 @@ impl Racer {
         let distance = evaluation.distance(self.net.representation())?;
         let effective_distance =
             if normalized { evaluation.distance(effective.view())? } else { distance };
-        let transfer = match evaluation.transfer {
-            Some(task) => excess_transfer_loss(
-                effective.view(),
-                task.head(),
-                task.representation(),
-                covariance(task).lower(),
-            )?,
-            None => f64::NAN,
+        let transfer = evaluation.transfer(effective.view())?;
+        let renormalized = match &evaluation.transfer_scale {
+            Some(scale) if normalized => {
+                evaluation.transfer(scaled(self.net.representation(), scale).view())?
+            }
+            _ => transfer,
         };
-        Ok([excess, distance, effective_distance, transfer])
+        Ok([excess, distance, effective_distance, transfer, renormalized])
     }
 }

@@ -37,7 +37,7 @@ pub struct LinearSetting {
     /// The task on which the transfer loss is measured, which is not recorded without.
     #[serde(default)]
     pub transfer: Option<Transfer>,
-    /// Where set, each run notes the first iteration with a subspace distance at most this.
+    /// Where set, each run notes the iteration from which on its subspace distance stays at most this.
     #[serde(default)]
     pub target_distance: Option<f64>,
     /// At how many iterations at most series are recorded, log-spaced, the first and the last included.

@@ -34,7 +34,12 @@ fn judged(view: View<'_>, claim: &ClaimFile, method: Option<&str>) -> Result<Cla
         let (left, right) = pair(of);
         left.into_iter().zip(right).map(|(l, r)| f(l, r)).collect()
     };
+    let (side, threshold) = match (claim.at_most, claim.at_least) {
+        (Some(threshold), _) => (Side::AtMost, threshold),
+        (None, threshold) => (Side::AtLeast, threshold.unwrap_or(f64::NAN)),
+    };
     let mut points = 0;
+    let mut resampled_p = None;
     let (estimate, interval) = if let Some(of) = &claim.ratio {
         let (above, below) = pair(of);
         (Estimate::paired_ratio(&above, &below), LOG_T_INTERVAL)
@@ -46,14 +51,12 @@ fn judged(view: View<'_>, claim: &ClaimFile, method: Option<&str>) -> Result<Cla
         let compared = compared(view, gap)?;
         points = compared.len();
         let seed = view.experiment.plan.seed;
-        (gap_estimate(&compared, gap, seed), "bootstrap percentiles over trials, 2000 resamples")
+        let (estimate, resampled) = gap_estimate(&compared, gap, seed);
+        resampled_p = Some(resampled_p_value(&resampled, threshold));
+        (estimate, "bootstrap percentiles over trials, 2000 resamples")
     } else {
         let value = claim.value.as_ref().map(|number| numbers.of(number)).unwrap_or_default();
         (Estimate::mean(&value), T_INTERVAL)
-    };
-    let (side, threshold) = match (claim.at_most, claim.at_least) {
-        (Some(threshold), _) => (Side::AtMost, threshold),
-        (None, threshold) => (Side::AtLeast, threshold.unwrap_or(f64::NAN)),
     };
     let named = |text: &str| text.replace("{method}", method.unwrap_or_default());
     let mut text = named(&claim.text)
@@ -67,7 +70,17 @@ fn judged(view: View<'_>, claim: &ClaimFile, method: Option<&str>) -> Result<Cla
         }
     }
     let whose = claim.whose.of(method);
-    Ok(Claim::judge(named(&claim.id), whose, text, estimate, interval, side, threshold))
+    let judged = Claim::judge(named(&claim.id), whose, text, estimate, interval, side, threshold);
+    let set = claim.threshold_set.as_ref().or(view.experiment.file.thresholds_set.as_ref());
+    Ok(Claim { p: resampled_p.unwrap_or(judged.p), threshold_set: set.cloned(), ..judged })
+}
+
+/// Two-sided p-value of a threshold by resamples: twice the share on the smaller side of it, where one
+/// more lies on either side.
+fn resampled_p_value(values: &[f64], threshold: f64) -> f64 {
+    let below = values.iter().filter(|value| **value <= threshold).count();
+    let above = values.iter().filter(|value| **value >= threshold).count();
+    (2.0 * (below.min(above) + 1) as f64 / (values.len() + 1) as f64).min(1.0)
 }
 
 /// Puts a number in the place of "{name:.1}", or "{name:.1%}" for a share, with as many decimals.
@@ -126,7 +139,8 @@ fn excess_deviation<'a>(errors: f64, points: impl Iterator<Item = (&'a [f64], f6
         .fold(f64::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
 }
 
-fn gap_estimate(points: &[Point], gap: &TheoryGapFile, seed: u64) -> Estimate {
+/// The estimate, and the numbers of the resamples behind its interval.
+fn gap_estimate(points: &[Point], gap: &TheoryGapFile, seed: u64) -> (Estimate, Vec<f64>) {
     const RESAMPLES: usize = 2000;
     let errors = gap.standard_errors;
     let value =
@@ -135,7 +149,7 @@ fn gap_estimate(points: &[Point], gap: &TheoryGapFile, seed: u64) -> Estimate {
     let mut rng = Streams::new(seed).stream(task, purpose, 0);
     let trials = points.iter().map(|point| point.simulated.len()).min().unwrap_or(0);
     if !value.is_finite() || trials == 0 {
-        return Estimate::mean(&[value]);
+        return (Estimate::mean(&[value]), Vec::new());
     }
     let mut resampled: Vec<Vec<f64>> = points.iter().map(|p| p.simulated.clone()).collect();
     let mut values = Vec::with_capacity(RESAMPLES);
@@ -151,7 +165,8 @@ fn gap_estimate(points: &[Point], gap: &TheoryGapFile, seed: u64) -> Estimate {
         let pairs = resampled.iter().map(Vec::as_slice).zip(predicted);
         values.push(excess_deviation(errors, pairs));
     }
-    Estimate { value, low: quantile(&values, 0.025), high: quantile(&values, 0.975) }
+    let (low, high) = (quantile(&values, 0.025), quantile(&values, 0.975));
+    (Estimate { value, low, high, trials, logarithmic: false }, values)
 }
 
 #[cfg(test)]

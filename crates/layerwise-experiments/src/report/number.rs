@@ -60,6 +60,9 @@ impl Numbers<'_> {
         if let Some(measure) = number.end.as_deref().and_then(measure) {
             return self.end(number, measure, (setting, method), &held);
         }
+        if let (Some(y), Some(x)) = (&number.matched, &number.by) {
+            return self.matched(number, [x, y], (setting, method), &held);
+        }
         if let Some(measure) = number.decades.as_deref().and_then(measure) {
             let Some(chosen) = self.view.tuned(setting, method, &held) else { return Vec::new() };
             return self.decades(measure, chosen.at, number.level.unwrap_or(f64::NAN));
@@ -117,9 +120,13 @@ impl Numbers<'_> {
             Diverged::Counts => self.view.ends(at, measure),
             Diverged::Undecided => self.view.comparable(at, measure),
         };
-        match number.cell {
+        match &number.cell {
             CellChoice::Tuned => {
                 self.view.tuned(setting, method, held).map(|chosen| ends(chosen.at))
+            }
+            CellChoice::TunedBy(name) => {
+                let by = self.view.experiment.model.measure(name);
+                self.view.tuned_by(by, setting, method, held).map(|chosen| ends(chosen.at))
             }
             CellChoice::Fastest => self.view.fastest(setting, method, measure, held).map(ends),
             CellChoice::Best => {
@@ -131,6 +138,25 @@ impl Numbers<'_> {
             }
         }
         .unwrap_or_default()
+    }
+
+    /// A measure y where another, x, has come down to a level for good, by trial.
+    fn matched(
+        &self,
+        number: &NumberFile,
+        [x, y]: [&str; 2],
+        (setting, method): (usize, usize),
+        held: &[(&str, &Value)],
+    ) -> Vec<f64> {
+        let Some(chosen) = self.view.tuned(setting, method, held) else { return Vec::new() };
+        let level = number.level.unwrap_or(f64::NAN);
+        let unit = number.of.as_ref().map(|name| self.view.of_trials(setting, name));
+        let [x, y] = [x, y].map(|name| self.view.series(chosen.at, name));
+        let of = |trial: usize| {
+            let unit = unit.as_ref().map_or(1.0, |unit| unit[trial]);
+            where_it_stays(x[trial], y[trial], level * unit)
+        };
+        (0..self.view.trials(setting)).map(of).collect()
     }
 
     /// Decades of rates around a cell over which a measure ends at most at a level, by trial.
@@ -161,6 +187,15 @@ fn at<'v>(wanted: &'v Value, values: &[&'v Value]) -> Option<&'v Value> {
     }
 }
 
+/// `y` where `x` comes down to `level` for the last time, and stays: interpolated between two recorded
+/// iterations, linear in the logarithms of both; NaN where it does not, or is there from the start.
+fn where_it_stays(x: &[f64], y: &[f64], level: f64) -> f64 {
+    let Some(before) = x.iter().rposition(|x| *x > level || x.is_nan()) else { return f64::NAN };
+    let at = |i: usize| Some((x.get(i)?.ln(), y.get(i)?.ln()));
+    let (Some((x0, y0)), Some((x1, y1))) = (at(before), at(before + 1)) else { return f64::NAN };
+    (y0 + (y1 - y0) * (x0 - level.ln()) / (x0 - x1)).exp()
+}
+
 /// Length, in decades of `x`, of where the interpolation of `y`, linear in log x, is ≤ `level`; NaN counts as
 /// infinite.
 fn decades_below(x: &[f64], y: &[f64], level: f64) -> f64 {
@@ -184,6 +219,18 @@ fn decades_below(x: &[f64], y: &[f64], level: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn curves_are_matched_where_they_come_down_for_good() {
+        let x = [10.0, 0.5, 2.0, 0.02, 0.01];
+        let y = [9.0, 1.0, 8.0, 2.0, 5.0];
+        // Half of the way, on logarithms, from (2, 8) to (0.02, 2).
+        assert!((where_it_stays(&x, &y, 0.2) - 4.0).abs() < 1e-12);
+        assert!(where_it_stays(&x, &y, 0.005).is_nan());
+        assert!(where_it_stays(&x, &y, 20.0).is_nan());
+        assert!(where_it_stays(&[1.0, f64::NAN], &[1.0, 1.0], 2.0).is_nan());
+        assert!(where_it_stays(&[], &[], 2.0).is_nan());
+    }
 
     #[test]
     fn decades_are_interpolated_on_both_sides() {

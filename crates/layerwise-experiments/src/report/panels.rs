@@ -87,7 +87,9 @@ impl<'a> Drawing<'a> {
         };
         let Some(measure) = measure else { return Ok(panel) };
         for series in self.series(file) {
-            if file.x == "iteration" {
+            if let Some(x) = self.measure(&file.x) {
+                self.against(file, x, measure, &series, &mut panel);
+            } else if file.x == "iteration" {
                 self.curves(file, measure, &series, &mut panel);
             } else {
                 match file.statistic {
@@ -131,15 +133,18 @@ impl<'a> Drawing<'a> {
     }
 
     fn x_axis(&self, file: &PanelFile) -> Axis {
-        let standard = match file.x.as_str() {
-            "iteration" => "iteration t",
-            "rate" => "learning rate η",
-            "damping" => "damping λ",
-            other => other,
+        let measure = self.measure(&file.x);
+        let standard = match (file.x.as_str(), measure) {
+            (_, Some(measure)) => measure.label,
+            ("iteration", _) => "iteration t",
+            ("rate", _) => "learning rate η",
+            ("damping", _) => "damping λ",
+            (other, _) => other,
         };
         let scale = match (file.x_scale, file.x.as_str()) {
             (Some(scale), _) => scale.into(),
             (None, "iteration") => Scale::Log10,
+            _ if measure.is_some_and(|measure| measure.logarithmic) => Scale::Log10,
             (None, axis) if self.grids(axis).any(Grid::is_logarithmic) => Scale::Log10,
             _ => Scale::Linear,
         };
@@ -239,19 +244,44 @@ impl<'a> Drawing<'a> {
     }
 
     fn curve(&self, at: At, measure: &str, stroke: Stroke) -> Mark {
-        let iterations = self.view.setting(at).problem.recorded();
+        let column = |fraction: f64| self.column(at, measure, fraction);
+        Mark::Line {
+            x: self.view.setting(at).problem.recorded().iter().map(|&t| t as f64).collect(),
+            y: column(0.5),
+            band: Some((column(0.25), column(0.75))),
+            style: self.styles[at.method].with_stroke(stroke),
+        }
+    }
+
+    /// A quantile over the trials, at each recorded iteration.
+    fn column(&self, at: At, measure: &str, fraction: f64) -> Vec<f64> {
         let runs = self.view.series(at, measure);
-        let of = |i: usize, fraction: f64| {
+        let of = |i: usize| {
             let values: Vec<f64> =
                 runs.iter().map(|run| run.get(i).copied().unwrap_or(f64::NAN)).collect();
             quantile(&values, fraction)
         };
-        let column = |fraction: f64| (0..iterations.len()).map(|i| of(i, fraction)).collect();
-        Mark::Line {
-            x: iterations.iter().map(|&t| t as f64).collect(),
-            y: column(0.5),
-            band: Some((column(0.25), column(0.75))),
-            style: self.styles[at.method].with_stroke(stroke),
+        (0..self.view.setting(at).problem.recorded().len()).map(of).collect()
+    }
+
+    /// The median of a measure against that of another, a point an iteration.
+    fn against(
+        &self,
+        file: &PanelFile,
+        x: &Measure,
+        y: &Measure,
+        series: &Series<'_>,
+        panel: &mut Panel,
+    ) {
+        let Some(&setting) = series.settings.first() else { return };
+        for method in self.methods(file, setting) {
+            let Some(at) = self.at(file, setting, method, &[]) else { continue };
+            panel.marks.push(Mark::Line {
+                x: self.column(at, x.name, 0.5),
+                y: self.column(at, y.name, 0.5),
+                band: None,
+                style: self.styles[method].with_stroke(series.stroke()),
+            });
         }
     }
 

@@ -149,11 +149,21 @@ impl<'a> View<'a> {
     /// The cell that is chosen on the tuning trials, of those with these values; the only one where
     /// nothing is tuned; `None` where there is none, or where there are several and nothing is tuned.
     pub(crate) fn tuned(&self, setting: usize, method: usize, held: &Held<'_>) -> Option<Chosen> {
+        let by = self.experiment.file.tune_by.as_deref();
+        self.tuned_by(by.and_then(|by| self.experiment.model.measure(by)), setting, method, held)
+    }
+
+    /// The same by a measure that need not be the experiment's.
+    pub(crate) fn tuned_by(
+        &self,
+        measure: Option<&Measure>,
+        setting: usize,
+        method: usize,
+        held: &Held<'_>,
+    ) -> Option<Chosen> {
         let cells = self.cells(setting, method, held);
         let entry = &self.experiment.methods[method];
         let tuning = self.outcomes(setting, method, |results| &results.tuning);
-        let measure =
-            self.experiment.file.tune_by.as_ref().and_then(|by| self.experiment.model.measure(by));
         if cells.len() > 1 && (tuning.is_empty() || !entry.axes.iter().any(|axis| axis.tuned)) {
             return None;
         }
