@@ -79,7 +79,7 @@ fn row(page: &mut String, claim: &Claim) {
     let _ = writeln!(
         page,
         "| {} | {} | {whose} | {} | {side} {} | [{}, {}] | {verdict} |",
-        claim.id,
+        claim.id.replace('|', "\\|"),
         claim.text.replace('|', "\\|"),
         number(claim.measured),
         number(claim.threshold),
