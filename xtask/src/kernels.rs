@@ -65,7 +65,8 @@ pub(crate) fn tests_under(kernel: Option<&str>, feature: Feature) -> Result<(), 
     let optimizers =
         ["--tests", "-p", "layerwise-linalg", "-p", "layerwise-optim", "-p", "layerwise-theory"];
     test(&[&optimizers[..], &skipped].concat())?;
-    test(&["-p", "layerwise-experiments", "--test", "theorem*", "--test", "cli_bad_input"])?;
+    test(&["-p", "layerwise-experiments", "--test", "theorems"])?;
+    test(&["-p", "layerwise-experiments", "--test", "it", "cli_bad_input"])?;
     run_command(in_environment(kernel, &mut statements(feature)?))
 }
 

@@ -164,7 +164,10 @@ pub(crate) fn run(
             return Ok(status);
         }
         for experiment in &experiments {
-            let results = results(experiment, &store, options)?;
+            let results = match results(experiment, &store, options)? {
+                Ok(results) => results,
+                Err(status) => return Ok(status),
+            };
             let made = report(experiment, &results)?;
             let Some(page) = pages.records.get(&experiment.name) else { continue };
             let mut lines = of_figure(page, experiment, &made);
@@ -189,18 +192,23 @@ pub(crate) fn run(
     Ok(if count == 0 { SUCCESS } else { CLAIM_FAILED })
 }
 
-/// All results, a damaged record computed again once.
-fn results(experiment: &Experiment, store: &Store, options: &RunOptions) -> Result<Results> {
+/// All results, a damaged record computed again once; the exit status where that is interrupted.
+fn results(
+    experiment: &Experiment,
+    store: &Store,
+    options: &RunOptions,
+) -> Result<std::result::Result<Results, u8>> {
     if let Some(results) = Results::read(experiment, store)? {
-        return Ok(results);
+        return Ok(Ok(results));
     }
     let again = std::slice::from_ref(experiment);
     let work = Work::missing(again, Some(store), Share::ALL);
-    if compute(&work, store, options)?.is_some() {
-        return Err(ExperimentError::Interrupted);
+    if let Some(status) = compute(&work, store, options)? {
+        return Ok(Err(status));
     }
-    Results::read(experiment, store)?
-        .ok_or_else(|| ExperimentError::MissingResults("records that were just written".into()))
+    let read = Results::read(experiment, store)?;
+    let missing = || ExperimentError::MissingResults("records that were just written".into());
+    read.map(Ok).ok_or_else(missing)
 }
 
 /// Whether numbers carry over: see [`TOLERANCE`].

@@ -121,7 +121,7 @@ fn row(page: &mut String, claim: &Claim, together: Verdict) {
     let _ = writeln!(
         page,
         "| {} | {} | {whose} | {} | {side} {} | [{}, {}] | {} | {} |",
-        claim.id,
+        claim.id.replace('|', "\\|"),
         claim.text.replace('|', "\\|"),
         number(claim.measured),
         number(claim.threshold),

@@ -71,7 +71,8 @@ pub struct FiguresArguments {
         num_args = 0..=1,
         default_missing_value = "docs/figures",
         conflicts_with_all = [
-            "quick", "trials", "seed", "out", "fresh", "require_claims", "dry_run", "shard"
+            "quick", "trials", "seed", "out", "fresh", "require_claims", "dry_run", "shard",
+            "no_compute", "on"
         ],
     )]
     pub check_docs: Option<PathBuf>,

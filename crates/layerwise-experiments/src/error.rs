@@ -44,6 +44,9 @@ pub enum ExperimentError {
         /// The method that asked for it.
         method: &'static str,
     },
+    /// An input does not vary in a batch, so that batch-norm is undefined on it.
+    #[error("an input does not vary in a batch, and batch-norm divides by its deviation")]
+    ConstantInput,
     /// A file is no experiment: what is wrong, and what is allowed.
     #[error("{path}{at}: {message}", path = path.display(),
         at = if *line == 0 { String::new() } else { format!(":{line}") })]
@@ -108,8 +111,8 @@ pub enum ExperimentError {
 }
 
 impl ExperimentError {
-    /// True for what a diverging iterate causes: numbers that are not finite, matrices that have
-    /// become singular. Such a run is a result. Anything else is a fault.
+    /// True for what a diverging iterate or an unlucky batch causes: numbers that are not finite, matrices
+    /// that are singular, an input that does not vary. Such a run is a result. Anything else is a fault.
     #[must_use]
     pub fn is_numerical(&self) -> bool {
         let linalg = match self {
@@ -130,7 +133,8 @@ impl ExperimentError {
             ),
             None => matches!(
                 self,
-                Self::Optim(OptimError::NonFinite { .. } | OptimError::Overflow { .. })
+                Self::ConstantInput
+                    | Self::Optim(OptimError::NonFinite { .. } | OptimError::Overflow { .. })
                     | Self::Metrics(
                         MetricsError::NonFinite { .. } | MetricsError::ZeroVector { .. }
                     )

@@ -17,11 +17,16 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows `work` units to do, and takes over the interrupt signal.
+    /// Shows `work` units to do, and takes over the interrupt signal: the first asks for an end, the second
+    /// is one.
     pub(crate) fn start(work: u64) -> Self {
         HANDLER.get_or_init(|| {
             // Without a handler an interrupt ends the program at once, which is no harm either.
-            let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+            let _ = ctrlc::set_handler(|| {
+                if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                    std::process::exit(i32::from(crate::status::INTERRUPTED));
+                }
+            });
         });
         let bar = ProgressBar::new(work);
         if let Ok(style) = ProgressStyle::with_template(

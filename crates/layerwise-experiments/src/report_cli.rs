@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::complain;
 use crate::experiment::Experiment;
 use crate::output::OutputFolder;
+use crate::record::RunInfo;
 use crate::report::{Report, report};
 use crate::run_cli::{Document, plan_name, summary};
 use crate::runner::Results;
-use crate::status::say_on;
+use crate::status::{FAILURE, SUCCESS, say_on};
 use crate::store::Store;
 use crate::{ExperimentError, Result};
 
@@ -29,28 +31,40 @@ pub(crate) struct ReportArguments {
     pub fresh: bool,
 }
 
-/// The documents of a store, by what was chosen beside their files.
+/// The documents of a store, by what was chosen beside their files and by the backend that computed them.
+type Runs = BTreeMap<(String, String), Vec<Document>>;
+
+/// Reads them; what is none is passed over, and said.
 ///
 /// # Errors
 /// Where the store cannot be read, or holds no experiment.
-pub(crate) fn documents(store: &Store) -> Result<BTreeMap<String, Vec<Document>>> {
-    let mut by_plan: BTreeMap<String, Vec<Document>> = BTreeMap::new();
+fn documents(store: &Store, passed_over: &mut Vec<String>) -> Result<Runs> {
+    let mut runs = Runs::new();
     for name in store.documents()? {
         let bytes = store.document(&name)?.unwrap_or_default();
-        let document: Document =
-            serde_json::from_slice(&bytes).map_err(|error| ExperimentError::Output {
-                path: store.path().join("experiments").join(&name),
-                reason: format!("is not an experiment's data ({error}); remove it"),
-            })?;
-        by_plan.entry(plan_name(&document.run)).or_default().push(document);
+        let document: Document = match serde_json::from_slice(&bytes) {
+            Ok(document) => document,
+            Err(error) => {
+                passed_over.push(format!("{name} is not an experiment's data ({error})"));
+                continue;
+            }
+        };
+        let run = (plan_name(&document.run), document.run.backend.clone());
+        runs.entry(run).or_default().push(document);
     }
-    if by_plan.is_empty() {
+    if runs.is_empty() {
         return Err(ExperimentError::Output {
             path: store.path().into(),
             reason: "holds no experiment that was run to its end".into(),
         });
     }
-    Ok(by_plan)
+    Ok(runs)
+}
+
+/// A backend as part of a folder's name.
+fn in_a_name(backend: &str) -> String {
+    let words = backend.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_lowercase()
 }
 
 /// Writes what the store's experiments show. Returns the exit status.
@@ -59,19 +73,32 @@ pub(crate) fn documents(store: &Store) -> Result<BTreeMap<String, Vec<Document>>
 /// Where results are missing, or a folder cannot be used.
 pub(crate) fn main(arguments: &ReportArguments, out: &mut impl Write) -> Result<u8> {
     let store = Store::open_existing(&arguments.store)?;
-    let by_plan = documents(&store)?;
+    let mut passed_over = Vec::new();
+    let runs = documents(&store, &mut passed_over)?;
     let mut text = String::new();
-    for (plan, documents) in &by_plan {
-        let folder = match by_plan.len() {
-            1 => arguments.out.clone(),
-            _ => arguments.out.join(plan),
+    for ((plan, backend), documents) in &runs {
+        let folder = match runs.keys().filter(|(other, _)| other == plan).count() {
+            _ if runs.len() == 1 => arguments.out.clone(),
+            1 => arguments.out.join(plan),
+            _ => arguments.out.join(format!("{plan}-{}", in_a_name(backend))),
         };
-        let experiments: Vec<Experiment> =
-            documents.iter().map(Document::read).collect::<Result<_>>()?;
+        let mut experiments: Vec<Experiment> = Vec::new();
+        for document in documents {
+            match document.read() {
+                Ok(experiment) => experiments.push(experiment),
+                // Another version of this program took it.
+                Err(error @ ExperimentError::Experiment { .. }) => {
+                    passed_over.push(format!("{}: {error}", document.file_name()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if experiments.is_empty() {
+            continue;
+        }
         let mut reports: Vec<(&Experiment, Report)> = Vec::new();
-        for (document, experiment) in documents.iter().zip(&experiments) {
+        for experiment in &experiments {
             // Those of the backend that computed them, whichever this program has.
-            let backend = &document.run.backend;
             let (results, missing) = Results::read_of(experiment, &store, backend)?;
             if let Some(first) = missing.first() {
                 let damage = store.damage().first().map_or(String::new(), |d| format!("; {d}"));
@@ -84,10 +111,17 @@ pub(crate) fn main(arguments: &ReportArguments, out: &mut impl Write) -> Result<
             }
             reports.push((experiment, report(experiment, &results)?));
         }
-        let Some(run) = documents.first().map(|document| document.run.clone()) else { continue };
+        let Some(document) = documents.first() else { continue };
+        // What is computed is theirs, and what is made of it is this program's.
+        let run = RunInfo { backend: backend.clone(), ..RunInfo::new(document.run.plan) };
         let names: Vec<&str> = experiments.iter().map(|e| e.name.as_str()).collect();
         OutputFolder::open(&folder, &run, &names, arguments.fresh)?.save(&run, &reports)?;
         text.push_str(&format!("{}written to {}\n", summary(&reports), folder.display()));
     }
-    say_on(out, &text)
+    say_on(out, &text)?;
+    if passed_over.is_empty() {
+        return Ok(SUCCESS);
+    }
+    complain(&format!("passed over: {}", passed_over.join("; ")));
+    Ok(FAILURE)
 }

@@ -218,12 +218,12 @@ pub fn run(
         }
         let read = experiments.iter().map(|e| Results::read(e, &store));
         results = read.collect::<Result<Option<Vec<Results>>>>()?;
-        for damage in store.damage() {
-            let _ = writeln!(std::io::stderr(), "set aside: {damage}");
-        }
         if results.is_some() {
             break;
         }
+    }
+    for damage in store.damage() {
+        let _ = writeln!(std::io::stderr(), "passed over: {damage}");
     }
     let results = results
         .ok_or_else(|| ExperimentError::MissingResults("records that were just written".into()))?;
@@ -312,7 +312,7 @@ fn dry_run(experiments: &[Experiment], options: &RunOptions, out: &mut impl Writ
     }
     text.push_str(&format!(
         "trials: {}, of which {} are to be run; records to be written: {}, some {}\n\
-         memory: some {} for the results, and what the threads' trials take\n",
+         memory: some {} for the results; what trials take is below\n",
         work.mine,
         work.missing,
         work.records(),
@@ -320,15 +320,32 @@ fn dry_run(experiments: &[Experiment], options: &RunOptions, out: &mut impl Writ
         bytes(everything.bytes()),
     ));
     let threads = options.threads();
+    let before = peak_memory();
     match work.measure()? {
         Some(seconds) if work.missing > 0 => {
+            if let (Some(before), Some(after)) = (before, peak_memory()) {
+                let of_a_trial = after.saturating_sub(before);
+                text.push_str(&format!(
+                    "memory of trials: about {} each, measured, on {threads} threads at once\n",
+                    bytes(of_a_trial),
+                ));
+            }
             let total = seconds * work.size() as f64 / threads as f64;
-            let time = indicatif::HumanDuration(std::time::Duration::from_secs_f64(total));
+            let time = std::time::Duration::try_from_secs_f64(total);
+            let time = indicatif::HumanDuration(time.unwrap_or(std::time::Duration::MAX));
             text.push_str(&format!("time: about {time} on {threads} threads\n"));
         }
         _ => text.push_str("time: nothing is missing\n"),
     }
     say_on(out, &text)
+}
+
+/// The most memory that this process has had, in bytes, where the system says.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(1024 * kilobytes)
 }
 
 fn bytes(count: u64) -> indicatif::HumanBytes {

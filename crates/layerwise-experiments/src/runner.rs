@@ -180,7 +180,7 @@ impl<'a> Work<'a> {
     /// Its size, in the units of [`Monitor::advance`].
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.units.iter().map(|unit| self.size_of(unit)).sum()
+        self.units.iter().fold(0, |size: u64, unit| size.saturating_add(self.size_of(unit)))
     }
 
     /// Records that it will make.

@@ -70,18 +70,6 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// True without rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// The table as CSV with a header line.
     #[must_use]
     pub fn to_csv(&self) -> String {

@@ -12,7 +12,7 @@ use layerwise_optim::{
     NorMuon, OneSidedKfac, PsgdKron, RmsProp, SPlus, Scalar, Sgd, Shampoo, Soap, Sophia,
 };
 
-#[path = "../tests/common/network.rs"]
+#[path = "../tests/it/common/network.rs"]
 mod network;
 
 use network::{Classes, Network};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-#[path = "../tests/references/mod.rs"]
+#[path = "../tests/it/references/mod.rs"]
 mod references;
 
 fn main() {

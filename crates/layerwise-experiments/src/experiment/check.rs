@@ -1,7 +1,10 @@
 //! Whether panels, tables and claims name what there is.
 
 use crate::claim::ThresholdSet;
-use crate::experiment::file::{CellChoice, ClaimFile, ExperimentFile, NumberFile, PanelFile, WhoseFile};
+use crate::experiment::file::{
+    CellChoice, ClaimFile, ExperimentFile, NumberFile, PanelFile, Statistic, WhoseFile,
+};
+use crate::experiment::grid::equal;
 use crate::experiment::source::unknown_name;
 use crate::experiment::{Experiment, Fault};
 use crate::model::{Kind, Measure};
@@ -21,12 +24,30 @@ pub(crate) fn check(experiment: &Experiment) -> Checked {
     }
     if let Some(name) = &file.tune_by {
         experiment.measured(name, &[Kind::Series, Kind::Iteration], "tune_by")?;
+        let all: Vec<usize> = (0..experiment.settings.len()).collect();
+        experiment.recorded(name, &all, "tune_by")?;
     }
     if file.picture.columns.is_some_and(|columns| !(1..=6).contains(&columns)) {
         return Err(Fault::at("picture.columns", "columns: choose 1 to 6"));
     }
     if file.panel.is_empty() {
         return Err(Fault::at("", "an experiment has at least one [[panel]]"));
+    }
+    different(
+        "id",
+        file.claim.iter().enumerate().flat_map(|(i, claim)| {
+            let id = |method: &str| (format!("claim.{i}.id"), claim.id.replace("{method}", method));
+            match claim.methods.is_empty() {
+                true => vec![id("{method}")],
+                false => claim.methods.iter().map(|method| id(method)).collect(),
+            }
+        }),
+    )?;
+    let lists = (file.setting.iter().enumerate().map(|(i, s)| ("setting", i, &s.methods)))
+        .chain(file.panel.iter().enumerate().map(|(i, p)| ("panel", i, &p.methods)));
+    for (list, i, methods) in lists {
+        let named = methods.iter().flatten().enumerate();
+        different("method", named.map(|(j, m)| (format!("{list}.{i}.methods.{j}"), m.clone())))?;
     }
     for (i, panel) in file.panel.iter().enumerate() {
         experiment.panel(panel).map_err(|f| f.inside(&["panel", &i.to_string()]))?;
@@ -52,6 +73,18 @@ pub(crate) fn check(experiment: &Experiment) -> Checked {
                 return Err(Fault::at(&format!("table.columns.{i}"), message));
             }
         }
+    }
+    Ok(())
+}
+
+/// Refuses a name that stands for two things.
+fn different(what: &str, names: impl Iterator<Item = (String, String)>) -> Checked {
+    let mut seen = std::collections::HashSet::new();
+    for (place, name) in names {
+        if seen.contains(&name) {
+            return Err(Fault::at(&place, format!("{what} '{name}' stands here twice")));
+        }
+        seen.insert(name);
     }
     Ok(())
 }
@@ -151,6 +184,30 @@ fn text(place: &str, text: &str, most: usize) -> Checked {
     Ok(())
 }
 
+/// Refuses keys that a panel of its kind does not read.
+fn unread(panel: &PanelFile, against: bool) -> Checked {
+    let mean = panel.statistic == Statistic::Mean;
+    let (kind, read): (&str, &[&str]) = match (&panel.map, panel.x.as_str()) {
+        (Some(_), _) => ("a map", &[]),
+        (None, _) if against => ("a panel of one measure against another", &["series"]),
+        (None, "iteration") => ("a panel over iterations", &["series", "below", "rule"]),
+        (None, _) if mean => ("a panel of means", &["series", "theory", "mean"]),
+        (None, _) => ("a panel of medians over what is varied", &["series", "diverged"]),
+    };
+    let given = [
+        ("series", "series", !panel.series.is_empty()),
+        ("below", "below", !panel.below.is_empty()),
+        ("rule", "rule", !panel.rule.is_empty()),
+        ("theory", "theory", panel.theory),
+        ("diverged", "diverged", panel.diverged.is_some()),
+        ("mean", "statistic", mean),
+    ];
+    match given.iter().find(|(key, _, given)| *given && !read.contains(key)) {
+        Some((_, key, _)) => Err(Fault::at(key, format!("{kind} has no {key}"))),
+        None => Ok(()),
+    }
+}
+
 impl Experiment {
     /// Names of all that is varied.
     pub(crate) fn axes(&self) -> impl Iterator<Item = &str> {
@@ -176,8 +233,16 @@ impl Experiment {
 
     fn setting_named(&self, name: &str, place: &str) -> Checked {
         if self.group(Some(name)).is_empty() {
-            let names = self.settings.iter().map(|setting| setting.title.as_str());
-            return Err(Fault::at(place, unknown_name("setting", name, names)));
+            let entries = self.file.setting.iter();
+            let names = entries.flat_map(|setting| setting.title.iter().chain([&setting.name]));
+            let message = unknown_name("setting", name, names.map(String::as_str));
+            return Err(Fault::at(place, message));
+        }
+        let named = self.file.setting.iter().any(|setting| setting.name == name);
+        let titled = self.file.setting.iter().filter(|s| s.title.as_deref() == Some(name));
+        if !named && titled.count() > 1 {
+            let message = format!("'{name}' is the title of several settings: give a name");
+            return Err(Fault::at(place, message));
         }
         Ok(())
     }
@@ -189,6 +254,27 @@ impl Experiment {
         })
     }
 
+    /// Refuses a measure that one of these settings does not record.
+    fn recorded(&self, name: &str, settings: &[usize], place: &str) -> Checked {
+        for &setting in settings {
+            let setting = &self.settings[setting];
+            if let Some(key) = setting.problem.missing_for(name) {
+                let title = &setting.title;
+                let message = format!("{name} is not measured on '{title}': give its task {key}");
+                return Err(Fault::at(place, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings that a panel shows.
+    fn settings_of(&self, panel: &PanelFile) -> Vec<usize> {
+        match panel.series.as_slice() {
+            [] => self.group(panel.setting.as_deref()),
+            all => all.iter().flat_map(|series| self.group(Some(&series.setting))).collect(),
+        }
+    }
+
     fn axis_named(&self, name: &str, place: &str) -> Checked {
         if self.axes().any(|axis| axis == name) {
             return Ok(());
@@ -196,21 +282,34 @@ impl Experiment {
         let mut axes: Vec<&str> = self.axes().collect();
         axes.sort_unstable();
         axes.dedup();
-        let names = std::iter::once("iteration").chain(axes);
-        Err(Fault::at(place, unknown_name("axis", name, names)))
+        if axes.is_empty() {
+            return Err(Fault::at(place, format!("axis '{name}': nothing is varied in this file")));
+        }
+        Err(Fault::at(place, unknown_name("axis", name, axes.into_iter())))
     }
 
     fn panel(&self, panel: &PanelFile) -> Checked {
         let ends = [Kind::Series, Kind::Iteration];
-        for (i, name) in panel.methods.iter().flatten().enumerate() {
-            self.method_named(name, &format!("methods.{i}"))?;
-        }
         if let Some(name) = &panel.setting {
             self.setting_named(name, "setting")?;
         }
         for (i, series) in panel.series.iter().enumerate() {
             self.setting_named(&series.setting, &format!("series.{i}.setting"))?;
         }
+        let settings = self.settings_of(panel);
+        for name in [&panel.map, &panel.fastest].into_iter().flatten().chain([&panel.y]) {
+            self.recorded(name, &settings, "y")?;
+        }
+        for (i, name) in panel.methods.iter().flatten().enumerate() {
+            let place = format!("methods.{i}");
+            let method = self.method_named(name, &place)?;
+            if settings.iter().all(|&setting| self.settings[setting].cells(method).is_none()) {
+                let message = format!("'{name}' does not run on what the panel shows");
+                return Err(Fault::at(&place, message));
+            }
+        }
+        let against = self.model.measure(&panel.x).is_some();
+        unread(panel, against)?;
         if let Some(name) = &panel.fastest {
             self.measured(name, &ends, "fastest")?;
         }
@@ -225,13 +324,13 @@ impl Experiment {
             self.measured(map, &ends, "map")?;
             self.axis_named(&panel.x, "x")?;
             self.axis_named(&panel.y, "y")?;
-            if panel.methods.as_ref().is_none_or(|methods| methods.len() != 1) {
+            let Some([name]) = panel.methods.as_deref() else {
                 return Err(Fault::at("methods", "a map shows one method: methods = [\"..\"]"));
-            }
+            };
             if self.file.picture.colour_bar.is_none() {
                 return Err(Fault::at("map", "a map needs [picture.colour_bar] with a label"));
             }
-            let method = self.method(&panel.methods.iter().flatten().cloned().collect::<String>());
+            let method = self.method(name);
             let axes = |name: &str| method.is_some_and(|m| self.methods[m].axis(name).is_some());
             for (place, name) in [("x", &panel.x), ("y", &panel.y)] {
                 if !axes(name) {
@@ -245,13 +344,23 @@ impl Experiment {
             self.measured(&panel.y, &[Kind::Series], "y")?;
             return Ok(());
         }
-        if self.model.measure(&panel.x).is_some() {
+        if against {
             self.measured(&panel.x, &[Kind::Series], "x")?;
+            self.recorded(&panel.x, &settings, "x")?;
             self.measured(&panel.y, &[Kind::Series], "y")?;
             return Ok(());
         }
         self.measured(&panel.y, &ends, "y")?;
         self.axis_named(&panel.x, "x")?;
+        let varied = |&setting: &usize| {
+            let setting = &self.settings[setting];
+            setting.value(&panel.x).is_some()
+                || setting.methods.iter().any(|(m, _)| self.methods[*m].axis(&panel.x).is_some())
+        };
+        if !settings.iter().any(varied) {
+            let message = format!("'{}' is not varied in what the panel shows", panel.x);
+            return Err(Fault::at("x", message));
+        }
         let categorical = |values: Vec<serde_json::Value>| values.iter().any(|v| !v.is_number());
         let of_methods = self.methods.iter().flat_map(|m| &m.axes).filter(|a| a.name == panel.x);
         let of_settings = self.settings.iter().filter_map(|s| s.value(&panel.x)).cloned().collect();
@@ -309,6 +418,71 @@ impl Experiment {
         Ok(())
     }
 
+    /// Refuses a number of a method, or of trials, that nothing is computed for.
+    fn there_is(&self, number: &NumberFile, method: Option<&str>, place: &str) -> Checked {
+        let settings = self.group(number.setting.as_deref());
+        let first = settings.first().map(|&setting| &self.settings[setting]);
+        let entry = method.and_then(|name| self.method(name));
+        if let (Some(name), Some(entry), Some(first)) = (method, entry, first)
+            && first.cells(entry).is_none()
+        {
+            let message = format!("'{name}' does not run on the setting '{}'", first.title);
+            return Err(Fault::at(place, message));
+        }
+        let of_runs =
+            [&number.end, &number.matched, &number.by, &number.decades, &number.share];
+        for name in of_runs.into_iter().flatten() {
+            self.recorded(name, &settings, place)?;
+        }
+        // What is chosen among cells, or counts them, needs no value; what is at none would be another's.
+        let among = matches!(number.cell, CellChoice::Best | CellChoice::Fastest);
+        let chosen = among || number.share.is_some();
+        let of_setting = first.into_iter().flat_map(|first| {
+            first
+                .point
+                .iter()
+                .filter_map(|(axis, _)| Some((axis, self.grid_of_settings(first.group, axis)?)))
+        });
+        let of_method = entry.into_iter().flat_map(|entry| self.methods[entry].axes.iter());
+        let of_method = of_method
+            .filter(|axis| !(axis.tuned || chosen))
+            .filter(|axis| !(number.decades.is_some() && axis.name == "rate"))
+            .map(|axis| (&axis.name, &axis.grid));
+        let lacks = of_setting
+            .chain(of_method)
+            .find(|(axis, grid)| !number.at.contains_key(*axis) && grid.values(false).len() > 1);
+        if let Some((axis, _)) = lacks {
+            let message = format!("{axis} is varied: say where, at = {{ {axis} = .. }}");
+            return Err(Fault::at(place, message));
+        }
+        for (axis, wanted) in &number.at {
+            let place = format!("{place}.at.{axis}");
+            let of_setting = first.and_then(|first| self.grid_of_settings(first.group, axis));
+            let of_method = entry.and_then(|entry| self.methods[entry].grid(axis));
+            let Some(grid) = of_setting.or(of_method) else {
+                self.axis_named(axis, &place)?;
+                return Err(Fault::at(&place, format!("'{axis}' is not varied in this number")));
+            };
+            let values = grid.values(false);
+            let word = wanted.as_str().is_some_and(|word| word == "first" || word == "last");
+            if !word && !values.iter().any(|value| equal(value, wanted)) {
+                let shown: Vec<String> = values.iter().take(20).map(ToString::to_string).collect();
+                let more = if values.len() > 20 { ", …" } else { "" };
+                let message = format!(
+                    "{axis} = {wanted} is not among its values; choose \"first\", \"last\" or one of {}{more}",
+                    shown.join(", ")
+                );
+                return Err(Fault::at(&place, message));
+            }
+        }
+        if number.decades.is_some()
+            && entry.is_some_and(|entry| self.methods[entry].axis("rate").is_none())
+        {
+            return Err(Fault::at(place, "decades needs a method whose learning rate is varied"));
+        }
+        Ok(())
+    }
+
     fn number(&self, number: &NumberFile, place: &str, loop_over: &[String]) -> Checked {
         let at = |key: &str| format!("{place}.{key}");
         let of = [
@@ -350,13 +524,15 @@ impl Experiment {
         if let Some(name) = &number.setting {
             self.setting_named(name, &at("setting"))?;
         }
-        for (axis, value) in &number.at {
-            self.axis_named(axis, &at("at"))?;
-            let word = value.as_str().is_some_and(|word| word == "first" || word == "last");
-            if !(word || value.is_number()) {
-                let message = format!("{axis}: choose a number, \"first\" or \"last\"");
-                return Err(Fault::at(&at("at"), message));
-            }
+        let named: Vec<&String> = match name.map(String::as_str) {
+            Some("{method}") => loop_over.iter().collect(),
+            _ => name.into_iter().collect(),
+        };
+        for name in named {
+            self.there_is(number, Some(name), place)?;
+        }
+        if number.trial.is_some() {
+            self.there_is(number, None, place)?;
         }
         let ends = [Kind::Series, Kind::Iteration];
         if let CellChoice::TunedBy(name) = &number.cell {

@@ -49,7 +49,7 @@ pub(crate) struct ExperimentFile {
     /// What is drawn.
     #[schemars(length(min = 1))]
     pub(crate) panel: Vec<PanelFile>,
-    /// Which numbers the CSV holds; without it, those that are drawn.
+    /// Which numbers the CSV holds; without it, all measures.
     #[serde(default)]
     pub(crate) table: Option<TableFile>,
     /// When the thresholds of the claims were set, and what was known then.
@@ -485,9 +485,9 @@ pub(crate) struct NumberFile {
     /// Of which setting, by name or title; the first where it is left out.
     #[serde(default)]
     pub(crate) setting: Option<String>,
-    /// At which values of what is swept: numbers, "first" or "last".
+    /// At which values of what is swept: one of them, "first" or "last".
     #[serde(default)]
-    #[schemars(extend("additionalProperties" = {"anyOf": [{"type": "number"}, {"enum": ["first", "last"]}]}))]
+    #[schemars(extend("additionalProperties" = {"type": ["number", "string", "boolean"]}))]
     pub(crate) at: BTreeMap<String, Value>,
     /// A measure of the method at the end of the trial.
     #[serde(default)]

@@ -28,7 +28,7 @@ pub(crate) struct Spaced {
 }
 
 /// As it stands in a file.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Spelled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,8 @@ impl Grid {
             {
                 return Err(format!("{value} is neither a number, a name nor a truth value"));
             }
-            if let Some(twice) = (1..list.len()).find(|&i| list[..i].contains(&list[i])) {
+            let known = |i: usize| list[..i].iter().any(|other| equal(other, &list[i]));
+            if let Some(twice) = (1..list.len()).find(|&i| known(i)) {
                 return Err(format!("{} stands in it twice", list[twice]));
             }
         }
@@ -113,7 +114,7 @@ impl Grid {
                     .numbers(spaced.points)
                     .into_iter()
                     .step_by(if quick { stride } else { 1 })
-                    .map(Value::from)
+                    .map(in_a_file)
                     .collect()
             }
         }
@@ -138,6 +139,20 @@ impl Grid {
             }
         }
     }
+}
+
+/// A number as one writes it: whole ones without a point, so that a key of whole numbers takes them.
+fn in_a_file(number: f64) -> Value {
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        Value::from(number as i64)
+    } else {
+        Value::from(number)
+    }
+}
+
+/// Whether two values are the same name, or the same number however it is written.
+pub(crate) fn equal(a: &Value, b: &Value) -> bool {
+    a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
 }
 
 impl Spaced {
@@ -208,14 +223,7 @@ impl<'de> Deserialize<'de> for Grid {
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Spelled, A::Error> {
                 let list = serde::de::value::SeqAccessDeserializer::new(list);
                 let values = Some(Vec::deserialize(list)?);
-                Ok(Spelled {
-                    log10: None,
-                    linear: None,
-                    points: None,
-                    quick_points: None,
-                    values,
-                    quick: None,
-                })
+                Ok(Spelled { values, ..Spelled::default() })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Spelled, A::Error> {
@@ -229,14 +237,7 @@ impl<'de> Deserialize<'de> for Grid {
 
 impl Serialize for Grid {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let empty = Spelled {
-            log10: None,
-            linear: None,
-            points: None,
-            quick_points: None,
-            values: None,
-            quick: None,
-        };
+        let empty = Spelled::default();
         match self.clone() {
             Self::List { values, quick } => Spelled { values: Some(values), quick, ..empty },
             Self::Spaced(Spaced { logarithmic, ends, points, quick_points }) => Spelled {
@@ -271,6 +272,8 @@ mod tests {
         assert_eq!(quick[4].as_f64(), Some(1.0));
         assert!(rates.is_logarithmic());
         assert_eq!(rates.refined(97).unwrap().len(), 97);
+        let whole = grid(json!({"linear": [10, 30], "points": 3}));
+        assert_eq!(whole.values(false), [json!(10), json!(20), json!(30)]);
         let list = grid(json!({"values": [1, 2, 3], "quick": [1, 3]}));
         assert_eq!(list.values(true), [json!(1), json!(3)]);
         assert_eq!(grid(json!(["leading", "trailing"])).values(true).len(), 2);
@@ -280,7 +283,7 @@ mod tests {
     fn what_is_no_grid_is_refused() {
         for (value, text) in [
             (json!([]), "0 values"),
-            (json!([1, 1]), "twice"),
+            (json!([1, 1.0]), "twice"),
             (json!([[1]]), "neither a number"),
             (json!({"log10": [0, 1]}), "points is missing"),
             (json!({"log10": [0, 1], "points": 13, "quick_points": 6}), "multiple"),

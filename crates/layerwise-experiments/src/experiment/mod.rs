@@ -27,6 +27,7 @@ use crate::experiment::grid::Grid;
 use crate::model::{Model, Problem};
 use crate::plan::Plan;
 use crate::runner::Trials;
+use crate::store::is_plain;
 use crate::{ExperimentError, Result};
 
 /// An experiment of which everything is checked: nothing of it is refused once it runs.
@@ -100,6 +101,9 @@ pub struct Axis {
     pub(crate) grid: Grid,
 }
 
+/// What stands behind it in the names of files takes 60 more.
+const LONGEST_NAME: usize = 140;
+
 impl Experiment {
     /// Reads an experiment: a file, or the name of a shipped one.
     ///
@@ -122,9 +126,20 @@ impl Experiment {
                 ),
             });
         }
-        let (source, text) = source::Source::read(path)?;
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        resolve::resolve(&name.unwrap_or_default(), text, &source, choices)
+        let name = name.filter(|name| name.len() <= LONGEST_NAME && is_plain(name));
+        let Some(name) = name else {
+            return Err(ExperimentError::Experiment {
+                path: path.into(),
+                line: 0,
+                message: format!(
+                    "results are called by the file's name: choose one of at most {LONGEST_NAME} bytes \
+                     that does not begin with a dot and holds no ':', '\\' or control character"
+                ),
+            });
+        };
+        let (source, text) = source::Source::read(path)?;
+        resolve::resolve(&name, text, &source, choices)
     }
 
     /// Reads an experiment from a text; `name` is what its files are called by.

@@ -75,10 +75,32 @@ pub(crate) fn resolve(
     Ok(experiment)
 }
 
+/// Refuses a list that was read as the values of a table, in the order of its keys; `spelled` is what was
+/// read.
+fn no_list_for_a_table(given: &Value, spelled: &Value) -> Checked<()> {
+    match (given, spelled) {
+        (Value::Array(_), Value::Object(_)) => Err(Fault::at("", NO_LIST)),
+        (Value::Array(given), Value::Array(spelled)) => {
+            given.iter().zip(spelled).enumerate().try_for_each(|(i, (given, spelled))| {
+                no_list_for_a_table(given, spelled).map_err(|f| f.inside(&[&i.to_string()]))
+            })
+        }
+        (Value::Object(given), Value::Object(spelled)) => {
+            given.iter().try_for_each(|(key, given)| {
+                let spelled = spelled.get(key).unwrap_or(&Value::Null);
+                no_list_for_a_table(given, spelled).map_err(|f| f.inside(&[key]))
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+const NO_LIST: &str = "takes a table, { key = value }, not a list";
+
 /// Refuses lists where tables belong: serde would read one as a table's values in the order of its keys.
 fn tables(root: &Value) -> Checked<()> {
     const TABLES: [&str; 6] = ["trials", "picture", "colour_bar", "table", "value", "theory_gap"];
-    const LISTS: [&str; 11] = [
+    const LISTS: [&str; 12] = [
         "setting",
         "method",
         "panel",
@@ -90,8 +112,9 @@ fn tables(root: &Value) -> Checked<()> {
         "difference",
         "deviation",
         "smallest",
+        "less",
     ];
-    let refuse = |place: &str| Err(Fault::at(place, "takes a table, { key = value }, not a list"));
+    let refuse = |place: &str| Err(Fault::at(place, NO_LIST));
     let Value::Object(entries) = root else { return Ok(()) };
     for (key, value) in entries {
         match value {
@@ -99,7 +122,7 @@ fn tables(root: &Value) -> Checked<()> {
             Value::Object(_) if TABLES.contains(&key.as_str()) => {
                 tables(value).map_err(|fault| fault.inside(&[key]))?;
             }
-            Value::Array(items) if LISTS.contains(&key.as_str()) || key == "less" => {
+            Value::Array(items) if LISTS.contains(&key.as_str()) => {
                 for (i, item) in items.iter().enumerate() {
                     if item.is_array() {
                         return refuse(&format!("{key}.{i}"));
@@ -311,6 +334,8 @@ impl Expander<'_> {
             }
             forget_none(&mut task);
             let problem = self.kind.problem(&task).map_err(|f| self.task_error(f, setting))?;
+            no_list_for_a_table(&task, &problem.canonical())
+                .map_err(|f| self.task_error(f, setting))?;
             let mut methods = Vec::new();
             for &number in &chosen {
                 methods.push((number, self.cells(number, &*problem)?));
@@ -366,7 +391,10 @@ impl Expander<'_> {
                     })?;
                 }
                 forget_none(&mut spec);
-                problem.method(&spec).map_err(|fault| {
+                let spelled = problem
+                    .method(&spec)
+                    .and_then(|spelled| no_list_for_a_table(&spec, &spelled).map(|()| spelled));
+                spelled.map_err(|fault| {
                     let name = &method.name;
                     let at = paths.iter().zip(values).map(|((_, path, _), value)| {
                         format!("{} = {}", axis_name(path), in_words(value))

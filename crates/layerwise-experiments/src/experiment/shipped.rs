@@ -54,12 +54,6 @@ impl Shipped {
     pub fn experiment(&self, choices: Choices) -> Result<Experiment> {
         Experiment::parse(self.name, self.text, choices)
     }
-
-    /// Whether it is one of the six figures.
-    #[must_use]
-    pub fn is_figure(&self) -> bool {
-        self.name.starts_with("figure")
-    }
 }
 
 /// A method of a shipped experiment as its model reads it, with some hyperparameters set.

@@ -237,7 +237,8 @@ fn expected(wanted: &str) -> String {
         return format!("a list of {length}");
     }
     match wanted {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
+        "u8" => "a whole number from 0 to 255",
+        "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
         "f64" | "f32" => "a number",
         "a string" | "string" => "a text",
         "a boolean" => "true or false",
@@ -282,10 +283,8 @@ pub(crate) fn unknown_name<'a>(
         .map(|name| (similarity(&name.to_lowercase(), &unknown.to_lowercase()), name))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity > 0.75);
-    let hint = nearest.map_or(String::new(), |(_, name)| format!("; did you mean '{name}'?"));
-    format!("unknown {what} '{unknown}'{hint} Allowed: {}", allowed.join(", "))
-        .replace("' Allowed", "'; allowed")
-        .replace("? Allowed", "? allowed")
+    let hint = nearest.map_or(";".into(), |(_, name)| format!("; did you mean '{name}'?"));
+    format!("unknown {what} '{unknown}'{hint} allowed: {}", allowed.join(", "))
 }
 
 /// From 0 to 1. A single slip counts as next to nothing even in names of three letters.

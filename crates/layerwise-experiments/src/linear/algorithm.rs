@@ -138,14 +138,7 @@ impl Amgd {
 
 impl Algorithm for Amgd {
     fn step(&mut self, net: &mut TwoLayerLinear, data: &StepData) -> Result<()> {
-        let moments = if self.batch_norm {
-            data.normalized().ok_or(ExperimentError::MissingData {
-                what: "normalized moments",
-                method: "AMGD with batch-norm",
-            })?
-        } else {
-            data.moments()
-        };
+        let moments = if self.batch_norm { data.normalized()? } else { data.moments() };
         self.pass.head(net, moments)?;
         self.least_squares.fit(net, &self.pass)?;
         self.pass.representation(net, moments)?;

@@ -1,9 +1,15 @@
 //! Linear representation learning as a kind of experiment.
 
+use layerwise_data::{Basis, Law, LinearTaskSpec, Spectrum, Streams};
+use layerwise_optim::OptimError;
 use serde_json::{Value, json};
 
 use crate::experiment::{Fault, typed};
-use crate::linear::{LinearMethod, LinearSetting, measures, recorded_iterations, run_trial};
+use crate::linear::runs::starting_point;
+use crate::linear::setting::MOST_DIMENSION;
+use crate::linear::{
+    LinearMethod, LinearSetting, StepData, measures, recorded_iterations, run_trial,
+};
 use crate::model::{Examples, Measure, Model, Outcome, Problem, Trial};
 use crate::monitor::Monitor;
 use crate::{ExperimentError, Result};
@@ -52,6 +58,38 @@ impl Model for LinearModel {
     }
 }
 
+/// Why an optimizer that asks for samples of its layer's signals has to be refused: layers here report moments.
+/// Only a step tells, so one is made on a small problem.
+fn lacks_samples(method: &LinearMethod) -> Result<Option<ExperimentError>> {
+    const SHAPE: (usize, usize, usize) = (3, 2, 4);
+    const SAMPLES: usize = 8;
+    if !matches!(method, LinearMethod::Optimizer(_) | LinearMethod::Layers(_)) {
+        return Ok(None);
+    }
+    // What is refused for these dimensions alone is no matter.
+    let Ok(mut algorithm) = method.algorithm(SHAPE, SAMPLES) else { return Ok(None) };
+    let (outputs, rank, inputs) = SHAPE;
+    let spec = LinearTaskSpec {
+        input_dimension: inputs,
+        output_dimension: outputs,
+        rank,
+        spectrum: Spectrum::Isotropic,
+        basis: Basis::Axis,
+        law: Law::Gaussian,
+        head_condition: 1.0,
+        noise: 0.1,
+    };
+    let mut random = Streams::new(1).stream("a step", "probe", 0);
+    let task = spec.draw(&mut random)?;
+    let mut data = StepData::new(inputs, outputs, SAMPLES, algorithm.needs());
+    data.draw(&task, &mut random)?;
+    let mut net = starting_point(SHAPE, &mut random)?;
+    Ok(match algorithm.step(&mut net, &data) {
+        Err(error @ ExperimentError::Optim(OptimError::MissingSamples { .. })) => Some(error),
+        _ => None,
+    })
+}
+
 /// A method that this setting has taken already.
 fn read(method: &Value) -> Result<LinearMethod> {
     Ok(serde_json::from_value(method.clone())?)
@@ -76,13 +114,40 @@ impl Problem for LinearSetting {
             let place = format!("{name}.learning_rate");
             return Err(Fault::at(&place, format!("learning_rate = {rate}: choose one > 0")));
         }
+        // Solves on samples have matrices of n × n numbers.
+        if let LinearMethod::EmpiricalFisher(_) = &method
+            && self.samples > MOST_DIMENSION
+        {
+            let message = format!(
+                "steps on samples: choose samples of at most {MOST_DIMENSION}, not {}",
+                self.samples
+            );
+            return Err(Fault::at("empirical_fisher", message));
+        }
+        if method.normalizes_inputs() && self.samples < 2 {
+            let message = "one sample has no variance: choose samples of at least 2";
+            return Err(Fault::at("amgd.batch_norm", message));
+        }
         let refused = |error: ExperimentError| Fault::at("", error.to_string());
         method.algorithm(self.shape(), self.samples).map_err(refused)?;
+        if let Some(error) = lacks_samples(&method).map_err(refused)? {
+            return Err(refused(error));
+        }
         serde_json::to_value(&method).map_err(|error| refused(error.into()))
     }
 
     fn needs_samples(&self, method: &Value) -> bool {
         method.get("empirical_fisher").is_some()
+    }
+
+    fn missing_for(&self, measure: &str) -> Option<&'static str> {
+        if measure == measures::TRANSFER.name && self.transfer.is_none() {
+            Some("transfer")
+        } else if measure == measures::STEPS.name && self.target_distance.is_none() {
+            Some("target_distance")
+        } else {
+            None
+        }
     }
 
     fn recorded(&self) -> Vec<usize> {

@@ -76,7 +76,7 @@ pub fn run_trial(
 }
 
 /// `G₀ = orth` of standard normals, `F₀` with entries N(0, 1/(4k)).
-fn starting_point<R: Rng>(
+pub(crate) fn starting_point<R: Rng>(
     (outputs, k, inputs): (usize, usize, usize),
     rng: &mut R,
 ) -> Result<TwoLayerLinear> {

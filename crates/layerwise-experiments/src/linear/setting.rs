@@ -82,7 +82,9 @@ pub struct Transfer {
 /// The most that a batch or a budget may be: beyond it a run would never end.
 const MOST: usize = 10_000_000;
 /// The most that a dimension may be: a factor of this size takes 3 GB.
-const MOST_DIMENSION: usize = 20_000;
+pub(crate) const MOST_DIMENSION: usize = 20_000;
+/// The largest condition number of a covariance: a Cholesky factor in f64 needs κ d ε well below 1.
+const MOST_CONDITION: f64 = 1e12;
 /// The most numbers that a batch may hold, 4 GB.
 const MOST_NUMBERS: usize = 500_000_000;
 
@@ -167,7 +169,18 @@ fn checked(spec: &LinearTaskSpec, prefix: &str) -> Result<(), Fault> {
     let fault = |key: &str, error: layerwise_data::DataError| {
         Fault::at(&format!("{prefix}{key}"), error.to_string())
     };
-    spec.spectrum.eigenvalues(spec.input_dimension).map_err(|error| fault("spectrum", error))?;
+    let eigenvalues = spec
+        .spectrum
+        .eigenvalues(spec.input_dimension)
+        .map_err(|error| fault("spectrum", error))?;
+    let largest = eigenvalues.iter().copied().fold(0.0, f64::max);
+    let condition = largest / eigenvalues.iter().copied().fold(f64::INFINITY, f64::min);
+    if condition > MOST_CONDITION {
+        let message = format!(
+            "κ(Σ) = {condition:.3e}: choose at most {MOST_CONDITION:e}, beyond which rounding makes Σ singular"
+        );
+        return Err(Fault::at(&format!("{prefix}spectrum"), message));
+    }
     let mild = LinearTaskSpec { noise: 0.0, ..spec.clone() };
     mild.check().map_err(|error| fault("head_condition", error))?;
     spec.check().map_err(|error| fault("noise", error))

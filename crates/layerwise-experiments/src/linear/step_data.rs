@@ -4,11 +4,11 @@ use std::cell::{RefCell, RefMut};
 
 use layerwise_data::{Batch, LinearTask, Moments, Task};
 use layerwise_linalg::gram;
-use layerwise_models::{FisherWorkspace, InputNorm, SpectralMoment};
+use layerwise_models::{FisherWorkspace, InputNorm, ModelError, SpectralMoment};
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
-use crate::Result;
+use crate::{ExperimentError, Result};
 
 /// What an algorithm needs of a batch beyond its moments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,7 +39,8 @@ pub struct StepData {
     samples: usize,
     moments: Moments,
     spectrum: Option<SpectralMoment>,
-    normalized: Option<(InputNorm, Moments)>,
+    /// With whether every input varies in the batch.
+    normalized: Option<(InputNorm, Moments, bool)>,
     batch: Option<SampledBatch>,
 }
 
@@ -81,7 +82,9 @@ impl StepData {
             samples,
             moments: moments(),
             spectrum: needs.spectrum.then(|| SpectralMoment::with_dimension(inputs)),
-            normalized: needs.normalized.then(|| (InputNorm::with_dimension(inputs), moments())),
+            normalized: needs
+                .normalized
+                .then(|| (InputNorm::with_dimension(inputs), moments(), false)),
             batch: needs.samples.then(|| SampledBatch {
                 samples: Batch::with_dimensions(inputs, outputs),
                 input_gram: Array2::zeros((samples, samples)),
@@ -93,7 +96,7 @@ impl StepData {
     /// Draws the next batch. Where nobody needs samples, only its moments are drawn.
     ///
     /// # Errors
-    /// Where the task's dimensions are not the storage's, or a coordinate does not vary.
+    /// Where the task's dimensions are not the storage's.
     pub fn draw<R: Rng>(&mut self, task: &LinearTask, rng: &mut R) -> Result<()> {
         if let Some(SampledBatch { samples, input_gram, .. }) = &mut self.batch {
             task.draw_batch(self.samples, rng, samples)?;
@@ -109,7 +112,7 @@ impl StepData {
     /// whatever `needs` says.
     ///
     /// # Errors
-    /// Where a coordinate does not vary and `needs` asks for normalized inputs.
+    /// Where the moments hold numbers that are not finite, and `needs` asks for their spectrum.
     pub fn from_moments(moments: Moments, needs: Needs) -> Result<Self> {
         let (inputs, outputs) = (moments.input_dimension(), moments.output_dimension());
         let needs = Needs { samples: false, ..needs };
@@ -124,8 +127,14 @@ impl StepData {
         if let Some(spectrum) = &mut self.spectrum {
             spectrum.decompose(self.moments.xx())?;
         }
-        if let Some((norm, normalized)) = &mut self.normalized {
-            norm.normalize(&self.moments, normalized)?;
+        if let Some((norm, normalized, varies)) = &mut self.normalized {
+            let outcome = norm.normalize(&self.moments, normalized);
+            *varies = outcome.is_ok();
+            // It is a fault of the methods that ask for it alone.
+            outcome.or_else(|error| match error {
+                ModelError::InvalidParameter { .. } => Ok(()),
+                other => Err(other),
+            })?;
         }
         Ok(())
     }
@@ -142,10 +151,20 @@ impl StepData {
         &self.moments
     }
 
-    /// The moments of its batch-normalized inputs, if they were asked for.
-    #[must_use]
-    pub fn normalized(&self) -> Option<&Moments> {
-        self.normalized.as_ref().map(|(_, moments)| moments)
+    /// The moments of its batch-normalized inputs.
+    ///
+    /// # Errors
+    /// [`ExperimentError::MissingData`] where they were not asked for;
+    /// [`ExperimentError::ConstantInput`] where an input does not vary in the batch.
+    pub fn normalized(&self) -> Result<&Moments> {
+        match &self.normalized {
+            None => Err(ExperimentError::MissingData {
+                what: "normalized moments",
+                method: "AMGD with batch-norm",
+            }),
+            Some((_, _, false)) => Err(ExperimentError::ConstantInput),
+            Some((_, moments, true)) => Ok(moments),
+        }
     }
 
     /// The eigendecomposition of Σ̂, if it was asked for.

@@ -73,6 +73,9 @@ pub trait Problem: Send + Sync {
     /// of a setting then step on samples.
     fn needs_samples(&self, method: &Value) -> bool;
 
+    /// The key of the task that has to be given for this measure to be recorded, where it is not.
+    fn missing_for(&self, measure: &str) -> Option<&'static str>;
+
     /// The iterations at which series are recorded.
     fn recorded(&self) -> Vec<usize>;
 

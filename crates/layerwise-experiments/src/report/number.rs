@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::experiment::file::{CellChoice, Diverged, NumberFile};
+use crate::experiment::grid::equal;
 use crate::model::Measure;
-use crate::report::view::{At, View, equal};
+use crate::report::view::{At, View};
 
 /// Where a number's names are looked up.
 #[derive(Clone, Copy)]

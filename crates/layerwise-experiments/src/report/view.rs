@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::experiment::grid::equal;
 use crate::experiment::{Experiment, Setting};
 use crate::model::{DIVERGED_AT, Kind, Measure, Outcome};
 use crate::runner::{Results, SettingResults};
@@ -12,7 +13,7 @@ use crate::statistics::median;
 /// of equals those with the smaller rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
-    /// The method's name.
+    /// The method, as legends and tables call it.
     pub method: String,
     /// Learning rate η, where it is varied.
     pub rate: Option<f64>,
@@ -266,9 +267,4 @@ impl<'a> View<'a> {
         };
         methods.filter(tuned).flat_map(of).collect()
     }
-}
-
-/// Whether two values are the same name, or the same number however it is written.
-pub(crate) fn equal(a: &Value, b: &Value) -> bool {
-    a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
 }

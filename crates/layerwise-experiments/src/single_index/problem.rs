@@ -23,7 +23,7 @@ impl Model for SingleIndexModel {
     }
 
     fn result_version(&self) -> u64 {
-        1
+        2
     }
 
     fn measures(&self) -> &'static [Measure] {
@@ -70,12 +70,17 @@ impl Problem for SingleIndexSetting {
         true
     }
 
+    fn missing_for(&self, measure: &str) -> Option<&'static str> {
+        let untested = measure == measures::TEST_LOSS.name && self.test_samples.is_none();
+        untested.then_some("test_samples")
+    }
+
     fn recorded(&self) -> Vec<usize> {
         recorded_iterations(self.iterations, self.recorded)
     }
 
     fn work(&self, methods: usize) -> u64 {
-        (self.iterations * methods) as u64 * work_of_a_step(self)
+        (self.iterations as u64).saturating_mul(methods as u64).saturating_mul(work_of_a_step(self))
     }
 
     fn run(&self, methods: &[&Value], trial: &Trial<'_>, monitor: &dyn Monitor) -> Result<Outcome> {
@@ -108,7 +113,7 @@ impl Problem for SingleIndexSetting {
             OptimizerSpec::Sgd(sgd) if is_one_step(&sgd) => {
                 Some(sgd_alignment(spectrum.view(), &link, self.ratio(), self.noise)?)
             }
-            OptimizerSpec::OneSidedKfac(kfac) => match absolute_damping(&kfac) {
+            OptimizerSpec::OneSidedKfac(kfac) => match absolute_damping(&kfac, self.inputs) {
                 Some(damping) => {
                     let ratio = self.ratio();
                     let limit =
@@ -127,9 +132,13 @@ fn is_one_step(sgd: &Sgd) -> bool {
     sgd.weight_decay == WeightDecay::None && !sgd.maximize
 }
 
-/// λ, where the first step is `∇L (Q + λI)⁻¹` up to its length.
-fn absolute_damping(kfac: &OneSidedKfac) -> Option<f64> {
-    let plain = kfac.exponent == 1.0
+/// λ, where the first step on `inputs` coordinates is `∇L (Q + λI)⁻¹` up to its length, with Q undivided.
+fn absolute_damping(kfac: &OneSidedKfac, inputs: usize) -> Option<f64> {
+    let partition = &kfac.partition;
+    let divided =
+        partition.column_blocks > 1 || partition.max_dimension.is_some_and(|most| most < inputs);
+    let plain = !divided
+        && kfac.exponent == 1.0
         && kfac.averaging == Averaging::None
         && matches!(kfac.momentum, None | Some(Momentum::HeavyBall(_)))
         && kfac.weight_decay == WeightDecay::None;

@@ -124,8 +124,11 @@ fn measure(
     test: Option<&Batch>,
 ) -> Result<(f64, f64)> {
     let change = &student.representation() - &start.representation();
-    let learned = leading_right_singular_vector(change.view())?;
-    let aligned = alignment(learned.view(), direction)?;
+    let aligned = if change.iter().all(|w| *w == 0.0) {
+        0.0
+    } else {
+        alignment(leading_right_singular_vector(change.view())?.view(), direction)?
+    };
     let loss = match test {
         None => f64::NAN,
         Some(batch) => {

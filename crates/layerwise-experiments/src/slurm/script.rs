@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -9,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::backend::BackendArguments;
 use crate::experiment::{Experiment, shipped};
 use crate::run_cli::RunOptions;
+use crate::store::write_whole;
 use crate::{ExperimentError, Result};
 
 use super::absolute;
@@ -118,13 +120,8 @@ fn make_folder(path: &Path) -> Result<()> {
 
 /// Writes a file beside its place and moves it there: a job may be about to read it.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // It may not be there.
-        let _ = fs::remove_file(&beside);
-    }
-    written.map_err(|source| ExperimentError::Io { path: path.into(), source })
+    write_whole(path, |file| file.write_all(bytes))
+        .map_err(|source| ExperimentError::Io { path: path.into(), source })
 }
 
 /// A script that becomes the command, so that the job's process is the program's.

@@ -54,9 +54,11 @@ fn ask(jobs: &Jobs, ids: &[String], known: &mut BTreeMap<String, Answer>) -> Res
             .args(["--noheader", "--array", "--states=all", "--format", SQUEUE_FORMAT, "--jobs"])
             .arg(jobs.listed()),
     );
-    let mut news = listed.as_deref().map(of_squeue).unwrap_or_default();
+    let named = |answers: Vec<Answer>| answers.into_iter().map(|a| (a.id.clone(), a));
+    let mut news: BTreeMap<String, Answer> =
+        named(listed.as_deref().map(of_squeue).unwrap_or_default()).collect();
     let ended = |id: &String| known.get(id).is_some_and(Answer::has_ended);
-    let open = |news: &[Answer], id: &String| !ended(id) && news.iter().all(|a| a.id != *id);
+    let open = |news: &BTreeMap<String, Answer>, id: &String| !ended(id) && !news.contains_key(id);
     let mut forgotten = true;
     // What squeue lists no more, these two may still know.
     for (name, words, read) in [
@@ -74,8 +76,11 @@ fn ask(jobs: &Jobs, ids: &[String], known: &mut BTreeMap<String, Answer>) -> Res
             }
             match output(command(name).args(words).arg(&job)) {
                 Ok(text) => {
-                    let more = read(&text).into_iter().filter(|more| open(&news, &more.id));
-                    news.extend(more.collect::<Vec<_>>());
+                    for (id, answer) in named(read(&text)) {
+                        if !ended(&id) {
+                            news.entry(id).or_insert(answer);
+                        }
+                    }
                 }
                 // There is no accounting.
                 Err(ExperimentError::NoScheduler(_)) => {}
@@ -97,10 +102,9 @@ fn ask(jobs: &Jobs, ids: &[String], known: &mut BTreeMap<String, Answer>) -> Res
                 unknown[0]
             )));
         }
-        news.extend(unknown.iter().map(|id| Answer::forgotten(id)).collect::<Vec<_>>());
+        let forgotten: Vec<Answer> = unknown.into_iter().map(|id| Answer::forgotten(id)).collect();
+        news.extend(named(forgotten));
     }
-    for answer in news {
-        known.insert(answer.id.clone(), answer);
-    }
+    known.extend(news);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -12,8 +12,8 @@ use super::files::{self, Naming, RECORDS};
 use super::prune::Pruned;
 use super::record::Facts;
 use super::{Store, prune as pruning};
-use crate::status::{FAILURE, SUCCESS};
-use crate::{ExperimentError, Result};
+use crate::Result;
+use crate::status::{FAILURE, SUCCESS, say_on};
 
 /// What to do with a store.
 #[derive(Debug, Clone, Subcommand)]
@@ -80,7 +80,7 @@ pub fn info(arguments: &StoreFolder, out: &mut impl Write) -> Result<u8> {
         ));
     }
     text.push_str(&format!("{}\n", counted(store.documents()?.len(), "document")));
-    print(&(text + &damage_list(&store)), out)?;
+    say_on(out, &(text + &damage_list(&store)))?;
     Ok(SUCCESS)
 }
 
@@ -102,7 +102,7 @@ pub fn verify(arguments: &StoreFolder, out: &mut impl Write) -> Result<u8> {
     let store = Store::open_existing(&arguments.folder)?;
     let mut good = 0;
     store.visit(|_| good += 1)?;
-    print(&format!("{}\n{}", counted(good, "good record"), damage_list(&store)), out)?;
+    say_on(out, &format!("{}\n{}", counted(good, "good record"), damage_list(&store)))?;
     Ok(if store.damage().is_empty() { SUCCESS } else { FAILURE })
 }
 
@@ -151,20 +151,10 @@ pub fn prune(
             counted(held, "segment")
         ));
     }
-    print(&text, out)?;
+    say_on(out, &text)?;
     Ok(SUCCESS)
 }
 
 pub(super) fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-pub(super) fn print(text: &str, out: &mut impl Write) -> Result<()> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // A reader that has gone away has seen what it wanted.
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-            Err(ExperimentError::Io { path: "standard output".into(), source: e })
-        }
-        _ => Ok(()),
-    }
 }

@@ -64,7 +64,8 @@ impl Store {
     }
 }
 
-fn is_plain(name: &str) -> bool {
+/// Whether a name may be that of a document, alone or with as much behind it as a plan takes.
+pub(crate) fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= LONGEST
         && !name.starts_with('.')

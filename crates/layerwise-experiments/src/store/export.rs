@@ -11,11 +11,11 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use clap::{Args, ValueEnum};
 
-use super::cli::{counted, damage_note, print};
+use super::cli::{counted, damage_note};
 use super::files::{self, refusal};
 use super::record::Facts;
 use super::{Key, Record, Store};
-use crate::status::SUCCESS;
+use crate::status::{SUCCESS, say_on};
 use crate::{ExperimentError, Result};
 
 /// Arguments of `export`.
@@ -46,7 +46,7 @@ pub enum TableFormat {
 
 /// Writes one row for each number that is stored: its record's key, model, version, backend, seed
 /// and trial; the cell, where it is not of the trial as a whole; the series and the place in it; the
-/// number; and the record's identity. Rows are in the order of keys, whichever segments they are in.
+/// number; and, in the first row of a record, its identity, which is as long as a thousand numbers. Rows are in the order of keys, whichever segments they are in.
 ///
 /// # Errors
 /// [`ExperimentError::Store`] where the store cannot be read, there is no record of the model, or
@@ -72,7 +72,7 @@ pub fn export(arguments: &ExportArguments, out: &mut impl Write) -> Result<u8> {
         Err(Trouble::File(e)) => return Err(refusal(path, format!("cannot be written: {e}"))),
     }
     let text = format!("{} written to {}\n", counted(records, "record"), path.display());
-    print(&(text + &damage_note(&store)), out)?;
+    say_on(out, &(text + &damage_note(&store)))?;
     Ok(SUCCESS)
 }
 
@@ -109,13 +109,14 @@ fn fill(store: &Store, arguments: &ExportArguments, mut table: impl Table) -> Wr
 
 fn rows(key: Key, record: &Record, facts: &Facts, table: &mut impl Table) -> io::Result<()> {
     let outcome = &record.outcome;
+    let mut identity = record.identity.as_str();
     let cells = outcome.cells.iter().enumerate().map(|(cell, numbers)| (Some(cell), numbers));
     for (cell, numbers) in std::iter::once((None, &outcome.trial)).chain(cells) {
         for (name, series) in numbers {
             for (index, &value) in series.iter().enumerate() {
                 let cell = cell.map(|cell| cell as u64);
-                let identity = &record.identity;
                 table.row(&Row { key, facts, cell, name, index: index as u64, value, identity })?;
+                identity = "";
             }
         }
     }

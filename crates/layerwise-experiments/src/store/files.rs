@@ -73,7 +73,7 @@ pub(super) fn sync_folder(folder: &Path) {
 
 /// Writes a file beside its place, and moves it there when it is complete. Fails with the file as it
 /// was.
-pub(super) fn write_whole<E: From<io::Error>>(
+pub(crate) fn write_whole<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {

@@ -70,8 +70,9 @@ impl Index {
             return Ok(());
         }
         let mut segment = Segment::open(path)?;
+        // Before it is read: who ends its last frame meanwhile may be gone afterwards.
+        let held = segment.is_held();
         let scan = segment.scan()?;
-        let held = !scan.gaps.is_empty() && segment.is_held();
         self.damage.extend(damage(path, &scan, held));
         let path: Arc<Path> = path.into();
         for frame in scan.frames {

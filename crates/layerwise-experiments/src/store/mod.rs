@@ -26,7 +26,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 pub use cli::{StoreArguments, StoreFolder, info, prune, run, verify};
 pub use damage::{Damage, Fault};
+pub(crate) use document::is_plain;
 pub use export::{ExportArguments, TableFormat, export};
+pub(crate) use files::write_whole;
 pub use key::Key;
 pub use record::{Numbers, Outcome, Record};
 

@@ -7,13 +7,13 @@ use layerwise_theory::{AmgdMap, batch_norm_representation};
 use ndarray::{Array1, Array2, ArrayView2};
 use rand::Rng;
 
-use crate::Result;
 use crate::claim::Whose;
 use crate::linear::{Needs, StepData};
 use crate::theorems::comparison::{Comparison, Tally};
 use crate::theorems::problems::{Problem, ProblemSpec};
 use crate::theorems::rounding;
 use crate::theorems::{Context, Outcome, Statement, Steps};
+use crate::{ExperimentError, Result};
 
 /// The statement.
 pub struct L6;
@@ -196,8 +196,9 @@ fn best_rate(task: &LinearTask, target: &Array2<f64>, data: &StepData) -> Result
     let rows = orthonormal_rows(target.view())?;
     let head = task.head().dot(target).dot(&rows.t());
     let normalized: ArrayView2<'_, f64> = match data.normalized() {
-        Some(moments) => moments.xx(),
-        None => data.moments().xx(),
+        Ok(moments) => moments.xx(),
+        Err(ExperimentError::MissingData { .. }) => data.moments().xx(),
+        Err(error) => return Err(error),
     };
     Ok(AmgdMap::new(head.view(), rows.view(), normalized)?.best_rate())
 }

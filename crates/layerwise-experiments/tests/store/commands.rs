@@ -93,6 +93,7 @@ fn expected(record: &Record) -> Vec<Row> {
     let trial =
         serde_json::from_str::<serde_json::Value>(&record.identity).unwrap()["trial"].clone();
     let mut rows = Vec::new();
+    let mut identity = record.identity.clone();
     let cells = record.outcome.cells.iter().enumerate();
     let cells = cells.map(|(cell, numbers)| (cell.to_string(), numbers));
     for (cell, numbers) in std::iter::once((String::new(), &record.outcome.trial)).chain(cells) {
@@ -108,7 +109,8 @@ fn expected(record: &Record) -> Vec<Row> {
                     cell.clone(),
                     name.clone(),
                     index.to_string(),
-                    record.identity.clone(),
+                    // In the first row alone.
+                    std::mem::take(&mut identity),
                 ];
                 rows.push((texts.to_vec(), value.to_bits()));
             }
