@@ -56,8 +56,8 @@ pub fn run(
 /// Says on `out` what is in the store. Every record is read.
 ///
 /// # Errors
-/// [`ExperimentError::Store`] where there is no store or it cannot be read; [`ExperimentError::Io`]
-/// where `out` takes no text; a closed pipe is no error.
+/// [`crate::ExperimentError::Store`] where there is no store or it cannot be read;
+/// [`crate::ExperimentError::Io`] where `out` takes no text; a closed pipe is no error.
 pub fn info(arguments: &StoreFolder, out: &mut impl Write) -> Result<u8> {
     let store = Store::open_existing(&arguments.folder)?;
     let mut kinds: BTreeMap<_, u64> = BTreeMap::new();
