@@ -222,11 +222,11 @@ mod tests {
 
     #[test]
     fn correction_takes_back_what_many_claims_would_show_by_chance() {
-        let claim = |p: f64| Claim { p, verdict: Verdict::Holds, ..judged(&[1.0, 1.1]) };
+        use Verdict::{Holds, Undecided};
+        let claim = |p: f64| Claim { p, verdict: Holds, ..judged(&[1.0, 1.1]) };
         let claims = [claim(0.04), claim(0.012), claim(0.013), claim(0.03)];
         let all: Vec<&Claim> = claims.iter().collect();
         // 0.05/4 and 0.05/3 are met, 0.05/2 is not, and then nothing counts any more.
-        use Verdict::{Holds, Undecided};
         assert_eq!(corrected(&all), [Undecided, Holds, Holds, Undecided]);
         assert_eq!(corrected(&all[..1]), [Holds]);
         assert_eq!(corrected(&[]), []);

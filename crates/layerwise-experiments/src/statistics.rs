@@ -67,8 +67,7 @@ impl Estimate {
     #[must_use]
     pub fn p_value(&self, threshold: f64) -> f64 {
         let scale = |x: f64| if self.logarithmic { x.ln() } else { x };
-        let [value, low, high, threshold] =
-            [self.value, self.low, self.high, threshold].map(scale);
+        let [value, low, high, threshold] = [self.value, self.low, self.high, threshold].map(scale);
         if value == threshold || value.is_nan() || threshold.is_nan() {
             return 1.0;
         }

@@ -152,11 +152,15 @@ fn texts(file: &ExperimentFile) -> Checked {
 }
 
 fn threshold_set(place: &str, set: &ThresholdSet) -> Checked {
-    let digits = |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    let digits =
+        |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
     let parts: Vec<&str> = set.on.split('-').collect();
     if !matches!(parts[..], [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2)) {
         let place = format!("{place}.on");
-        return Err(Fault::at(&place, format!("on: choose a date, such as 2026-11-24, not '{}'", set.on)));
+        return Err(Fault::at(
+            &place,
+            format!("on: choose a date, such as 2026-11-24, not '{}'", set.on),
+        ));
     }
     if set.known.is_empty() {
         return Err(Fault::at(&format!("{place}.known"), "known: say what was known on that day"));
@@ -429,8 +433,7 @@ impl Experiment {
             let message = format!("'{name}' does not run on the setting '{}'", first.title);
             return Err(Fault::at(place, message));
         }
-        let of_runs =
-            [&number.end, &number.matched, &number.by, &number.decades, &number.share];
+        let of_runs = [&number.end, &number.matched, &number.by, &number.decades, &number.share];
         for name in of_runs.into_iter().flatten() {
             self.recorded(name, &settings, place)?;
         }
@@ -495,7 +498,8 @@ impl Experiment {
             number.less.is_some(),
         ];
         if of.iter().filter(|given| **given).count() != 1 {
-            let message = "a number is one of end, matched, trial, decades, share, smallest and less";
+            let message =
+                "a number is one of end, matched, trial, decades, share, smallest and less";
             return Err(Fault::at(place, message));
         }
         let of_method = [&number.end, &number.matched, &number.decades, &number.share];

@@ -116,8 +116,7 @@ pub(super) fn of_mean(values: &[f64]) -> Interval {
         let squares = sum(values.iter().map(|v| (v - value) * (v - value)));
         (squares / (count as f64 * (count - 1) as f64)).sqrt()
     };
-    let bounds =
-        error.is_finite().then(|| student::two_sided(0.95, count - 1) * error);
+    let bounds = error.is_finite().then(|| student::two_sided(0.95, count - 1) * error);
     let (low, high) = match bounds {
         None => (f64::NEG_INFINITY, f64::INFINITY),
         Some(half) => (value - half, value + half),

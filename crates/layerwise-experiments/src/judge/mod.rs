@@ -119,8 +119,8 @@ fn of_claim<'a>(
         whose: claim.whose.of(method),
         side,
         threshold,
-        interval,
         verdict: verdict(side, threshold, interval.low, interval.high),
+        interval,
     })
 }
 
