@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::claim::{Claim, Side, ThresholdSet, Verdict, Whose, corrected};
 use crate::record::{ExperimentRecord, RunInfo};
+use crate::report::Chosen;
 
 const PREAMBLE: &str = "\
 Each claim is one number with a threshold. It **holds** where the whole 95 % interval over the trials
@@ -132,27 +133,36 @@ fn row(page: &mut String, claim: &Claim, together: Verdict) {
     );
 }
 
+/// One line for each setting, where there are several.
 fn rates(page: &mut String, figure: &ExperimentRecord) {
     if figure.chosen_rates.is_empty() {
         return;
     }
     page.push_str("\nRates chosen on the tuning trials:");
-    for (i, choice) in figure.chosen_rates.iter().enumerate() {
-        let _ = write!(page, "{} {}", if i == 0 { "" } else { ";" }, choice.method,);
-        if let Some(rate) = choice.rate {
-            let edge = if choice.rate_on_grid_edge { " (edge of the grid)" } else { "" };
-            let _ = write!(page, " η = {}{edge}", number(rate));
-        }
-        if let Some(damping) = choice.damping {
-            let edge = if choice.damping_on_grid_edge { " (edge of the grid)" } else { "" };
-            let _ = write!(page, ", λ = {}{edge}", number(damping));
-        }
-        for (name, value) in &choice.others {
-            let value = value.as_f64().map_or_else(|| value.to_string(), number);
-            let _ = write!(page, ", {name} = {value}");
-        }
+    for of_setting in figure.chosen_rates.chunk_by(|a, b| a.setting == b.setting) {
+        let listed = of_setting.iter().map(rate).collect::<Vec<_>>().join("; ");
+        let _ = match &of_setting[0].setting {
+            Some(setting) => write!(page, "\n- {setting}: {listed}."),
+            None => write!(page, " {listed}."),
+        };
     }
-    page.push_str(".\n");
+    page.push('\n');
+}
+
+fn rate(choice: &Chosen) -> String {
+    let edge = |on_edge| if on_edge { " (edge of the grid)" } else { "" };
+    let mut text = choice.method.clone();
+    if let Some(rate) = choice.rate {
+        text += &format!(" η = {}{}", number(rate), edge(choice.rate_on_grid_edge));
+    }
+    if let Some(damping) = choice.damping {
+        text += &format!(", λ = {}{}", number(damping), edge(choice.damping_on_grid_edge));
+    }
+    for (name, value) in &choice.others {
+        let value = value.as_f64().map_or_else(|| value.to_string(), number);
+        text += &format!(", {name} = {value}");
+    }
+    text
 }
 
 /// Three significant digits, in plain or scientific notation, whichever is shorter to read.

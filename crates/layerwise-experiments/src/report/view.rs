@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::claims_page::number;
 use crate::experiment::grid::equal;
 use crate::experiment::{Experiment, Setting};
 use crate::model::{DIVERGED_AT, Kind, Measure, Outcome};
@@ -13,6 +14,9 @@ use crate::statistics::median;
 /// of equals those with the smaller rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
+    /// The setting, with what is swept at its value; left out where there is but one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
     /// The method, as legends and tables call it.
     pub method: String,
     /// Learning rate η, where it is varied.
@@ -198,7 +202,9 @@ impl<'a> View<'a> {
             .filter(|(axis, _)| axis.name != "rate" && axis.name != "damping")
             .map(|(axis, value)| (axis.name.clone(), value.clone()))
             .collect();
+        let settings = &self.experiment.settings;
         Some(Chosen {
+            setting: (settings.len() > 1).then(|| in_words(&settings[setting])),
             method: entry.label.clone(),
             rate: entry.number(at.cell, "rate"),
             damping: entry.number(at.cell, "damping"),
@@ -267,4 +273,11 @@ impl<'a> View<'a> {
         };
         methods.filter(tuned).flat_map(of).collect()
     }
+}
+
+/// A setting's title, and the values of what is swept, to three digits.
+fn in_words(setting: &Setting) -> String {
+    let value = |value: &Value| value.as_f64().map_or_else(|| value.to_string(), number);
+    let point = setting.point.iter().map(|(name, at)| format!(", {name} = {}", value(at)));
+    setting.title.clone() + &point.collect::<String>()
 }
