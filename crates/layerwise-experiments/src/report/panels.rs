@@ -234,13 +234,15 @@ impl<'a> Drawing<'a> {
             let at = method.and_then(|method| self.at(file, setting, method, &[]));
             panel.marks.extend(at.map(|at| self.curve(at, &below.y, below.stroke.into())));
         }
-        let cells: Vec<At> = self
-            .methods(file, setting)
-            .into_iter()
-            .filter_map(|method| self.at(file, setting, method, &[]))
-            .collect();
+        let cells = self.shown_cells(file, setting);
         panel.marks.extend(cells.iter().map(|&at| self.curve(at, measure.name, series.stroke())));
         panel.note = panel.note.take().or_else(|| self.divergence_note(&cells));
+    }
+
+    /// The cell of each method of a panel, where it has one.
+    fn shown_cells(&self, file: &PanelFile, setting: usize) -> Vec<At> {
+        let methods = self.methods(file, setting).into_iter();
+        methods.filter_map(|method| self.at(file, setting, method, &[])).collect()
     }
 
     fn curve(&self, at: At, measure: &str, stroke: Stroke) -> Mark {
@@ -274,15 +276,14 @@ impl<'a> Drawing<'a> {
         panel: &mut Panel,
     ) {
         let Some(&setting) = series.settings.first() else { return };
-        for method in self.methods(file, setting) {
-            let Some(at) = self.at(file, setting, method, &[]) else { continue };
-            panel.marks.push(Mark::Line {
-                x: self.column(at, x.name, 0.5),
-                y: self.column(at, y.name, 0.5),
-                band: None,
-                style: self.styles[method].with_stroke(series.stroke()),
-            });
-        }
+        let cells = self.shown_cells(file, setting);
+        panel.marks.extend(cells.iter().map(|&at| Mark::Line {
+            x: self.column(at, x.name, 0.5),
+            y: self.column(at, y.name, 0.5),
+            band: None,
+            style: self.styles[at.method].with_stroke(series.stroke()),
+        }));
+        panel.note = panel.note.take().or_else(|| self.divergence_note(&cells));
     }
 
     /// Medians at the end against what is varied, with the quartiles as a band.

@@ -64,10 +64,10 @@ fn a_folder_holds_one_run() {
         serde_json::from_str(&fs::read_to_string(out.join("figure2.json")).unwrap()).unwrap();
     check_claims(&json);
     let claims = json["claims"].as_array().unwrap();
-    assert_eq!(claims.len(), 4);
+    assert_eq!(claims.len(), 7);
     assert!(claims.iter().all(|claim| claim["verdict"] == "undecided"), "{claims:?}");
     assert!(claims.iter().all(|claim| claim["interval"][1].is_null()), "{claims:?}");
-    assert!(text(&first.stdout).contains("figure 2: 0 claims hold, 0 not reproduced, 4 undecided"));
+    assert!(text(&first.stdout).contains("figure 2: 0 claims hold, 0 not reproduced, 7 undecided"));
     for name in ["figure2.svg", "figure2.csv", "claims.md"] {
         let content = fs::read_to_string(out.join(name)).unwrap();
         assert!(!content.contains("NaN"), "{name}");
