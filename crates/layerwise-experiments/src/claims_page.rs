@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use crate::claim::{Claim, Side, ThresholdSet, Verdict, Whose, corrected};
 use crate::record::{ExperimentRecord, RunInfo};
 use crate::report::Chosen;
@@ -159,10 +161,14 @@ fn rate(choice: &Chosen) -> String {
         text += &format!(", λ = {}{}", number(damping), edge(choice.damping_on_grid_edge));
     }
     for (name, value) in &choice.others {
-        let value = value.as_f64().map_or_else(|| value.to_string(), number);
-        text += &format!(", {name} = {value}");
+        text += &format!(", {name} = {}", in_words(value));
     }
     text
+}
+
+/// What is varied: a number to three digits, or what it is called.
+pub(crate) fn in_words(value: &Value) -> String {
+    value.as_f64().map_or_else(|| value.to_string(), number)
 }
 
 /// Three significant digits, in plain or scientific notation, whichever is shorter to read.

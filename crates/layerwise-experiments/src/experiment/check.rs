@@ -1,5 +1,7 @@
 //! Whether panels, tables and claims name what there is.
 
+use toml::value::Datetime;
+
 use crate::claim::ThresholdSet;
 use crate::experiment::file::{
     CellChoice, ClaimFile, ExperimentFile, NumberFile, PanelFile, Statistic, WhoseFile,
@@ -152,15 +154,10 @@ fn texts(file: &ExperimentFile) -> Checked {
 }
 
 fn threshold_set(place: &str, set: &ThresholdSet) -> Checked {
-    let digits =
-        |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
-    let parts: Vec<&str> = set.on.split('-').collect();
-    if !matches!(parts[..], [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2)) {
-        let place = format!("{place}.on");
-        return Err(Fault::at(
-            &place,
-            format!("on: choose a date, such as 2026-11-24, not '{}'", set.on),
-        ));
+    let day = set.on.parse::<Datetime>().is_ok_and(|on| on.time.is_none());
+    if !day {
+        let message = format!("on: choose a date, such as 2026-11-24, not '{}'", set.on);
+        return Err(Fault::at(&format!("{place}.on"), message));
     }
     if set.known.is_empty() {
         return Err(Fault::at(&format!("{place}.known"), "known: say what was known on that day"));

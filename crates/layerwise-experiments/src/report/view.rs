@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::claims_page::number;
+use crate::claims_page::in_words;
 use crate::experiment::grid::equal;
 use crate::experiment::{Experiment, Setting};
 use crate::model::{DIVERGED_AT, Kind, Measure, Outcome};
@@ -204,7 +204,7 @@ impl<'a> View<'a> {
             .collect();
         let settings = &self.experiment.settings;
         Some(Chosen {
-            setting: (settings.len() > 1).then(|| in_words(&settings[setting])),
+            setting: (settings.len() > 1).then(|| with_point(&settings[setting])),
             method: entry.label.clone(),
             rate: entry.number(at.cell, "rate"),
             damping: entry.number(at.cell, "damping"),
@@ -275,9 +275,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// A setting's title, and the values of what is swept, to three digits.
-fn in_words(setting: &Setting) -> String {
-    let value = |value: &Value| value.as_f64().map_or_else(|| value.to_string(), number);
-    let point = setting.point.iter().map(|(name, at)| format!(", {name} = {}", value(at)));
+/// A setting's title, and the values of what is swept.
+fn with_point(setting: &Setting) -> String {
+    let point = setting.point.iter().map(|(name, at)| format!(", {name} = {}", in_words(at)));
     setting.title.clone() + &point.collect::<String>()
 }

@@ -291,6 +291,24 @@ fn what_is_named_has_to_be_there() {
             ("at_most = 0.5", "", "[[claim]]", "one of at_most and at_least"),
             (
                 "at_most = 0.5",
+                "at_most = 0.5\nthreshold_set = { on = \"2026-13-01\", known = \"nothing\" }",
+                "threshold_set = ",
+                "choose a date",
+            ),
+            (
+                "at_most = 0.5",
+                "at_most = 0.5\nthreshold_set = { on = \"2026-11-24T07:00:00\", known = \"nothing\" }",
+                "threshold_set = ",
+                "choose a date",
+            ),
+            (
+                "at_most = 0.5",
+                "at_most = 0.5\nthreshold_set = { on = \"2026-11-24\", known = \"\" }",
+                "threshold_set = ",
+                "say what was known",
+            ),
+            (
+                "at_most = 0.5",
                 "at_most = 1\nat_least = 1",
                 "[[claim]]",
                 "one of at_most and at_least",
